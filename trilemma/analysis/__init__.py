@@ -1,0 +1,1 @@
+"""Pareto fronts, uncertainty and aggregation over repeats."""

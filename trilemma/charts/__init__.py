@@ -1,0 +1,1 @@
+"""Plotly figures out of analysis results; no Streamlit."""

@@ -1,0 +1,160 @@
+"""What an engine must do. An engine is found by name (entry point group ``trilemma.engines``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, JsonValue
+
+from trilemma.schema import Artifact
+
+FloatArray = npt.NDArray[np.float32]
+TokenCallback = Callable[[int, int], None]
+"""Called with (token, ``perf_counter_ns``) as each token is known."""
+
+
+class Availability(NamedTuple):
+    """Whether an engine (or meter) can be used here; if not, why and the command that mends it."""
+
+    available: bool
+    detail: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """Greedy (``temperature`` 0) or sampled generation from a tokenised prompt."""
+
+    prompt: Sequence[int]
+    max_tokens: int
+    ignore_eos: bool = False
+    temperature: float = 0.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What came of a request. Times are ``perf_counter_ns``; engine times are the engine's own counters."""
+
+    submitted_ns: int
+    tokens: list[int]
+    token_times_ns: list[int]
+    prefilled_tokens: int
+    engine_prefill_s: float | None = None
+    engine_decode_s: float | None = None
+    engine_decoded_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class ChoiceRequest:
+    """A context and the continuations whose log-probability is wanted, all as tokens."""
+
+    context: Sequence[int]
+    continuations: Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True)
+class ChoiceScore:
+    """The summed natural log-probability of each continuation, and whether greedy decoding would give it."""
+
+    logprobs: list[float]
+    greedy: list[bool]
+
+
+@dataclass(frozen=True)
+class MemorySplit:
+    """What the engine says it allocated, bytes; None where it does not say."""
+
+    weights_bytes: int | None
+    kv_cache_bytes: int | None
+    compute_bytes: int | None = None
+    reserved_bytes: int | None = None
+    detail: dict[str, JsonValue] = field(default_factory=dict)
+
+
+class LoadedModel(Protocol):
+    """An artifact loaded with one engine and one set of settings; a context manager that frees it."""
+
+    @property
+    def context_length(self) -> int:
+        """Tokens that prompt and answer may take together."""
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Width of the logits."""
+
+    def describe(self) -> dict[str, JsonValue]:
+        """Engine name, version, build, threads and whatever else is needed to repeat the run."""
+
+    def memory(self) -> MemorySplit:
+        """What serving takes, as the engine accounts for it."""
+
+    def tokenize(self, text: str, *, add_special: bool = True, parse_special: bool = False) -> list[int]:
+        """Tokens of ``text``; ``add_special`` adds the model's start token where the model wants one."""
+
+    def detokenize(self, tokens: Sequence[int]) -> str:
+        """Text of ``tokens``; undecodable bytes are replaced."""
+
+    def chat_prompt(self, messages: Sequence[dict[str, str]]) -> list[int]:
+        """Tokens of a conversation in the model's chat template, ready for the assistant's answer."""
+
+    def generate(self, request: GenerationRequest, on_token: TokenCallback | None = None) -> Generation:
+        """Generate from an empty cache.
+
+        Raises:
+            ContextError: prompt and output do not fit the context.
+            EngineError: the engine failed, or did not prefill the whole prompt.
+        """
+
+    def score_choices(self, requests: Sequence[ChoiceRequest]) -> Iterator[ChoiceScore]:
+        """Scores in the order of ``requests``; a shared context is evaluated once."""
+
+    def logits(self, chunks: Sequence[Sequence[int]], *, first: int = 0) -> Iterator[FloatArray]:
+        """For each chunk of tokens (at most ``context_length``), from an empty cache, the logits after tokens
+        ``first`` ... ``len(chunk) - 1``: shape (len(chunk) - first, vocabulary_size). The array may be reused by the
+        next step: copy what must be kept.
+        """
+
+    def close(self) -> None:
+        """Free the weights and the cache."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Engine(Protocol):
+    """One small class an engine; its package is imported in :meth:`load`, never before."""
+
+    name: ClassVar[str]
+    formats: ClassVar[tuple[str, ...]]
+    settings_type: ClassVar[type[BaseModel]]
+
+    def availability(self) -> Availability:
+        """Whether the engine can run here, found without importing it."""
+
+    def check(self, artifact: Artifact, settings: dict[str, JsonValue]) -> None:
+        """Refuse what cannot work before anything is loaded.
+
+        Raises:
+            EngineError: settings are wrong, the context is larger than the model's, or memory will not do.
+        """
+
+    def load(self, artifact: Artifact, settings: dict[str, JsonValue]) -> LoadedModel:
+        """Load ``artifact``.
+
+        Raises:
+            EngineError: it is missing, refused or does not fit.
+        """
+
+
+def parse_settings(engine: Engine, settings: dict[str, JsonValue]) -> Any:
+    """``settings`` as the engine's own type; its ``ValidationError`` is for the caller to explain."""
+    return engine.settings_type.model_validate(settings)

@@ -1,0 +1,123 @@
+"""Every error that Trilemma raises on purpose; each message says what happened and what to do next.
+
+TrilemmaError
+├── SettingsError            the configuration file or an environment variable is wrong
+├── CatalogError             weights cannot be found, read or made
+│   ├── InvalidArtifactError     not a usable weights file (truncated, renamed, empty, unsupported)
+│   ├── QuantizeError            a ladder step failed
+│   └── HubError                 the model hub did not give what was asked
+├── EngineError              an engine cannot do what was asked
+│   ├── EngineUnavailableError   its package or hardware is missing
+│   ├── LoadError                it refused the artifact
+│   ├── ContextError             a prompt or context does not fit
+│   └── OutOfMemoryError         it needs more memory than there is
+├── MeterError               a meter cannot be read
+├── SuiteDataError           questions are missing or malformed
+├── StudyError               a study cannot be run as asked
+├── RunError                 a run failed
+│   ├── RunTimeoutError          it stopped making progress
+│   └── RunCancelledError        the user stopped it
+└── StoreError               the database or data folder cannot be used
+    ├── DatabaseTooNewError      written by a newer Trilemma
+    ├── NotFoundError            no such study, run or artifact
+    └── DiskFullError            no space left
+"""
+
+from __future__ import annotations
+
+
+class TrilemmaError(Exception):
+    """Base of every error raised on purpose.
+
+    Args:
+        message: What happened, in one sentence.
+        hint: What the user can do next, in one sentence; empty when the message says it.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class SettingsError(TrilemmaError):
+    """The configuration file or an environment variable is wrong."""
+
+
+class CatalogError(TrilemmaError):
+    """Weights cannot be found, read or made."""
+
+
+class InvalidArtifactError(CatalogError):
+    """A file is not usable weights: truncated, renamed, empty or of an unsupported kind."""
+
+
+class QuantizeError(CatalogError):
+    """A step of a quantization ladder failed; nothing half-written is left."""
+
+
+class HubError(CatalogError):
+    """The model hub is unreachable, refused, or has no such repository or file."""
+
+
+class EngineError(TrilemmaError):
+    """An engine cannot do what was asked."""
+
+
+class EngineUnavailableError(EngineError):
+    """The engine's package or hardware is missing on this machine."""
+
+
+class LoadError(EngineError):
+    """The engine refused the artifact."""
+
+
+class ContextError(EngineError):
+    """A prompt or context is larger than the model's or the configured one."""
+
+
+class OutOfMemoryError(EngineError):
+    """The configuration needs more memory than the machine has."""
+
+
+class MeterError(TrilemmaError):
+    """A meter cannot be read."""
+
+
+class SuiteDataError(TrilemmaError):
+    """A suite's questions are missing or malformed."""
+
+
+class StudyError(TrilemmaError):
+    """A study cannot be run as asked."""
+
+
+class RunError(TrilemmaError):
+    """A run failed."""
+
+
+class RunTimeoutError(RunError):
+    """A run stopped making progress."""
+
+
+class RunCancelledError(RunError):
+    """The user stopped the run."""
+
+
+class StoreError(TrilemmaError):
+    """The database or the data folder cannot be used."""
+
+
+class DatabaseTooNewError(StoreError):
+    """The database was written by a newer version of Trilemma."""
+
+
+class NotFoundError(StoreError):
+    """The store has no such study, run or artifact."""
+
+
+class DiskFullError(StoreError):
+    """There is no space left where results or weights are written."""

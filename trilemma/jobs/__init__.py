@@ -1,0 +1,1 @@
+"""The queue, the worker and the executors."""

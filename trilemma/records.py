@@ -1,0 +1,106 @@
+"""What the store keeps of studies and runs: their state, samples, requests and answers."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import Field, JsonValue
+
+from trilemma.schema import Frozen, Phase, RunSpec, RunState, StudySpec
+
+
+class StudyRecord(Frozen):
+    """A study in the store, with how many of its runs are in each state."""
+
+    id: str
+    spec: StudySpec
+    created_at: datetime
+    runs_by_state: dict[RunState, int] = Field(default_factory=dict)
+
+
+class HostInfo(Frozen):
+    """The machine that a run ran on, as far as it can be known without leaving it."""
+
+    id: str = Field(description="A stable hash that names the machine without telling who owns it.")
+    system: str
+    machine: str
+    cpu: str
+    cores: int = Field(description="Logical CPUs that the process may use.")
+    memory_bytes: int
+    virtualized: bool | None = None
+    gpus: tuple[str, ...] = ()
+    python: str = ""
+    trilemma: str = ""
+    packages: dict[str, str] = Field(default_factory=dict)
+
+
+class RunRecord(Frozen):
+    """A run in the store."""
+
+    id: str
+    study_ids: tuple[str, ...] = ()
+    spec: RunSpec
+    state: RunState
+    phase: Phase | None = None
+    progress: float = Field(default=0.0, ge=0.0, le=1.0)
+    note: str = Field(default="", description="What the run is doing, for the queue page.")
+    remaining_s: float | None = None
+    attempt: int = 0
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    reason: str = Field(default="", description="Why it failed or was cancelled, and what to do next.")
+    log_tail: str = ""
+    disturbed: bool = False
+    disturbances: tuple[str, ...] = ()
+    rerun_of: str | None = None
+    host: HostInfo | None = None
+    engine_info: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class PhaseWindow(Frozen):
+    """When a phase (or one workload of the speed phase) ran; ``end_ns`` is None while it runs."""
+
+    phase: Phase
+    subject: str = ""
+    start_ns: int
+    end_ns: int | None = None
+
+
+class Sample(Frozen):
+    """One reading of all meters at one time; the keys are the meters' documented channels."""
+
+    time_ns: int
+    phase: Phase
+    values: dict[str, float]
+
+
+class RequestRecord(Frozen):
+    """One request of a workload, timed on the client's side of the engine."""
+
+    workload: str
+    index: int
+    warmup: bool = False
+    submitted_ns: int
+    token_times_ns: tuple[int, ...] = ()
+    prompt_tokens: int = 0
+    prefilled_tokens: int = Field(default=0, description="Tokens the engine really evaluated for the prompt.")
+    output_tokens: int = 0
+    engine_prefill_s: float | None = None
+    engine_decode_s: float | None = None
+    prompt: str = ""
+    text: str = ""
+    error: str = ""
+
+
+class AnswerRecord(Frozen):
+    """One item of a suite, as asked, answered and scored."""
+
+    suite: str
+    item_id: str
+    index: int
+    prompt: str
+    answer: str
+    expected: str = ""
+    scores: dict[str, float] = Field(description="Metric name to score, such as accuracy to 0 or 1.")
+    detail: dict[str, JsonValue] = Field(default_factory=dict)

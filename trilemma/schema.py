@@ -1,0 +1,249 @@
+"""The vocabulary: models, artifacts, configurations, workloads, suites, studies, runs, samples and measurements.
+
+Pydantic models without I/O, so that every part of the program and every file it writes speak of the same things.
+Times inside a run are ``time.perf_counter_ns`` readings (one clock for every process of a machine); times at its edges
+are UTC.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, computed_field
+
+
+class Frozen(BaseModel):
+    """Base of all value types: immutable, and strict about unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def utc_now() -> datetime:
+    """The present, in UTC."""
+    return datetime.now(UTC)
+
+
+def content_id(value: Any, length: int = 16) -> str:
+    """The first ``length`` hex digits of the SHA-256 of ``value`` as canonical JSON."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+class Axis(StrEnum):
+    """The three things that are traded."""
+
+    EFFICIENCY = "efficiency"
+    SPEED = "speed"
+    PERFORMANCE = "performance"
+
+
+class Method(StrEnum):
+    """How a figure came to be."""
+
+    MEASURED = "measured"
+    MODELLED = "modelled"
+    IMPORTED = "imported"
+
+
+class Phase(StrEnum):
+    """The phases of a run, in order."""
+
+    IDLE = "idle"
+    LOAD = "load"
+    LOADED_IDLE = "loaded_idle"
+    WARMUP = "warmup"
+    SPEED = "speed"
+    PERFORMANCE = "performance"
+    UNLOAD = "unload"
+
+
+class RunState(StrEnum):
+    """Where a run is in its life."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        """Whether the run will not change by itself any more."""
+        return self not in (RunState.WAITING, RunState.RUNNING)
+
+
+class Relation(StrEnum):
+    """How an artifact came out of another."""
+
+    QUANTIZED = "quantized"
+    CONVERTED = "converted"
+    DISTILLED = "distilled"
+    PRUNED = "pruned"
+    FINETUNED = "finetuned"
+    MERGED = "merged"
+    ADAPTER = "adapter"
+
+
+class Derivation(Frozen):
+    """What an artifact derives from and how.
+
+    ``parent_id`` is set when the parent is in the catalog, ``parent_name`` always (a hub repository or a model).
+    ``stated_by`` says who says so: ``quantise``, ``hub card`` or ``user``.
+    """
+
+    relation: Relation
+    parent_name: str
+    parent_id: str | None = None
+    stated_by: str = "user"
+
+
+class Artifact(Frozen):
+    """One concrete file of weights, keyed by the SHA-256 of its content."""
+
+    id: str = Field(pattern=r"^[0-9a-f]{64}$")
+    path: str
+    format: Literal["gguf", "safetensors"] = "gguf"
+    model: str = Field(description="The trained weights that this is a form of, such as SmolLM2-135M-Instruct.")
+    quantization: str = Field(description="F16, Q8_0, Q4_K_M, AWQ ...")
+    architecture: str = ""
+    parameters: int = 0
+    context_length: int = 0
+    size_bytes: int
+    bits_per_weight: float = 0.0
+    chat_template: str | None = None
+    licence: str | None = None
+    source: str = Field(description="folder, package:<name>, hub:<repo> or quantise")
+    derivations: tuple[Derivation, ...] = ()
+    requantized: bool = Field(default=False, description="Made from an already quantized parent.")
+    added_at: datetime = Field(default_factory=utc_now)
+
+    @property
+    def label(self) -> str:
+        """Model and quantization, as shown to people."""
+        return f"{self.model} {self.quantization}"
+
+
+class Configuration(Frozen):
+    """An artifact, an engine and the engine's settings."""
+
+    artifact_id: str
+    engine: str
+    settings: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """A hash of the content."""
+        return content_id(self)
+
+
+class WorkloadSpec(Frozen):
+    """The requests that load a configuration: one after the other at ``concurrency`` 1."""
+
+    name: str = Field(description="A registered use case: short_chat, long_document or long_answer.")
+    prompt_tokens: int = Field(ge=1, description="Target length of each prompt, tokens.")
+    output_tokens: int = Field(ge=2, description="Tokens generated for each request; end-of-text is ignored.")
+    requests: int = Field(ge=1)
+    warmup_requests: int = Field(default=1, ge=0)
+    concurrency: int = Field(default=1, ge=1)
+    seed: int = 0
+
+
+class SuiteSpec(Frozen):
+    """A suite and how many of its items are asked; the same items for every configuration."""
+
+    name: str
+    limit: int | None = Field(default=None, ge=1, description="How many items; None for all.")
+    seed: int = 0
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class EnergyCoefficients(Frozen):
+    """What the modelled energy source multiplies busy cores and held memory with."""
+
+    watts_per_busy_core: float = Field(default=10.0, ge=0)
+    watts_per_gb: float = Field(default=0.3725, ge=0)
+
+
+class RunSpec(Frozen):
+    """Everything that decides what one run measures."""
+
+    configuration: Configuration
+    workloads: tuple[WorkloadSpec, ...] = ()
+    suites: tuple[SuiteSpec, ...] = ()
+    repeat: int = Field(default=0, ge=0)
+    reference_id: str | None = Field(default=None, description="The artifact that divergence is taken against.")
+    energy: EnergyCoefficients = EnergyCoefficients()
+    sample_hz: float = Field(default=10.0, gt=0, le=100)
+    idle_s: float = Field(default=3.0, ge=0)
+    stall_timeout_s: float = Field(default=600.0, gt=0, description="Fails when nothing happens for this long.")
+    device: str = Field(default="local", description="Runs on one device never overlap.")
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for two runs that would measure the same thing; a finished one is reused."""
+        return content_id(self.model_dump(mode="json", exclude={"stall_timeout_s"}), 32)
+
+
+class StudySpec(Frozen):
+    """Configurations x workloads x suites x repeats."""
+
+    name: str = Field(min_length=1, max_length=120)
+    configurations: tuple[Configuration, ...] = Field(min_length=1)
+    workloads: tuple[WorkloadSpec, ...] = ()
+    suites: tuple[SuiteSpec, ...] = ()
+    repeats: int = Field(default=2, ge=1, le=100)
+    seed: int = 0
+    energy: EnergyCoefficients = EnergyCoefficients()
+    sample_hz: float = Field(default=10.0, gt=0, le=100)
+    idle_s: float = Field(default=3.0, ge=0)
+    rerun_disturbed: bool = True
+
+
+class Provenance(Frozen):
+    """Where a figure comes from and whether it may be believed."""
+
+    method: Method
+    source: str
+    scope: str = ""
+    idle_subtracted: bool | None = None
+    window_s: float | None = None
+    valid: bool = True
+    reasons: tuple[str, ...] = Field(default=(), description="Why it is not valid, or what to know about it.")
+
+
+class Measurement(Frozen):
+    """A figure with its unit, its 95 % interval and its provenance; ``value`` is None where it cannot be known."""
+
+    figure: str = Field(description="A name defined in trilemma.figures.")
+    subject: str = Field(default="", description="The workload or suite it is about; empty for the whole run.")
+    statistic: str = Field(default="", description="median, p95, mean ...; empty where the figure is one number.")
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    provenance: Provenance
+    definition_version: int = 1
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def key(self) -> str:
+        """``figure[.statistic][@subject]``, unique within a run."""
+        return measurement_key(self.figure, self.subject, self.statistic)
+
+
+def measurement_key(figure: str, subject: str = "", statistic: str = "") -> str:
+    """``figure[.statistic][@subject]``."""
+    return figure + (f".{statistic}" if statistic else "") + (f"@{subject}" if subject else "")
+
+
+def split_key(key: str) -> tuple[str, str, str]:
+    """The inverse of :func:`measurement_key`: figure, subject, statistic."""
+    name, _, subject = key.partition("@")
+    figure, _, statistic = name.partition(".")
+    return figure, subject, statistic

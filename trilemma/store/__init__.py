@@ -1,0 +1,1 @@
+"""Tables, queries and migrations; nothing outside this package speaks SQL."""

@@ -1,0 +1,1 @@
+"""Prompts by use case, and the arithmetic of latency."""
