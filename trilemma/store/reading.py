@@ -1,0 +1,147 @@
+"""What a run recorded, and the frames that Explore works on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pandas as pd
+import sqlalchemy as sa
+
+from trilemma.records import AnswerRecord, PhaseWindow, RequestRecord, Sample
+from trilemma.schema import Measurement, Phase, Provenance, RunState, split_key
+from trilemma.store import tables as t
+from trilemma.store.base import StoreBase
+from trilemma.store.codec import times_of, unpack_samples
+from trilemma.store.studies import in_study
+
+
+class ReadStore(StoreBase):
+    """Reads of one run's records and of all runs' figures."""
+
+    def phases(self, run_id: str) -> list[PhaseWindow]:
+        """The windows of a run, in order of their start."""
+        rows = self._rows(sa.select(t.phases).where(t.phases.c.run_id == run_id).order_by(t.phases.c.start_ns))
+        return [
+            PhaseWindow(phase=Phase(row.phase), subject=row.subject, start_ns=row.start_ns, end_ns=row.end_ns)
+            for row in rows
+        ]
+
+    def samples(self, run_id: str, after_ns: int | None = None) -> list[Sample]:
+        """The samples of a run, in order of time; only those later than ``after_ns`` (``perf_counter_ns``)."""
+        chunks = t.sample_chunks.c
+        query = sa.select(chunks.data, chunks.codec).where(chunks.run_id == run_id).order_by(chunks.first_ns, chunks.id)
+        if after_ns is not None:
+            query = query.where(chunks.last_ns > after_ns)
+        found = [sample for row in self._rows(query) for sample in unpack_samples(row.data, row.codec)]
+        return found if after_ns is None else [sample for sample in found if sample.time_ns > after_ns]
+
+    def requests(self, run_id: str) -> list[RequestRecord]:
+        """The requests of a run, warm-up included, in order of submission."""
+        query = sa.select(t.requests).where(t.requests.c.run_id == run_id)
+        found = []
+        for row in self._rows(query.order_by(t.requests.c.submitted_ns, t.requests.c.index)):
+            values = dict(row._mapping)
+            del values["run_id"]
+            times = times_of(values.pop("token_deltas"), row.submitted_ns)
+            found.append(RequestRecord(**values, token_times_ns=times))
+        return found
+
+    def answers(self, run_id: str, suite: str | None = None) -> list[AnswerRecord]:
+        """The answers of a run, by suite and in the order of the items."""
+        columns = [column for column in t.answers.c if column.name != "run_id"]
+        query = sa.select(*columns).where(t.answers.c.run_id == run_id)
+        if suite is not None:
+            query = query.where(t.answers.c.suite == suite)
+        query = query.order_by(t.answers.c.suite, t.answers.c.index)
+        return [AnswerRecord.model_validate(dict(row._mapping)) for row in self._rows(query)]
+
+    def measurements(self, run_id: str) -> list[Measurement]:
+        """The measurements of a run, in the order in which they were set."""
+        query = sa.select(t.measurements).where(t.measurements.c.run_id == run_id).order_by(t.measurements.c.order)
+        return [_measurement(row) for row in self._rows(query)]
+
+    def figure_frame(self, keys: Sequence[str] | None = None, study_id: str | None = None) -> pd.DataFrame:
+        """One row for each measurement of each finished run that no re-run has replaced.
+
+        Columns: run_id, configuration_id, artifact_id, engine, repeat, disturbed, key, value, low, high, n, method,
+        source, valid. ``keys`` None means all; values are in the units of :mod:`trilemma.figures`, NaN where unknown.
+        """
+        r, m = t.runs.c, t.measurements.c
+        about_run = [r.id.label("run_id"), r.configuration_id, r.artifact_id, r.engine, r.repeat, r.disturbed]
+        runs = sa.select(*about_run).where(r.state == RunState.DONE.value, r.id.not_in(_superseded()))
+        figures = sa.select(m.run_id, m.key, m.value, m.low, m.high, m.n, m.method, m.source, m.valid)
+        if keys is not None:
+            figures = figures.where(m.key.in_(list(keys)))
+        if study_id is not None:
+            runs = runs.where(in_study(study_id))
+            figures = figures.where(m.run_id.in_(sa.select(r.id).where(in_study(study_id))))
+        with self._db.read() as connection:
+            # Two narrow results joined here are several times as fast as one wide one.
+            left = _frame(connection.execute(runs.order_by(r.position, r.number)).all(), about_run)
+            right = _frame(connection.execute(figures.order_by(m.run_id, m.order)).all(), figures.selected_columns)
+        for name in ("value", "low", "high"):
+            right[name] = right[name].astype(float)
+        return left.merge(right, on="run_id", how="inner", sort=False)
+
+    def run_frame(self, study_id: str | None = None) -> pd.DataFrame:
+        """One row for each run, in the order of the queue.
+
+        Columns: run_id, state, configuration_id, artifact_id, model, quantization, engine, settings (JSON), repeat,
+        disturbed, finished_at (UTC), rerun_of, superseded (a re-run has replaced it).
+        """
+        r = t.runs.c
+        columns: list[sa.ColumnElement[Any]] = [
+            r.id.label("run_id"),
+            r.state,
+            r.configuration_id,
+            r.artifact_id,
+            t.artifacts.c.model,
+            t.artifacts.c.quantization,
+            r.engine,
+            r.settings,
+            r.repeat,
+            r.disturbed,
+            r.finished_at,
+            r.rerun_of,
+            r.id.in_(_superseded()).label("superseded"),
+        ]
+        query = sa.select(*columns).outerjoin_from(t.runs, t.artifacts, r.artifact_id == t.artifacts.c.id)
+        if study_id is not None:
+            query = query.where(in_study(study_id))
+        frame = _frame(self._rows(query.order_by(r.position, r.number)), columns)
+        frame["finished_at"] = pd.to_datetime(frame["finished_at"], utc=True)
+        frame["superseded"] = frame["superseded"].astype(bool)
+        return frame
+
+    def _rows(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+        with self._db.read() as connection:
+            return connection.execute(query).all()
+
+
+def _superseded() -> sa.Select[tuple[str | None]]:
+    """Runs that a finished re-run has replaced."""
+    again = t.runs.alias()
+    return sa.select(again.c.rerun_of).where(again.c.rerun_of.is_not(None), again.c.state == RunState.DONE.value)
+
+
+def _frame(rows: Sequence[sa.Row[*tuple[Any, ...]]], columns: Iterable[sa.ColumnElement[Any]]) -> pd.DataFrame:
+    names = [column.name for column in columns]
+    if not rows:
+        return pd.DataFrame({name: pd.Series(dtype=object) for name in names})
+    return pd.DataFrame(dict(zip(names, zip(*rows, strict=True), strict=True)))
+
+
+def _measurement(row: sa.Row[Any]) -> Measurement:
+    figure, subject, statistic = split_key(row.key)
+    return Measurement(
+        figure=figure,
+        subject=subject,
+        statistic=statistic,
+        value=row.value,
+        low=row.low,
+        high=row.high,
+        n=row.n,
+        provenance=Provenance.model_validate(row.provenance),
+        definition_version=row.definition_version,
+    )

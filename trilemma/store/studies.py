@@ -1,0 +1,229 @@
+"""Studies and runs: adding them, and reading their records."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from trilemma.errors import NotFoundError, StoreError
+from trilemma.records import HostInfo, RunRecord, StudyRecord
+from trilemma.schema import RunSpec, RunState, StudySpec, utc_now
+from trilemma.store import tables as t
+from trilemma.store.base import StoreBase, no_run
+
+_HIDDEN = {"number", "position", "fingerprint", "configuration_id", "artifact_id", "engine", "settings", "repeat"}
+_HIDDEN |= {"device", "interruptions", "cancel_requested", "host_id"}
+_HIDDEN |= {"worker_id", "worker_pid", "worker_created", "process_pid", "process_created"}
+_COLUMNS = [column for column in t.runs.c if column.name not in _HIDDEN]
+
+
+class StudyStore(StoreBase):
+    """Studies, and the runs that they share."""
+
+    def add_study(self, spec: StudySpec, runs: Sequence[RunSpec]) -> StudyRecord:
+        """Add a study and queue its runs in the order given.
+
+        A run that is done undisturbed, running or waiting already (equal fingerprint) is shared, not queued again.
+        """
+        study_id = secrets.token_hex(6)
+        with self._db.write() as connection:
+            values = {
+                "id": study_id,
+                "spec": spec.model_dump(mode="json"),
+                "rerun_disturbed": spec.rerun_disturbed,
+                "created_at": utc_now(),
+            }
+            connection.execute(sa.insert(t.studies).values(values))
+            known = _reusable(connection)
+            position = int(connection.execute(sa.select(sa.func.max(t.runs.c.position))).scalar() or 0)
+            fresh = []
+            for run in runs:
+                if run.fingerprint not in known:
+                    position += 1
+                    row = new_run(run, position)
+                    known[run.fingerprint] = row["id"]
+                    fresh.append(row)
+            insert_runs(connection, fresh)
+            linked = dict.fromkeys(known[run.fingerprint] for run in runs)
+            if linked:
+                rows = [{"study_id": study_id, "run_id": run_id} for run_id in linked]
+                connection.execute(sa.insert(t.study_runs), rows)
+            self._changed(connection)
+        return self.study(study_id)
+
+    def studies(self) -> list[StudyRecord]:
+        """All studies, the newest first."""
+        return self._studies(None)
+
+    def study(self, study_id: str) -> StudyRecord:
+        """One study.
+
+        Raises:
+            NotFoundError: there is no such study.
+        """
+        found = self._studies(study_id)
+        if not found:
+            raise NotFoundError(f"There is no study {study_id!r}.", "List the studies with `trilemma show`.")
+        return found[0]
+
+    def delete_study(self, study_id: str) -> None:
+        """Delete a study, and of its runs those that belong to no other study, with all that they recorded.
+
+        Raises:
+            NotFoundError: there is no such study.
+            StoreError: one of those runs is running.
+        """
+        self.study(study_id)
+        with self._db.write() as connection:
+            mine = sa.select(t.study_runs.c.run_id).where(t.study_runs.c.study_id == study_id)
+            others = sa.select(t.study_runs.c.run_id).where(t.study_runs.c.study_id != study_id)
+            only_mine = sa.and_(t.runs.c.id.in_(mine), t.runs.c.id.not_in(others))
+            running = sa.select(t.runs.c.id).where(only_mine, t.runs.c.state == RunState.RUNNING)
+            if (run_id := connection.execute(running).scalar()) is not None:
+                raise StoreError(
+                    f"Run {run_id} of this study is running.", "Cancel it first, or wait for it to finish."
+                )
+            connection.execute(sa.delete(t.runs).where(only_mine))
+            connection.execute(sa.delete(t.studies).where(t.studies.c.id == study_id))
+            self._changed(connection)
+
+    def run(self, run_id: str) -> RunRecord:
+        """One run.
+
+        Raises:
+            NotFoundError: there is no such run.
+        """
+        with self._db.read() as connection:
+            found = read_runs(connection, sa.select(*_COLUMNS, t.hosts.c.document).where(t.runs.c.id == run_id))
+        if not found:
+            raise no_run(run_id)
+        return found[0]
+
+    def runs(
+        self,
+        study_id: str | None = None,
+        states: Collection[RunState] | None = None,
+        limit: int | None = None,
+        newest_first: bool = False,
+    ) -> list[RunRecord]:
+        """Runs in the order of the queue, the next one last among those done and first among those waiting."""
+        query = sa.select(*_COLUMNS, t.hosts.c.document)
+        if study_id is not None:
+            query = query.where(in_study(study_id))
+        if states is not None:
+            query = query.where(t.runs.c.state.in_([RunState(state).value for state in states]))
+        order = (t.runs.c.position, t.runs.c.number)
+        query = query.order_by(*(column.desc() for column in order)) if newest_first else query.order_by(*order)
+        with self._db.read() as connection:
+            return read_runs(connection, query.limit(limit))
+
+    def _studies(self, study_id: str | None) -> list[StudyRecord]:
+        query = sa.select(t.studies).order_by(t.studies.c.created_at.desc(), t.studies.c.id)
+        counts = (
+            sa.select(t.study_runs.c.study_id, t.runs.c.state, sa.func.count())
+            .join_from(t.study_runs, t.runs)
+            .group_by(t.study_runs.c.study_id, t.runs.c.state)
+        )
+        if study_id is not None:
+            query = query.where(t.studies.c.id == study_id)
+            counts = counts.where(t.study_runs.c.study_id == study_id)
+        with self._db.read() as connection:
+            rows = connection.execute(query).all()
+            states: dict[str, dict[RunState, int]] = defaultdict(dict)
+            for study, state, count in connection.execute(counts):
+                states[study][RunState(state)] = count
+        return [
+            StudyRecord(
+                id=row.id,
+                spec=StudySpec.model_validate(row.spec),
+                created_at=row.created_at,
+                runs_by_state=states.get(row.id, {}),
+            )
+            for row in rows
+        ]
+
+
+def in_study(study_id: str) -> sa.ColumnElement[bool]:
+    """The condition that a run belongs to a study."""
+    return t.runs.c.id.in_(sa.select(t.study_runs.c.run_id).where(t.study_runs.c.study_id == study_id))
+
+
+def read_runs(connection: Connection, query: sa.Select[Any]) -> list[RunRecord]:
+    """Run records out of a selection of ``_COLUMNS`` and the host's document."""
+    rows = connection.execute(query.outerjoin(t.hosts, t.runs.c.host_id == t.hosts.c.id)).all()
+    studies = _studies_of(connection, [row.id for row in rows])
+    return [_record(row, studies.get(row.id, ())) for row in rows]
+
+
+def new_run(spec: RunSpec, position: int, rerun_of: str | None = None) -> dict[str, Any]:
+    """The row of a waiting run, but for its number."""
+    return {
+        "id": secrets.token_hex(6),
+        "position": position,
+        "fingerprint": spec.fingerprint,
+        "configuration_id": spec.configuration.id,
+        "artifact_id": spec.configuration.artifact_id,
+        "engine": spec.configuration.engine,
+        "settings": json.dumps(spec.configuration.settings, sort_keys=True),
+        "repeat": spec.repeat,
+        "device": spec.device,
+        "spec": spec.model_dump(mode="json"),
+        "state": RunState.WAITING.value,
+        "progress": 0.0,
+        "note": "",
+        "attempt": 0,
+        "interruptions": 0,
+        "cancel_requested": False,
+        "created_at": utc_now(),
+        "reason": "",
+        "log_tail": "",
+        "disturbed": False,
+        "disturbances": [],
+        "rerun_of": rerun_of,
+        "engine_info": {},
+    }
+
+
+def insert_runs(connection: Connection, rows: Iterable[dict[str, Any]]) -> None:
+    """Insert rows of :func:`new_run`, numbered on from the last run."""
+    first = int(connection.execute(sa.select(sa.func.max(t.runs.c.number))).scalar() or 0) + 1
+    numbered = [row | {"number": number} for number, row in enumerate(rows, first)]
+    if numbered:
+        connection.execute(sa.insert(t.runs), numbered)
+
+
+def _reusable(connection: Connection) -> dict[str, str]:
+    """Fingerprints of runs that need not be queued again, with the run to share."""
+    usable = sa.or_(
+        t.runs.c.state.in_([RunState.WAITING.value, RunState.RUNNING.value]),
+        sa.and_(t.runs.c.state == RunState.DONE.value, t.runs.c.disturbed.is_(False)),
+    )
+    done_last = sa.case((t.runs.c.state == RunState.DONE.value, 1), else_=0)
+    query = sa.select(t.runs.c.fingerprint, t.runs.c.id).where(usable).order_by(done_last, t.runs.c.number)
+    return dict(connection.execute(query).all())
+
+
+def _studies_of(connection: Connection, run_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    query = sa.select(t.study_runs).join(t.studies).order_by(t.studies.c.created_at)
+    for batch in _batches(run_ids):
+        for study_id, run_id in connection.execute(query.where(t.study_runs.c.run_id.in_(batch))):
+            found[run_id].append(study_id)
+    return {run_id: tuple(ids) for run_id, ids in found.items()}
+
+
+def _batches(items: Sequence[str], size: int = 500) -> Iterable[Sequence[str]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def _record(row: Row[Any], study_ids: tuple[str, ...]) -> RunRecord:
+    values = dict(row._mapping)
+    document = values.pop("document")
+    host = None if document is None else HostInfo.model_validate(document)
+    return RunRecord.model_validate(values | {"study_ids": study_ids, "host": host})

@@ -1,0 +1,225 @@
+"""The tables, in SQLAlchemy's portable types; ``migrations/`` creates them, and a test holds the two together."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment in UTC: stored without a zone (SQLite has none), read back with one."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """To UTC, zone dropped."""
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """With its zone again."""
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+class AnyText(TypeDecorator[str]):
+    """Text from models and logs, which may hold what a database refuses: lone surrogates, or NUL in PostgreSQL."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Replace what cannot be stored by U+FFFD."""
+        if value is None:
+            return None
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            value = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return value if dialect.name == "sqlite" else value.replace("\0", "\ufffd")
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _run_id(**options: Any) -> Column[str]:
+    return Column("run_id", String(32), ForeignKey("runs.id", ondelete="CASCADE"), nullable=False, **options)
+
+
+# Counters and switches: ``changes`` (see Store.version) and ``paused``.
+meta = Table(
+    "meta", metadata, Column("name", String(32), primary_key=True), Column("value", BigInteger, nullable=False)
+)
+
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("model", String(255), nullable=False),
+    Column("quantization", String(64), nullable=False),
+    Column("path", AnyText, nullable=False),
+    Column("added_at", UtcDateTime, nullable=False),
+    Column("forgotten", Boolean, nullable=False),
+    Column("document", JSON, nullable=False),
+)
+
+studies = Table(
+    "studies",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("spec", JSON, nullable=False),
+    Column("rerun_disturbed", Boolean, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+hosts = Table("hosts", metadata, Column("id", String(64), primary_key=True), Column("document", JSON, nullable=False))
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("number", BigInteger, nullable=False, unique=True),  # order of creation
+    Column("position", BigInteger, nullable=False),  # order in the queue
+    Column("fingerprint", String(64), nullable=False, index=True),
+    Column("configuration_id", String(32), nullable=False),
+    Column("artifact_id", String(64), nullable=False, index=True),
+    Column("engine", String(64), nullable=False),
+    Column("settings", Text, nullable=False),
+    Column("repeat", Integer, nullable=False),
+    Column("device", String(64), nullable=False),
+    Column("spec", JSON, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("phase", String(16)),
+    Column("progress", Float, nullable=False),
+    Column("note", AnyText, nullable=False),
+    Column("remaining_s", Float),
+    Column("attempt", Integer, nullable=False),
+    Column("interruptions", Integer, nullable=False),
+    Column("cancel_requested", Boolean, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("started_at", UtcDateTime),
+    Column("finished_at", UtcDateTime),
+    Column("reason", AnyText, nullable=False),
+    Column("log_tail", AnyText, nullable=False),
+    Column("disturbed", Boolean, nullable=False),
+    Column("disturbances", JSON, nullable=False),
+    Column("rerun_of", String(32), ForeignKey("runs.id", ondelete="SET NULL"), index=True),
+    Column("host_id", String(64), ForeignKey("hosts.id")),
+    Column("engine_info", JSON, nullable=False),
+    Column("worker_id", String(128)),
+    Column("worker_pid", Integer),
+    Column("worker_created", Float),
+    Column("process_pid", Integer),
+    Column("process_created", Float),
+    Index(None, "state", "device", "position"),
+)
+
+study_runs = Table(
+    "study_runs",
+    metadata,
+    Column("study_id", String(32), ForeignKey("studies.id", ondelete="CASCADE"), primary_key=True),
+    _run_id(primary_key=True, index=True),
+)
+
+phases = Table(
+    "phases",
+    metadata,
+    _run_id(primary_key=True),
+    Column("phase", String(16), primary_key=True),
+    Column("subject", String(128), primary_key=True),
+    Column("start_ns", BigInteger, nullable=False),
+    Column("end_ns", BigInteger),
+)
+
+# One row a call of Store.add_samples; the format of ``data`` is described in trilemma/store/codec.py.
+sample_chunks = Table(
+    "sample_chunks",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    _run_id(index=True),
+    Column("first_ns", BigInteger, nullable=False),
+    Column("last_ns", BigInteger, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("codec", String(16), nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)
+
+requests = Table(
+    "requests",
+    metadata,
+    _run_id(primary_key=True),
+    Column("workload", String(128), primary_key=True),
+    Column("warmup", Boolean, primary_key=True),
+    Column("index", Integer, primary_key=True, autoincrement=False),
+    Column("submitted_ns", BigInteger, nullable=False),
+    Column("token_deltas", JSON, nullable=False),
+    Column("prompt_tokens", Integer, nullable=False),
+    Column("prefilled_tokens", Integer, nullable=False),
+    Column("output_tokens", Integer, nullable=False),
+    Column("engine_prefill_s", Float),
+    Column("engine_decode_s", Float),
+    Column("prompt", AnyText, nullable=False),
+    Column("text", AnyText, nullable=False),
+    Column("error", AnyText, nullable=False),
+)
+
+answers = Table(
+    "answers",
+    metadata,
+    _run_id(primary_key=True),
+    Column("suite", String(128), primary_key=True),
+    Column("index", Integer, primary_key=True, autoincrement=False),
+    Column("item_id", AnyText, nullable=False),
+    Column("prompt", AnyText, nullable=False),
+    Column("answer", AnyText, nullable=False),
+    Column("expected", AnyText, nullable=False),
+    Column("scores", JSON, nullable=False),
+    Column("detail", JSON, nullable=False),
+)
+
+# Clustered by key: Explore reads a few keys of every run, and finds them side by side.
+measurements = Table(
+    "measurements",
+    metadata,
+    Column("key", String(255), primary_key=True),
+    _run_id(primary_key=True, index=True),
+    Column("order", Integer, nullable=False),
+    Column("value", Float),
+    Column("low", Float),
+    Column("high", Float),
+    Column("n", Integer, nullable=False),
+    Column("method", String(16), nullable=False),
+    Column("source", String(255), nullable=False),
+    Column("valid", Boolean, nullable=False),
+    Column("provenance", JSON, nullable=False),
+    Column("definition_version", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+RECORDS = (phases, sample_chunks, requests, answers, measurements)
+"""What an attempt at a run leaves; deleted before the run starts over."""
