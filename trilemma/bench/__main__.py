@@ -1,0 +1,41 @@
+"""``python -m trilemma.bench RUN``: measure one run of the store."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+
+from trilemma.bench.supervisor import Supervisor, log_path_of, parent_watch
+from trilemma.errors import TrilemmaError
+from trilemma.settings import get_settings
+from trilemma.store import open_store
+
+
+def main() -> int:
+    """Exit status 0 when the run reached a verdict (done, failed or cancelled), 1 when it could not."""
+    parser = argparse.ArgumentParser(prog="python -m trilemma.bench", description=__doc__)
+    parser.add_argument("run", help="id of a run in the store")
+    parser.add_argument("--parent-pid", type=int, help="end without a verdict when this parent process is gone")
+    arguments = parser.parse_args()
+    try:
+        settings = get_settings()
+        settings.ensure_home()
+        with open_store(settings.database_url) as store:
+            supervisor = Supervisor(
+                store,
+                arguments.run,
+                log_path_of(settings.logs_dir, arguments.run),
+                parent_watch(arguments.parent_pid),
+            )
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: supervisor.cancel())
+            supervisor.measure()
+    except TrilemmaError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

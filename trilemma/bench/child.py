@@ -1,0 +1,138 @@
+"""The measured process as its supervisor sees it: start, read events without blocking, end."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import IO
+
+from pydantic import ValidationError
+
+from trilemma.bench.events import EVENT, Event
+from trilemma.bench.plan import Plan
+
+_READ_BYTES = 1 << 16
+
+
+class Child:
+    """A measured process and the pipe that its events come through.
+
+    Args:
+        plan: What it is to measure.
+        log: Where its standard error goes; None to inherit.
+    """
+
+    def __init__(self, plan: Plan, log: IO[bytes] | None = None) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "trilemma.bench.measure"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=_environment(),
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._out = self._process.stdout
+        os.set_blocking(self._out.fileno(), False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._out, selectors.EVENT_READ)
+        self._buffer = b""
+        self.pid = self._process.pid
+        self.garbled: list[str] = []
+        self._open = True
+        try:
+            self._process.stdin.write(plan.model_dump_json().encode())
+            self._process.stdin.close()
+        except BrokenPipeError:
+            pass  # it died at once; its exit status says why
+
+    def events(self, timeout_s: float) -> list[Event]:
+        """The events that have arrived, after waiting for at most ``timeout_s`` for the first."""
+        if not self._open or not self._selector.select(timeout_s):
+            return []
+        data = self._out.read(_READ_BYTES)
+        if data == b"":
+            self._open = False
+        *lines, self._buffer = (self._buffer + (data or b"")).split(b"\n")
+        return [event for line in lines if (event := self._parse(line)) is not None]
+
+    def _parse(self, line: bytes) -> Event | None:
+        try:
+            return EVENT.validate_json(line)
+        except ValidationError:
+            self.garbled.append(line[:200].decode(errors="replace"))
+            return None
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has ended and every event was read."""
+        return not self._open and self._process.poll() is not None
+
+    @property
+    def exit_status(self) -> int | None:
+        """As ``subprocess``: negative for a signal, None while it runs."""
+        return self._process.poll()
+
+    def kill(self) -> None:
+        """End it now."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+
+    def close(self) -> None:
+        """Release the pipe, ending the process if it still runs."""
+        self.kill()
+        self._selector.close()
+        self._out.close()
+
+
+def _environment() -> dict[str, str]:
+    """No usage statistics, no hub telemetry, and no thread limit that was meant for somebody else."""
+    environment = dict(os.environ)
+    for name in ("OMP_NUM_THREADS", "OMP_THREAD_LIMIT"):
+        environment.pop(name, None)
+    return {
+        **environment,
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "DO_NOT_TRACK": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def describe_exit(status: int, oom_kills: int) -> str:
+    """Why a process ended that did not say so itself.
+
+    Args:
+        status: As ``subprocess`` gives it.
+        oom_kills: How many processes the kernel killed for want of memory meanwhile.
+    """
+    if status >= 0:
+        return f"The measured process ended with exit status {status} without saying why. See the end of the log."
+    name = signal.Signals(-status).name
+    if -status == signal.SIGKILL and oom_kills > 0:
+        return (
+            "The kernel ended the measured process because memory ran out. "
+            "Choose fewer bits per weight, a shorter context or a smaller KV-cache type."
+        )
+    if -status == signal.SIGKILL:
+        return (
+            "The measured process was killed (SIGKILL) from outside; if nobody did so on purpose, memory ran out. "
+            "Retry, or choose fewer bits per weight or a shorter context."
+        )
+    return f"The engine crashed ({name}). See the end of the log; the artifact or a setting may be to blame."
+
+
+def oom_kill_count() -> int:
+    """How many processes the kernel has killed for want of memory since it started; 0 where it does not tell."""
+    try:
+        for line in Path("/proc/vmstat").read_text().splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    except OSError:
+        pass
+    return 0

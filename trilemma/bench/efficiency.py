@@ -1,0 +1,210 @@
+"""Efficiency figures: memory of serving, and energy over each workload's window."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from trilemma.meters.base import EnergyDomain
+from trilemma.meters.windows import EnergyWindow, cpu_cores, energy_window, idle_power, peak_memory
+from trilemma.records import PhaseWindow, RequestRecord, Sample
+from trilemma.schema import Artifact, EnergyCoefficients, Measurement, Method, Phase, Provenance
+from trilemma.workloads import latency
+from trilemma.workloads.latency import Estimate, bootstrap
+
+_SERVING = (Phase.LOAD, Phase.LOADED_IDLE, Phase.WARMUP, Phase.SPEED)
+_KINDS = {"pss": "proportional set size", "uss": "unique set size", "rss": "resident set size"}
+
+
+def file_measurements(artifact: Artifact) -> list[Measurement]:
+    """Size on disk and bits per weight, from the file itself."""
+    provenance = Provenance(method=Method.MEASURED, source="the artifact's file", scope="file")
+    return [
+        Measurement(figure="weights_bytes", value=float(artifact.size_bytes), n=1, provenance=provenance),
+        Measurement(figure="bits_per_weight", value=artifact.bits_per_weight or None, n=1, provenance=provenance),
+    ]
+
+
+def memory_measurements(samples: Sequence[Sample], kind: str, accounted: Sequence[Measurement]) -> list[Measurement]:
+    """Peak memory of serving, and what of it is neither weights nor KV cache.
+
+    Args:
+        samples: Of the whole run.
+        kind: Which memory was read: pss, uss or rss.
+        accounted: Measurements so far, with the engine's own split.
+    """
+    peak = peak_memory(samples, _SERVING)
+    if peak is None:
+        return []
+    provenance = Provenance(
+        method=Method.MEASURED,
+        source=f"{_KINDS[kind]} of the process tree",
+        scope="process tree",
+        reasons=() if kind == "pss" else (f"this system has no PSS; this is {_KINDS[kind]}",),
+    )
+    found = [Measurement(figure="peak_memory_bytes", value=peak.value, n=peak.n, provenance=provenance)]
+    parts = [m.value for m in accounted if m.figure in ("weights_memory_bytes", "kv_cache_bytes")]
+    known = [part for part in parts if part is not None]
+    if len(known) == 2:
+        rest = peak.value - sum(known)
+        note = () if rest >= 0 else ("the engine accounts for more than was ever resident",)
+        found.append(
+            Measurement(
+                figure="other_memory_bytes",
+                value=rest if rest >= 0 else None,
+                n=1,
+                provenance=provenance.model_copy(update={"valid": rest >= 0, "reasons": provenance.reasons + note}),
+            )
+        )
+    return found
+
+
+class EnergyReading:
+    """The energy counters of a run, summed over the domains of the best source present.
+
+    Args:
+        samples: Of the whole run.
+        windows: Phases by (phase, subject).
+        domains: The best source's counters; they never overlap in what they cover.
+        coefficients: Of the modelled source.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        windows: Mapping[tuple[Phase, str], PhaseWindow],
+        domains: Sequence[EnergyDomain],
+        coefficients: EnergyCoefficients,
+    ) -> None:
+        self._samples = samples
+        self._domains = domains
+        self._coefficients = coefficients
+        self._windows = windows
+        rest = windows.get((Phase.IDLE, ""))
+        self._idle_w = {d.channel: self._idle(rest, d) for d in domains}
+
+    def _idle(self, window: PhaseWindow | None, domain: EnergyDomain) -> float | None:
+        if window is None or window.end_ns is None:
+            return None
+        return idle_power(self._samples, window.start_ns, window.end_ns, domain)
+
+    def over(self, start_ns: int, end_ns: int) -> EnergyWindow | None:
+        """Energy over a window, all domains together; None without any source."""
+        parts = [energy_window(self._samples, start_ns, end_ns, d, self._idle_w[d.channel]) for d in self._domains]
+        if not parts:
+            return None
+        return parts[0] if len(parts) == 1 else _sum(parts)
+
+    def idle_measurements(self) -> list[Measurement]:
+        """Power of the machine at rest, and with the engine loaded but idle."""
+        found = []
+        for phase in (Phase.IDLE, Phase.LOADED_IDLE):
+            window = self._windows.get((phase, ""))
+            if window is None or window.end_ns is None:
+                continue
+            powers = [self._idle(window, domain) for domain in self._domains]
+            known = [power for power in powers if power is not None]
+            if not known or len(known) < len(powers):
+                continue
+            found.append(
+                Measurement(
+                    figure="idle_power_w",
+                    subject=phase.value,
+                    value=sum(known),
+                    n=1,
+                    provenance=self._provenance((window.end_ns - window.start_ns) / 1e9),
+                )
+            )
+        return found
+
+    def _provenance(self, window_s: float) -> Provenance:
+        first = self._domains[0]
+        return Provenance(
+            method=first.method,
+            source=", ".join(d.source for d in self._domains),
+            scope=", ".join(d.scope for d in self._domains),
+            idle_subtracted=False,
+            window_s=window_s,
+        )
+
+    def annotate(self, provenance: Provenance) -> Provenance:
+        """State the coefficients of a modelled figure beside it."""
+        if provenance.method is not Method.MODELLED:
+            return provenance
+        c = self._coefficients
+        note = f"modelled with {c.watts_per_busy_core:g} W per busy core and {c.watts_per_gb:g} W per GB held"
+        return provenance.model_copy(update={"reasons": (*provenance.reasons, note)})
+
+
+def _sum(parts: Sequence[EnergyWindow]) -> EnergyWindow:
+    """Domains added up; one that is not valid makes the sum not valid, with its reasons."""
+
+    def total(values: Sequence[float | None]) -> float | None:
+        known = [value for value in values if value is not None]
+        return sum(known) if len(known) == len(values) else None
+
+    provenances = [part.provenance for part in parts]
+    return EnergyWindow(
+        net_j=total([part.net_j for part in parts]),
+        gross_j=total([part.gross_j for part in parts]),
+        mean_power_w=total([part.mean_power_w for part in parts]),
+        provenance=provenances[0].model_copy(
+            update={
+                "source": ", ".join(p.source for p in provenances),
+                "scope": ", ".join(p.scope for p in provenances),
+                "valid": all(p.valid for p in provenances),
+                "reasons": tuple(reason for p in provenances for reason in p.reasons),
+            }
+        ),
+    )
+
+
+def workload_measurements(
+    workload: str, requests: Sequence[RequestRecord], samples: Sequence[Sample], energy: EnergyReading
+) -> list[Measurement]:
+    """Energy and CPU of one workload's steady window."""
+    steady = latency.steady_window(requests)
+    if steady is None:
+        return []
+    found = []
+    cores = cpu_cores(samples, *steady)
+    if cores is not None:
+        provenance = Provenance(method=Method.MEASURED, source="CPU time of the process tree", scope="process tree")
+        found.append(Measurement(figure="cpu_cores", subject=workload, value=cores, n=1, provenance=provenance))
+    total = energy.over(*steady)
+    if total is None:
+        return found
+    whole = latency.complete(requests)
+    tokens = np.array([float(len(r.token_times_ns)) for r in whole])
+    each = [energy.over(r.submitted_ns, r.token_times_ns[-1]) for r in whole]
+    joules = [window.net_j for window in each if window is not None and window.net_j is not None]
+    provenance = energy.annotate(total.provenance)
+
+    def measurement(figure: str, value: float | None, estimate: Estimate | None = None) -> Measurement:
+        # The resampled requests tell how much the figure varies; the value is the whole window's own.
+        spread = estimate if estimate is not None and value is not None else None
+        scale = value / estimate.value if spread and estimate and value and estimate.value else 1.0
+        return Measurement(
+            figure=figure,
+            subject=workload,
+            value=value,
+            low=spread.low * scale if spread and spread.low is not None else None,
+            high=spread.high * scale if spread and spread.high is not None else None,
+            n=len(whole),
+            provenance=provenance,
+        )
+
+    per_token = per_request = None
+    if len(joules) == len(whole) and len(whole) > 1:
+        per_token = bootstrap((np.array(joules), tokens), lambda e, t, axis=-1: e.sum(axis=axis) / t.sum(axis=axis))
+        per_request = bootstrap((np.array(joules),), lambda e, axis=-1: e.mean(axis=axis))
+    net = total.net_j
+    return [
+        *found,
+        measurement("energy_j", net),
+        measurement("energy_gross_j", total.gross_j),
+        measurement("power_w", total.mean_power_w),
+        measurement("energy_per_token_j", None if net is None else net / tokens.sum(), per_token),
+        measurement("energy_per_request_j", None if net is None else net / len(whole), per_request),
+    ]

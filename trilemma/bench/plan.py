@@ -1,0 +1,14 @@
+"""What the supervisor tells the measured process, one JSON document on its standard input."""
+
+from __future__ import annotations
+
+from trilemma.schema import Artifact, Frozen, RunSpec
+
+
+class Plan(Frozen):
+    """All that a run needs, so that the measured process never opens the store."""
+
+    spec: RunSpec
+    artifact: Artifact
+    reference: Artifact | None = None
+    loaded_idle_s: float = 2.0

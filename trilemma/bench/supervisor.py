@@ -1,0 +1,235 @@
+"""The supervisor of one run: samples the meters, reads the measured process's events, writes everything as it goes."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from trilemma.bench.child import Child, describe_exit, oom_kill_count
+from trilemma.bench.events import (
+    AnswerEvent,
+    EngineEvent,
+    Event,
+    FailureEvent,
+    MeasurementEvent,
+    PhaseEvent,
+    ProgressEvent,
+    RequestEvent,
+)
+from trilemma.bench.plan import Plan
+from trilemma.bench.results import Evidence, disturbances_of, summarise
+from trilemma.errors import RunCancelledError, RunError, RunTimeoutError, TrilemmaError
+from trilemma.meters.base import Target
+from trilemma.meters.host import host_info
+from trilemma.meters.sampler import Sampler, open_meters
+from trilemma.records import AnswerRecord, PhaseWindow, RequestRecord, RunRecord
+from trilemma.schema import Artifact, Phase, RunState
+from trilemma.store import Store
+
+_POLL_S = 0.1
+_WRITE_EVERY_S = 1.0
+_LOG_TAIL_BYTES = 8_000
+
+
+class Supervisor:
+    """Measures one run.
+
+    Args:
+        store: Where the run is read from and written to.
+        run_id: A run in the store.
+        log_path: Where the measured process's standard error goes.
+        abandoned: Says when whoever asked for the run is gone; the run then ends without a verdict, to be released.
+    """
+
+    def __init__(
+        self, store: Store, run_id: str, log_path: Path, abandoned: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._store = store
+        self._run = store.run(run_id)
+        self._log_path = log_path
+        self._abandoned = abandoned
+        self._cancelled = False
+        self._sampler = Sampler(open_meters(), self._run.spec.sample_hz)
+        self._evidence = Evidence(spec=self._run.spec, artifact=self._artifact())
+        self._open_phases: dict[tuple[Phase, str], PhaseWindow] = {}
+        self._pending = _Pending()
+        self._progress = (0.0, "Reading the machine at rest", Phase.IDLE)
+        self._measured_since = time.monotonic()
+        self._failure = ""
+        self._child: Child | None = None
+
+    def _artifact(self) -> Artifact:
+        return self._store.artifact(self._run.spec.configuration.artifact_id)
+
+    def cancel(self) -> None:
+        """Ask the run to end; safe in a signal handler."""
+        self._cancelled = True
+
+    def measure(self) -> RunRecord | None:
+        """Measure, and leave the run done, failed or cancelled in the store; None when it was abandoned."""
+        run_id = self._run.id
+        self._store.start_run(run_id, host_info())
+        state, reason = RunState.DONE, ""
+        try:
+            self._rest()
+            self._drive()
+        except RunCancelledError as error:
+            state, reason = RunState.CANCELLED, str(error)
+        except TrilemmaError as error:
+            state, reason = RunState.FAILED, str(error)
+        finally:
+            if self._child:
+                self._child.close()
+            self._sampler.stop()
+        if self._abandoned():
+            return None
+        self._finish(state, reason)
+        return self._store.run(run_id)
+
+    def _rest(self) -> None:
+        """Read the idle machine for a few seconds."""
+        self._sampler.start(Target(pid=None, energy=self._run.spec.energy))
+        self._mark(PhaseEvent(phase=Phase.IDLE, edge="start", time_ns=time.perf_counter_ns()))
+        ends = time.monotonic() + self._run.spec.idle_s
+        while (left := ends - time.monotonic()) > 0:
+            self._check_wanted()
+            time.sleep(min(left, _POLL_S))
+        self._mark(PhaseEvent(phase=Phase.IDLE, edge="end", time_ns=time.perf_counter_ns()))
+        self._write()
+
+    def _drive(self) -> None:
+        """Start the measured process and follow it to its end.
+
+        Raises:
+            RunError: it failed, crashed, stalled or was cancelled.
+        """
+        spec = self._run.spec
+        reference = self._store.artifact(spec.reference_id) if spec.reference_id else None
+        oom_kills = oom_kill_count()
+        with self._log_path.open("ab", buffering=0) as log:
+            self._child = Child(Plan(spec=spec, artifact=self._evidence.artifact, reference=reference), log)
+        self._sampler.retarget(Target(pid=self._child.pid, energy=spec.energy))
+        self._measured_since = last_event = last_write = time.monotonic()
+        while not self._child.finished:
+            events = self._child.events(_POLL_S)
+            now = time.monotonic()
+            last_event = now if events else last_event
+            for event in events:
+                self._handle(event)
+            if now - last_write >= _WRITE_EVERY_S:
+                self._write()
+                last_write = now
+            self._check_wanted()
+            if now - last_event > spec.stall_timeout_s:
+                raise RunTimeoutError(
+                    f"Nothing happened for {spec.stall_timeout_s:.0f} s, so the run was ended.",
+                    "The configuration may be too slow for this workload; shorten it, or raise the time limit.",
+                )
+        if self._failure:
+            raise RunError(self._failure)
+        if self._child.exit_status != 0:
+            raise RunError(describe_exit(self._child.exit_status or 0, oom_kill_count() - oom_kills))
+
+    def _check_wanted(self) -> None:
+        if self._cancelled or self._abandoned():
+            raise RunCancelledError("The run was cancelled.", "Retry it from the queue.")
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case PhaseEvent():
+                self._mark(event)
+            case RequestEvent(record=request):
+                self._evidence.requests.append(request)
+                self._pending.requests.append(request)
+            case AnswerEvent(record=answer):
+                self._pending.answers.append(answer)
+            case MeasurementEvent(measurement=measurement):
+                self._evidence.measurements.append(measurement)
+            case ProgressEvent(fraction=fraction, note=note):
+                self._progress = (fraction, note, self._progress[2])
+            case EngineEvent(info=info):
+                self._store.set_engine_info(self._run.id, info)
+            case FailureEvent(reason=reason):
+                self._failure = reason
+
+    def _mark(self, event: PhaseEvent) -> None:
+        """Enter or leave a phase, with a sample at the edge so that no window begins or ends between two."""
+        self._sampler.read_now()
+        key = (event.phase, event.subject)
+        if event.edge == "start":
+            window = PhaseWindow(phase=event.phase, subject=event.subject, start_ns=event.time_ns)
+            self._sampler.set_phase(event.phase)
+            self._progress = (*self._progress[:2], event.phase)
+        else:
+            window = self._open_phases[key].model_copy(update={"end_ns": event.time_ns})
+        self._open_phases[key] = self._evidence.windows[key] = self._pending.phases[key] = window
+
+    def _write(self) -> None:
+        """Put what came in since the last time into the store, in one transaction."""
+        samples = self._sampler.drain()
+        self._evidence.samples.extend(samples)
+        fraction, note, phase = self._progress
+        elapsed = time.monotonic() - self._measured_since
+        remaining = elapsed * (1 - fraction) / fraction if fraction > 0.02 else None
+        self._store.write_batch(
+            self._run.id,
+            phases=list(self._pending.phases.values()),
+            samples=samples,
+            requests=self._pending.requests,
+            answers=self._pending.answers,
+            progress=(fraction, note, phase, remaining),
+        )
+        self._pending = _Pending()
+
+    def _finish(self, state: RunState, reason: str) -> None:
+        now = time.perf_counter_ns()
+        for key, window in self._open_phases.items():
+            if window.end_ns is None:
+                self._evidence.windows[key] = self._pending.phases[key] = window.model_copy(update={"end_ns": now})
+        self._write()
+        self._evidence.domains = self._sampler.domains()
+        self._evidence.memory_kind = self._sampler.memory_kind
+        self._store.set_measurements(self._run.id, summarise(self._evidence))
+        disturbances = [*disturbances_of(self._evidence)] if state is RunState.DONE else []
+        garbled = self._child.garbled if self._child else []
+        self._store.finish_run(
+            self._run.id,
+            state,
+            reason=reason,
+            log_tail=_tail(self._log_path, [f"unreadable event: {line}" for line in garbled]),
+            disturbed=bool(disturbances),
+            disturbances=tuple(disturbances),
+        )
+
+
+class _Pending:
+    """What came in since the last write."""
+
+    def __init__(self) -> None:
+        self.phases: dict[tuple[Phase, str], PhaseWindow] = {}
+        self.requests: list[RequestRecord] = []
+        self.answers: list[AnswerRecord] = []
+
+
+def _tail(path: Path, extra: list[str]) -> str:
+    try:
+        with path.open("rb") as log:
+            log.seek(max(path.stat().st_size - _LOG_TAIL_BYTES, 0))
+            text = log.read().decode(errors="replace")
+    except OSError:
+        text = ""
+    return "\n".join([text.rstrip(), *extra]).strip()
+
+
+def log_path_of(logs_dir: Path, run_id: str) -> Path:
+    """Where a run's log is written."""
+    return logs_dir / f"{run_id}.log"
+
+
+def parent_watch(parent_pid: int | None) -> Callable[[], bool]:
+    """A function that says whether the process that asked for this run is gone."""
+    if parent_pid is None:
+        return lambda: False
+    return lambda: os.getppid() != parent_pid

@@ -1,0 +1,167 @@
+"""From a study to its runs: what is measured, in which order, and how long that should take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from trilemma import registry
+from trilemma.engines.base import Engine
+from trilemma.errors import StudyError, TrilemmaError
+from trilemma.jobs.queue import interleave
+from trilemma.records import RunRecord, StudyRecord
+from trilemma.schema import Artifact, Configuration, RunSpec, RunState, StudySpec, SuiteSpec, WorkloadSpec
+from trilemma.store import Store
+
+# A first guess at a CPU's speed, replaced by the machine's own past runs as soon as there are any.
+_MEMORY_BANDWIDTH = 8e9
+_PREFILL_PER_DECODE = 4.0
+_ITEM_TOKENS = 150
+_CHUNK_TOKENS = 512
+_FIXED_S = 8.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a study will take. ``basis`` says what the time rests on."""
+
+    runs: int
+    reused: int
+    seconds: float
+    disk_bytes: int
+    basis: str
+
+
+def reference_of(artifact: Artifact, artifacts: Sequence[Artifact]) -> Artifact:
+    """The same model at its highest precision: what divergence is taken against."""
+    ladder = [a for a in artifacts if a.model == artifact.model and a.format == artifact.format]
+    # Among equals in bits, the one that was not made from a quantized parent is nearer to the trained weights.
+    return max([*ladder, artifact], key=lambda a: (a.bits_per_weight, not a.requantized, a.id))
+
+
+def plan(spec: StudySpec, artifacts: Sequence[Artifact]) -> list[RunSpec]:
+    """The runs of a study, repeats interleaved and shuffled; suites are asked in the first repeat only.
+
+    Answers at temperature 0 do not vary between repeats, so asking again would cost minutes and tell nothing.
+
+    Raises:
+        StudyError: nothing to measure, an unknown artifact, or a setting that the engine refuses.
+    """
+    if not spec.workloads and not spec.suites:
+        raise StudyError("The study measures nothing.", "Choose at least one workload or suite.")
+    by_id = {artifact.id: artifact for artifact in artifacts}
+    for configuration in spec.configurations:
+        _check(configuration, by_id)
+    if len({configuration.id for configuration in spec.configurations}) < len(spec.configurations):
+        raise StudyError("The same configuration is listed twice.", "Remove one; repeats are set for the whole study.")
+    repeats = spec.repeats if spec.workloads else 1
+    runs = []
+    for index, repeat in interleave(len(spec.configurations), repeats, spec.seed):
+        configuration = spec.configurations[index]
+        artifact = by_id[configuration.artifact_id]
+        suites = spec.suites if repeat == 0 else ()
+        wants_reference = any(suite.name == "divergence" for suite in suites)
+        runs.append(
+            RunSpec(
+                configuration=configuration,
+                workloads=spec.workloads,
+                suites=suites,
+                repeat=repeat,
+                reference_id=reference_of(artifact, artifacts).id if wants_reference else None,
+                energy=spec.energy,
+                sample_hz=spec.sample_hz,
+                idle_s=spec.idle_s,
+            )
+        )
+    return runs
+
+
+def _check(configuration: Configuration, by_id: dict[str, Artifact]) -> None:
+    artifact = by_id.get(configuration.artifact_id)
+    if artifact is None:
+        raise StudyError(
+            f"The catalog has no artifact {configuration.artifact_id[:12]}.", "Add it with `trilemma models add`."
+        )
+    try:
+        engine: Engine = registry.load("trilemma.engines", configuration.engine)()
+        engine.settings_type.model_validate(configuration.settings)
+    except TrilemmaError as error:
+        raise StudyError(f"{artifact.label} on {configuration.engine}: {error.message}", error.hint) from error
+    except ValueError as error:
+        raise StudyError(f"The settings of {artifact.label} are wrong: {error}", "Mend them and try again.") from error
+    if artifact.format not in engine.formats:
+        raise StudyError(
+            f"{configuration.engine} cannot run {artifact.format} weights ({artifact.label}).",
+            f"It runs {', '.join(engine.formats)}.",
+        )
+
+
+def workload_seconds(artifact: Artifact, spec: WorkloadSpec) -> float:
+    """A rough guess: decoding reads all weights once a token; prefill is a few times as quick."""
+    decode_tps = _MEMORY_BANDWIDTH / max(artifact.size_bytes, 1)
+    per_request = spec.output_tokens / decode_tps + spec.prompt_tokens / (decode_tps * _PREFILL_PER_DECODE)
+    return (spec.requests + spec.warmup_requests) * per_request
+
+
+def suite_seconds(artifact: Artifact, spec: SuiteSpec) -> float:
+    """A rough guess from tokens evaluated; evaluation is bound by arithmetic, so by parameters and not bits."""
+    prefill_tps = _MEMORY_BANDWIDTH * _PREFILL_PER_DECODE / max(artifact.parameters, artifact.size_bytes, 1)
+    if spec.name == "divergence":
+        return 2 * (spec.limit or 20) * _CHUNK_TOKENS / prefill_tps
+    tokens = _CHUNK_TOKENS if spec.name == "perplexity" else _ITEM_TOKENS
+    return (spec.limit or 1000) * tokens / prefill_tps
+
+
+def run_seconds(artifact: Artifact, run: RunSpec) -> float:
+    """A rough guess at the length of one run, s."""
+    return (
+        _FIXED_S
+        + run.idle_s
+        + sum(workload_seconds(artifact, workload) for workload in run.workloads)
+        + sum(suite_seconds(artifact, suite) for suite in run.suites)
+    )
+
+
+def _correction(done: Sequence[RunRecord], by_id: dict[str, Artifact]) -> float | None:
+    """How much longer this machine's finished runs took than the guess says; None without any."""
+    ratios = [
+        (run.finished_at - run.started_at).total_seconds() / run_seconds(artifact, run.spec)
+        for run in done
+        if run.finished_at and run.started_at and (artifact := by_id.get(run.spec.configuration.artifact_id))
+    ]
+    return median(ratios) if ratios else None
+
+
+def estimate(spec: StudySpec, artifacts: Sequence[Artifact], store: Store | None = None) -> Estimate:
+    """How many runs a study has, how many were measured before, and what the rest takes in time and disk.
+
+    Raises:
+        StudyError: as :func:`plan`.
+    """
+    runs = plan(spec, artifacts)
+    by_id = {artifact.id: artifact for artifact in artifacts}
+    done = store.runs(states=[RunState.DONE], limit=50, newest_first=True) if store else []
+    known = {run.spec.fingerprint for run in store.runs(states=[RunState.DONE])} if store else set()
+    todo = [run for run in runs if run.fingerprint not in known]
+    guess = sum(run_seconds(by_id[run.configuration.artifact_id], run) for run in todo)
+    factor = _correction(done, by_id)
+    answers = sum(suite.limit or 1000 for run in todo for suite in run.suites)
+    requests = sum(workload.requests for run in todo for workload in run.workloads)
+    return Estimate(
+        runs=len(runs),
+        reused=len(runs) - len(todo),
+        seconds=guess * (factor or 1.0),
+        disk_bytes=200_000 * len(todo) + 3_000 * answers + 6_000 * requests,
+        basis="from this machine's earlier runs" if factor else "a first guess from the size of the weights",
+    )
+
+
+def submit(store: Store, spec: StudySpec) -> StudyRecord:
+    """Put a study's runs into the queue; what was measured before is reused.
+
+    Raises:
+        StudyError: as :func:`plan`.
+        StoreError: it cannot be written.
+    """
+    return store.add_study(spec, plan(spec, store.artifacts()))

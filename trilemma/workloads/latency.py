@@ -1,0 +1,96 @@
+"""The arithmetic of latency: per-request figures, and their percentiles with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from trilemma.records import RequestRecord
+
+Array = npt.NDArray[np.float64]
+
+NEEDED = {"mean": 1, "median": 1, "p90": 10, "p95": 20, "p99": 100}
+"""The smallest sample for which each statistic is reported; with fewer it would be an invention."""
+
+_QUANTILE = {"median": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0}
+_RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A statistic with its 95 % interval (None where one observation gives none)."""
+
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+def statistic(name: str) -> Callable[..., Array]:
+    """The function behind a statistic's name, over the last axis; percentiles interpolate linearly."""
+    if name == "mean":
+        return lambda values, axis=-1: np.mean(values, axis=axis)
+    quantile = _QUANTILE[name]
+    return lambda values, axis=-1: np.percentile(values, quantile, axis=axis)
+
+
+def bootstrap(data: tuple[Array, ...], function: Callable[..., Array], seed: int = 0) -> Estimate:
+    """``function(*data)`` with its 95 % percentile bootstrap interval; the arrays are resampled together.
+
+    Args:
+        data: Arrays of shape (n,), one value a request.
+        function: Vectorised over the last axis.
+        seed: Of the resampling, so that a figure is repeatable.
+    """
+    value = float(function(*data, axis=-1))
+    n = len(data[0])
+    if n < 2 or all(np.ptp(values) == 0 for values in data):
+        return Estimate(value, None, None, n) if n < 2 else Estimate(value, value, value, n)
+    result = stats.bootstrap(
+        data, function, paired=True, vectorized=True, n_resamples=_RESAMPLES, method="percentile",
+        rng=np.random.default_rng(seed),
+    )  # fmt: skip
+    return Estimate(value, float(result.confidence_interval.low), float(result.confidence_interval.high), n)
+
+
+def ttft_s(record: RequestRecord) -> float:
+    """Submission to first token, s."""
+    return (record.token_times_ns[0] - record.submitted_ns) / 1e9
+
+
+def tpot_s(record: RequestRecord) -> float:
+    """(last token - first token) / (tokens - 1), s."""
+    times = record.token_times_ns
+    return (times[-1] - times[0]) / 1e9 / (len(times) - 1)
+
+
+def e2e_s(record: RequestRecord) -> float:
+    """Submission to last token, s."""
+    return (record.token_times_ns[-1] - record.submitted_ns) / 1e9
+
+
+def itl_s(records: Sequence[RequestRecord]) -> Array:
+    """The gaps between successive tokens of all requests, s; shape (gaps,)."""
+    gaps = [np.diff(np.asarray(record.token_times_ns, dtype=np.int64)) for record in records]
+    return np.concatenate(gaps) / 1e9 if gaps else np.empty(0)
+
+
+def complete(records: Sequence[RequestRecord]) -> list[RequestRecord]:
+    """The measured requests that ended well and have a time per output token: no warm-up, at least two tokens."""
+    return [r for r in records if not r.warmup and not r.error and len(r.token_times_ns) >= 2]
+
+
+def steady_window(records: Sequence[RequestRecord]) -> tuple[int, int] | None:
+    """When the set concurrency held, ns; None without a complete request.
+
+    One request at a time, concurrency 1 holds from the first submission to the last token, and the window is made of
+    whole requests: starting it at the first token would leave one prefill out of a handful.
+    """
+    whole = complete(records)
+    if not whole:
+        return None
+    return min(r.submitted_ns for r in whole), max(r.token_times_ns[-1] for r in whole)
