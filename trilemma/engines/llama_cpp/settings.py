@@ -1,0 +1,114 @@
+"""What can be set on the llama.cpp engine. The New study page is drawn from this type's JSON schema."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+
+from trilemma.engines.llama_cpp.resources import usable_cpus
+from trilemma.errors import EngineError
+
+CacheType = Literal["f16", "q8_0", "q4_0"]
+FlashAttention = Literal["auto", "on", "off"]
+
+
+class LlamaCppSettings(BaseModel):
+    """Settings of one llama.cpp configuration. The defaults are llama.cpp's own, but for the context."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    threads: int | None = Field(
+        default=None,
+        ge=1,
+        le=1024,
+        title="Threads",
+        description="CPU threads that generate tokens; empty for every CPU that the process may use.",
+        json_schema_extra={"unit": "threads"},
+    )
+    prefill_threads: int | None = Field(
+        default=None,
+        ge=1,
+        le=1024,
+        title="Prefill threads",
+        description="CPU threads that read the prompt; empty for as many as generate.",
+        json_schema_extra={"unit": "threads"},
+    )
+    context: int | None = Field(
+        default=2048,
+        ge=8,
+        title="Context",
+        description="Tokens that prompt and answer may take together; empty for the longest that the model knows.",
+        json_schema_extra={"unit": "tokens"},
+    )
+    batch: int = Field(
+        default=2048,
+        ge=1,
+        le=1 << 20,
+        title="Batch",
+        description="Prompt tokens handed to the engine at once.",
+        json_schema_extra={"unit": "tokens"},
+    )
+    micro_batch: int = Field(
+        default=512,
+        ge=1,
+        le=1 << 20,
+        title="Micro-batch",
+        description="Prompt tokens computed at once; more take more memory for intermediate results.",
+        json_schema_extra={"unit": "tokens"},
+    )
+    flash_attention: FlashAttention = Field(
+        default="auto",
+        title="Flash attention",
+        description="Attention computed in one pass that keeps no score matrix; auto lets llama.cpp decide.",
+        json_schema_extra={"unit": ""},
+    )
+    kv_cache_type: CacheType = Field(
+        default="f16",
+        title="KV-cache type",
+        description="How keys and values are stored; q8_0 halves the cache and q4_0 quarters it, at some loss.",
+        json_schema_extra={"unit": ""},
+    )
+    mmap: bool = Field(
+        default=True,
+        title="Memory-map the file",
+        description="Read the weights through the system's file cache, instead of into memory of the process's own.",
+        json_schema_extra={"unit": ""},
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.micro_batch > self.batch:
+            raise ValueError(f"micro_batch ({self.micro_batch}) cannot be larger than batch ({self.batch})")
+        if self.kv_cache_type != "f16" and self.flash_attention == "off":
+            raise ValueError(f"kv_cache_type {self.kv_cache_type} needs flash_attention auto or on")
+        return self
+
+    @property
+    def decode_threads(self) -> int:
+        """Threads that generate, resolved for this process."""
+        return self.threads or usable_cpus()
+
+    @property
+    def batch_threads(self) -> int:
+        """Threads that read the prompt, resolved for this process."""
+        return self.prefill_threads or self.decode_threads
+
+
+def parse(settings: dict[str, JsonValue]) -> LlamaCppSettings:
+    """``settings`` checked.
+
+    Raises:
+        EngineError: a field is unknown or out of range; the message names it.
+    """
+    try:
+        return LlamaCppSettings.model_validate(settings)
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join(str(part) for part in item['loc']) or 'the combination'}: {item['msg']}"
+            for item in error.errors(include_url=False, include_input=False)
+        ]
+        known = ", ".join(LlamaCppSettings.model_fields)
+        raise EngineError(
+            f"A setting of llama.cpp is wrong ({'; '.join(problems)}).", f"Correct it; the settings are {known}."
+        ) from error
