@@ -1,0 +1,140 @@
+"""CPU time of the measured process tree, and of everybody else."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import ClassVar, NamedTuple
+
+import psutil
+
+from trilemma.engines.base import Availability
+from trilemma.errors import MeterError
+from trilemma.meters.base import Target
+from trilemma.meters.pace import Pace
+from trilemma.meters.tree import Tree, open_tree
+
+
+class MachineTimes(NamedTuple):
+    """CPU-seconds of all CPUs together since boot."""
+
+    busy: float
+    steal: float
+    total: float
+
+
+class TreeClock:
+    """CPU-seconds of one target after the other in one counter that never falls."""
+
+    def __init__(self) -> None:
+        self._tree: Tree | None = None
+        self._offset = 0.0
+        self._total = 0.0
+
+    def start(self, pid: int | None) -> None:
+        """Go on with ``pid``, counting from here."""
+        self.close()
+        if pid is not None:
+            self._tree = open_tree(pid)
+            self._offset = self._total - self._tree.cpu_s()
+
+    def read(self) -> float:
+        """CPU-seconds of all targets so far."""
+        if self._tree is not None:
+            self._total = max(self._total, self._offset + self._tree.cpu_s())
+        return self._total
+
+    @property
+    def tree(self) -> Tree | None:
+        """The tree that is being watched."""
+        return self._tree
+
+    def close(self) -> None:
+        """Keep the figure, let go of the processes."""
+        if self._tree is not None:
+            self.read()
+            self._tree.close()
+            self._tree = None
+
+
+class CpuMeter:
+    """Reads ``cpu_s``, ``others_cpu_cores``, ``steal_fraction`` and ``sampler_cpu_s``.
+
+    What others use is the time in which the machine was busy, less the tree's own and less the sampler's. The kernel
+    counts the former in ticks (10 ms as a rule), so that a single reading may be a tick or two off, below zero even;
+    readings are not clipped, because the mean of clipped ones would be too high. Interrupts count as others.
+    """
+
+    name: ClassVar[str] = "cpu"
+
+    def __init__(self) -> None:
+        self._clock = TreeClock()
+        self._stat_fd = -1
+        # On machines with many CPUs and interrupts /proc/stat takes milliseconds.
+        self._pace = Pace(0.0, duty=0.004)
+        self._last: tuple[MachineTimes, float, float] | None = None
+        self._elapsed_s = 0.0
+
+    @classmethod
+    def availability(cls) -> Availability:
+        """Always there."""
+        if sys.platform == "linux":
+            return Availability(True, "CPU time of the process tree, of others and stolen by the hypervisor")
+        return Availability(True, "CPU time of the process tree and of others, through psutil")
+
+    def start(self, target: Target) -> None:
+        """Count the CPU time of ``target``, on top of what earlier targets used."""
+        self._clock.start(target.pid)
+        if sys.platform == "linux" and self._stat_fd < 0:
+            try:
+                self._stat_fd = os.open("/proc/stat", os.O_RDONLY | os.O_CLOEXEC)
+            except OSError as error:
+                raise MeterError(f"/proc/stat cannot be read ({error.strerror}).") from error
+        if self._last is None:
+            self._last = (self._machine(), self._clock.read(), time.process_time())
+
+    def read(self, elapsed_s: float) -> dict[str, float]:
+        """The channels; those of the machine are left out when it is not their turn.
+
+        Raises:
+            MeterError: the machine's CPU times cannot be read.
+        """
+        own, sampler = self._clock.read(), time.process_time()
+        values = {"cpu_s": own, "sampler_cpu_s": sampler}
+        self._elapsed_s += elapsed_s
+        if self._last is None or self._elapsed_s <= 0 or not self._pace.due():
+            return values
+        with self._pace.spend():
+            machine = self._machine()
+        before, own_before, sampler_before = self._last
+        others = (machine.busy - before.busy) - (own - own_before) - (sampler - sampler_before)
+        values["others_cpu_cores"] = others / self._elapsed_s
+        if machine.total > before.total:
+            values["steal_fraction"] = max(0.0, (machine.steal - before.steal) / (machine.total - before.total))
+        self._last, self._elapsed_s = (machine, own, sampler), 0.0
+        return values
+
+    def close(self) -> None:
+        """Close what is open; the counters keep their values."""
+        self._clock.close()
+        if self._stat_fd >= 0:
+            os.close(self._stat_fd)
+            self._stat_fd = -1
+        self._last = None
+
+    def _machine(self) -> MachineTimes:
+        if self._stat_fd < 0:
+            times = psutil.cpu_times()
+            idle = times.idle + getattr(times, "iowait", 0.0)
+            total = float(sum(times))
+            return MachineTimes(total - idle, 0.0, total)
+        try:
+            # user nice system idle iowait irq softirq steal; guest time, which follows, is part of user and nice.
+            ticks = [int(field) for field in os.pread(self._stat_fd, 256, 0).split(maxsplit=9)[1:9]]
+        except (OSError, ValueError) as error:
+            raise MeterError(f"/proc/stat cannot be read ({error}).") from error
+        hz = os.sysconf("SC_CLK_TCK")
+        user, nice, system, idle, iowait, irq, softirq, steal = ticks
+        busy = user + nice + system + irq + softirq
+        return MachineTimes(busy / hz, steal / hz, (busy + idle + iowait + steal) / hz)

@@ -1,0 +1,272 @@
+"""Measured energy through zeus: NVIDIA and AMD graphics cards, RAPL, Apple silicon and Jetson.
+
+zeus is heavy (pandas, scikit-learn, amdsmi): it is an extra, and is imported in :meth:`ZeusMeter.start`, which only the
+sampling process calls. For RAPL it starts a small process that watches for counters that wrap around; that process
+imports the main module again, which therefore does nothing on import.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+from trilemma.engines.base import Availability
+from trilemma.errors import MeterError
+from trilemma.meters.base import EnergyDomain, Target
+from trilemma.schema import Method
+
+INSTALL = "pip install 'trilemma[gpu]'"
+RAPL_REMEDY = (
+    "Run zeusd as root and set ZEUSD_SOCK_PATH for Trilemma, or let your user read "
+    "/sys/class/powercap/intel-rapl/*/energy_uj."
+)
+_SOC_SCOPES = {
+    "total_energy_mj": "SoC",
+    "cpu_total_mj": "package",
+    "cpu_energy_mj": "package",
+    "gpu_mj": "GPU",
+    "gpu_sram_mj": "GPU SRAM",
+    "gpu_energy_mj": "GPU",
+    "dram_mj": "DRAM",
+    "ane_mj": "neural engine",
+}
+
+
+class Hardware(NamedTuple):
+    """Energy counters that the machine seems to have, seen without opening them."""
+
+    nvidia: bool
+    amd: bool
+    rapl: bool
+    rapl_readable: bool
+    apple: bool
+    jetson: bool
+
+    @property
+    def any(self) -> bool:
+        """Whether there is anything to measure energy with."""
+        return self.nvidia or self.amd or self.rapl or self.apple or self.jetson
+
+
+class Counter:
+    """One counter of millijoules, turned into joules since it was first read.
+
+    Where a device gives power but no counter, the joules are the integral of its readings (trapezoid).
+    """
+
+    def __init__(
+        self,
+        domain: EnergyDomain,
+        energy_mj: Callable[[], float] | None,
+        power_mw: Callable[[], float] | None = None,
+    ) -> None:
+        self.domain = domain
+        self._energy_mj = energy_mj
+        self._power_mw = power_mw
+        self._first_mj: float | None = None
+        self._integral_j = 0.0
+        self._last_w: float | None = None
+
+    def read(self, elapsed_s: float) -> dict[str, float]:
+        """The joules, and the watts where the device says them. A device's error is the caller's to report."""
+        values: dict[str, float] = {}
+        power_w = self._power_mw() / 1e3 if self._power_mw else None
+        if power_w is not None:
+            values[f"power_w.{self.domain.channel.removeprefix('energy_j.')}"] = power_w
+        if self._energy_mj:
+            now = float(self._energy_mj())
+            if self._first_mj is None:
+                self._first_mj = now
+            values[self.domain.channel] = (now - self._first_mj) / 1e3
+        elif power_w is not None:
+            if self._last_w is not None:
+                self._integral_j += (self._last_w + power_w) / 2 * max(0.0, elapsed_s)
+            self._last_w = power_w
+            values[self.domain.channel] = self._integral_j
+        return values
+
+
+class ZeusMeter:
+    """Counts ``energy_j.nvml.0``, ``energy_j.rapl.package-0`` and the like, and says ``power_w.*`` where there is one."""
+
+    name: ClassVar[str] = "zeus"
+
+    def __init__(self) -> None:
+        self._counters: list[Counter] = []
+
+    @classmethod
+    def availability(cls) -> Availability:
+        """Whether there is a counter and zeus to read it with; zeus itself is not imported."""
+        return explain(look_for_hardware(), find_spec("zeus") is not None)
+
+    def domains(self) -> list[EnergyDomain]:
+        """The counters that were found; none before :meth:`start`."""
+        return [counter.domain for counter in self._counters]
+
+    def start(self, target: Target) -> None:
+        """Find the devices, once: they count the whole machine, whatever the target.
+
+        Raises:
+            MeterError: zeus is missing, or nothing that it knows can be read here.
+        """
+        if self._counters:
+            return
+        if find_spec("zeus") is None:
+            raise MeterError("zeus is not installed.", INSTALL)
+        reasons: list[str] = []
+        for find in (_gpu_counters, _cpu_counters, _soc_counters):
+            try:
+                self._counters += find()
+            except Exception as error:  # zeus and the drivers under it raise each their own kinds
+                reasons.append(str(error).splitlines()[0] if str(error) else type(error).__name__)
+        if not self._counters:
+            raise MeterError(
+                f"No energy counter can be read: {'; '.join(reasons)}", explain(look_for_hardware()).remedy
+            )
+
+    def read(self, elapsed_s: float) -> dict[str, float]:
+        """All counters.
+
+        Raises:
+            MeterError: a device that could be read at the start no longer can.
+        """
+        values: dict[str, float] = {}
+        for counter in self._counters:
+            try:
+                values |= counter.read(elapsed_s)
+            except Exception as error:  # as above
+                raise MeterError(f"{counter.domain.channel} cannot be read: {error}") from error
+        return values
+
+    def close(self) -> None:
+        """Keep the devices: zeus holds them for the life of the process anyway."""
+
+
+def look_for_hardware(root: Path = Path("/")) -> Hardware:
+    """Look for device files and the like under ``root``; nothing is opened but RAPL's counters, for permission."""
+    zones = list((root / "sys/class/powercap").glob("intel-rapl:*/energy_uj"))
+    zones += list((root / "sys/class/powercap/intel-rapl").glob("intel-rapl:*/energy_uj"))
+    return Hardware(
+        nvidia=(root / "dev/nvidiactl").exists(),
+        amd=(root / "dev/kfd").exists(),
+        rapl=bool(zones),
+        rapl_readable=any(_readable(zone) for zone in zones) or bool(os.environ.get("ZEUSD_SOCK_PATH")),
+        apple=sys.platform == "darwin" and platform.machine() == "arm64",
+        jetson=(root / "etc/nv_tegra_release").exists(),
+    )
+
+
+def explain(hardware: Hardware, installed: bool = True) -> Availability:
+    """What can be measured, or why nothing can and what would change that."""
+    found = [
+        name
+        for name, there in (
+            ("NVIDIA GPU", hardware.nvidia),
+            ("AMD GPU", hardware.amd),
+            ("RAPL", hardware.rapl),
+            ("Apple silicon", hardware.apple),
+            ("Jetson", hardware.jetson),
+        )
+        if there
+    ]
+    if not hardware.any:
+        return Availability(
+            False,
+            "no energy counter on this machine (a virtual machine has none as a rule); energy is modelled",
+            "Run on a physical machine with RAPL, Apple silicon or a GPU to measure energy.",
+        )
+    if hardware.rapl and not hardware.rapl_readable and len(found) == 1:
+        remedy = RAPL_REMEDY if installed else f"{INSTALL}. {RAPL_REMEDY}"
+        return Availability(False, "RAPL is there, but its counters may be read by root only", remedy)
+    names = ", ".join(found)
+    if not installed:
+        extra = f"{INSTALL} 'zeus[apple]'" if hardware.apple else INSTALL
+        return Availability(False, f"{names}: there, but zeus, which reads it, is not installed", extra)
+    if hardware.rapl and not hardware.rapl_readable:
+        return Availability(True, f"{names}; RAPL's counters may be read by root only", RAPL_REMEDY)
+    return Availability(True, names)
+
+
+def visible_gpu_names() -> tuple[str, ...]:
+    """Names of the graphics cards; empty without the packages or the cards."""
+    hardware = look_for_hardware()
+    if not (hardware.nvidia or hardware.amd) or find_spec("zeus") is None:
+        return ()
+    try:
+        return tuple(str(gpu.get_name()) for gpu in importlib.import_module("zeus.device").get_gpus().gpus)
+    except Exception:  # a driver that does not answer is the same as no card, for a name
+        return ()
+
+
+def _gpu_counters() -> list[Counter]:
+    device = importlib.import_module("zeus.device")
+    gpus = device.get_gpus()
+    source = "rocm" if "amd" in type(gpus).__name__.lower() else "nvml"
+    return [_gpu_counter(gpu, source, index) for index, gpu in enumerate(gpus.gpus)]
+
+
+def _gpu_counter(gpu: Any, source: str, index: int) -> Counter:
+    counts = bool(gpu.supports_get_total_energy_consumption())
+    domain = EnergyDomain(
+        f"energy_j.{source}.{index}", source if counts else f"{source}, power integrated", "GPU", Method.MEASURED
+    )
+    return Counter(domain, gpu.get_total_energy_consumption if counts else None, _power_of(gpu))
+
+
+def _power_of(gpu: Any) -> Callable[[], float] | None:
+    for name in ("get_instant_power_usage", "get_average_power_usage"):
+        read: Callable[[], float] = getattr(gpu, name)
+        try:
+            read()
+        except Exception:  # not every card knows both
+            continue
+        return read
+    return None
+
+
+def _cpu_counters() -> list[Counter]:
+    cpus = importlib.import_module("zeus.device").get_cpus()
+    counters: list[Counter] = []
+    for index, cpu in enumerate(cpus.cpus):
+        first = cpu.get_total_energy_consumption()
+        read = cpu.get_total_energy_consumption
+        package = EnergyDomain(f"energy_j.rapl.package-{index}", "rapl", "package", Method.MEASURED)
+        counters.append(Counter(package, lambda read=read: read().cpu_mj))  # type: ignore[misc]
+        if first.dram_mj is not None:
+            dram = EnergyDomain(f"energy_j.rapl.dram-{index}", "rapl", "DRAM", Method.MEASURED)
+            counters.append(Counter(dram, lambda read=read: read().dram_mj))  # type: ignore[misc]
+    return counters
+
+
+def _soc_counters() -> list[Counter]:
+    soc = importlib.import_module("zeus.device").get_soc()
+    source = "jetson" if "jetson" in type(soc).__name__.lower() else "apple"
+    first = soc.get_total_energy_consumption()
+    there = {field.name for field in dataclasses.fields(first) if isinstance(getattr(first, field.name), (int, float))}
+    return [
+        Counter(
+            EnergyDomain(f"energy_j.{source}.{name.removesuffix('_mj')}", source, _SOC_SCOPES[name], Method.MEASURED),
+            lambda name=name: float(getattr(soc.get_total_energy_consumption(), name)),  # type: ignore[misc]
+        )
+        for name in _soc_fields(there)
+    ]
+
+
+def _soc_fields(there: Iterable[str]) -> list[str]:
+    """The parts to count: the total alone where there is one, for it contains the others."""
+    known = sorted(set(there) & set(_SOC_SCOPES))
+    return ["total_energy_mj"] if "total_energy_mj" in known else known
+
+
+def _readable(path: Path) -> bool:
+    try:
+        return bool(path.read_text().strip())
+    except OSError:
+        return False
