@@ -7,7 +7,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from trilemma.meters.base import EnergyDomain
-from trilemma.meters.windows import EnergyWindow, cpu_cores, energy_window, idle_power, peak_memory
+from trilemma.meters.sources import headline_domains
+from trilemma.meters.windows import (
+    EnergyWindow,
+    cpu_cores,
+    energy_window,
+    idle_power,
+    peak_memory,
+    total_energy,
+)
 from trilemma.records import PhaseWindow, RequestRecord, Sample
 from trilemma.schema import Artifact, EnergyCoefficients, Measurement, Method, Phase, Provenance
 from trilemma.workloads import latency
@@ -26,12 +34,11 @@ def file_measurements(artifact: Artifact) -> list[Measurement]:
     ]
 
 
-def memory_measurements(samples: Sequence[Sample], kind: str, accounted: Sequence[Measurement]) -> list[Measurement]:
+def memory_measurements(samples: Sequence[Sample], accounted: Sequence[Measurement]) -> list[Measurement]:
     """Peak memory of serving, and what of it is neither weights nor KV cache.
 
     Args:
         samples: Of the whole run.
-        kind: Which memory was read: pss, uss or rss.
         accounted: Measurements so far, with the engine's own split.
     """
     peak = peak_memory(samples, _SERVING)
@@ -39,11 +46,11 @@ def memory_measurements(samples: Sequence[Sample], kind: str, accounted: Sequenc
         return []
     provenance = Provenance(
         method=Method.MEASURED,
-        source=f"{_KINDS[kind]} of the process tree",
+        source=f"{_KINDS[peak.kind]} of the process tree",
         scope="process tree",
-        reasons=() if kind == "pss" else (f"this system has no PSS; this is {_KINDS[kind]}",),
+        reasons=() if peak.kind == "pss" else (f"this system has no PSS; this is the {_KINDS[peak.kind]}",),
     )
-    found = [Measurement(figure="peak_memory_bytes", value=peak.value, n=peak.n, provenance=provenance)]
+    found = [Measurement(figure="peak_memory_bytes", value=float(peak.value), n=peak.n, provenance=provenance)]
     parts = [m.value for m in accounted if m.figure in ("weights_memory_bytes", "kv_cache_bytes")]
     known = [part for part in parts if part is not None]
     if len(known) == 2:
@@ -66,7 +73,7 @@ class EnergyReading:
     Args:
         samples: Of the whole run.
         windows: Phases by (phase, subject).
-        domains: The best source's counters; they never overlap in what they cover.
+        domains: All counters, best first; the headline ones of them are used, which never overlap in what they cover.
         coefficients: Of the modelled source.
     """
 
@@ -78,23 +85,24 @@ class EnergyReading:
         coefficients: EnergyCoefficients,
     ) -> None:
         self._samples = samples
-        self._domains = domains
+        self._domains = headline_domains(domains)
         self._coefficients = coefficients
         self._windows = windows
-        rest = windows.get((Phase.IDLE, ""))
-        self._idle_w = {d.channel: self._idle(rest, d) for d in domains}
+        self._idle_w = {domain.channel: self._idle_power(domain) for domain in self._domains}
 
-    def _idle(self, window: PhaseWindow | None, domain: EnergyDomain) -> float | None:
+    def _idle_power(self, domain: EnergyDomain) -> float | None:
+        window = self._windows.get((Phase.IDLE, ""))
         if window is None or window.end_ns is None:
             return None
         return idle_power(self._samples, window.start_ns, window.end_ns, domain)
 
     def over(self, start_ns: int, end_ns: int) -> EnergyWindow | None:
         """Energy over a window, all domains together; None without any source."""
-        parts = [energy_window(self._samples, start_ns, end_ns, d, self._idle_w[d.channel]) for d in self._domains]
-        if not parts:
+        if not self._domains:
             return None
-        return parts[0] if len(parts) == 1 else _sum(parts)
+        return total_energy(
+            [energy_window(self._samples, start_ns, end_ns, d, self._idle_w[d.channel]) for d in self._domains]
+        )
 
     def idle_measurements(self) -> list[Measurement]:
         """Power of the machine at rest, and with the engine loaded but idle."""
@@ -103,30 +111,20 @@ class EnergyReading:
             window = self._windows.get((phase, ""))
             if window is None or window.end_ns is None:
                 continue
-            powers = [self._idle(window, domain) for domain in self._domains]
-            known = [power for power in powers if power is not None]
-            if not known or len(known) < len(powers):
+            energy = self.over(window.start_ns, window.end_ns)
+            if energy is None:
                 continue
+            seconds = (window.end_ns - window.start_ns) / 1e9
             found.append(
                 Measurement(
                     figure="idle_power_w",
                     subject=phase.value,
-                    value=sum(known),
+                    value=None if energy.gross_j is None else energy.gross_j / seconds,
                     n=1,
-                    provenance=self._provenance((window.end_ns - window.start_ns) / 1e9),
+                    provenance=self.annotate(energy.provenance.model_copy(update={"idle_subtracted": False})),
                 )
             )
         return found
-
-    def _provenance(self, window_s: float) -> Provenance:
-        first = self._domains[0]
-        return Provenance(
-            method=first.method,
-            source=", ".join(d.source for d in self._domains),
-            scope=", ".join(d.scope for d in self._domains),
-            idle_subtracted=False,
-            window_s=window_s,
-        )
 
     def annotate(self, provenance: Provenance) -> Provenance:
         """State the coefficients of a modelled figure beside it."""
@@ -135,29 +133,6 @@ class EnergyReading:
         c = self._coefficients
         note = f"modelled with {c.watts_per_busy_core:g} W per busy core and {c.watts_per_gb:g} W per GB held"
         return provenance.model_copy(update={"reasons": (*provenance.reasons, note)})
-
-
-def _sum(parts: Sequence[EnergyWindow]) -> EnergyWindow:
-    """Domains added up; one that is not valid makes the sum not valid, with its reasons."""
-
-    def total(values: Sequence[float | None]) -> float | None:
-        known = [value for value in values if value is not None]
-        return sum(known) if len(known) == len(values) else None
-
-    provenances = [part.provenance for part in parts]
-    return EnergyWindow(
-        net_j=total([part.net_j for part in parts]),
-        gross_j=total([part.gross_j for part in parts]),
-        mean_power_w=total([part.mean_power_w for part in parts]),
-        provenance=provenances[0].model_copy(
-            update={
-                "source": ", ".join(p.source for p in provenances),
-                "scope": ", ".join(p.scope for p in provenances),
-                "valid": all(p.valid for p in provenances),
-                "reasons": tuple(reason for p in provenances for reason in p.reasons),
-            }
-        ),
-    )
 
 
 def workload_measurements(

@@ -24,7 +24,7 @@ class Evidence:
     requests: list[RequestRecord] = field(default_factory=list)
     measurements: list[Measurement] = field(default_factory=list)
     domains: tuple[EnergyDomain, ...] = ()
-    memory_kind: str = "pss"
+    cores: int | None = None
 
 
 def summarise(evidence: Evidence) -> list[Measurement]:
@@ -32,7 +32,7 @@ def summarise(evidence: Evidence) -> list[Measurement]:
     found = list(evidence.measurements)
     found += file_measurements(evidence.artifact)
     found += load_measurement(evidence.windows.get((Phase.LOAD, "")))
-    found += memory_measurements(evidence.samples, evidence.memory_kind, found)
+    found += memory_measurements(evidence.samples, found)
     energy = EnergyReading(evidence.samples, evidence.windows, evidence.domains, evidence.spec.energy)
     found += energy.idle_measurements()
     by_workload: defaultdict[str, list[RequestRecord]] = defaultdict(list)
@@ -47,4 +47,4 @@ def summarise(evidence: Evidence) -> list[Measurement]:
 def disturbances_of(evidence: Evidence) -> tuple[str, ...]:
     """What others did to the machine while speed was measured, in sentences."""
     windows = [w for (phase, _), w in evidence.windows.items() if phase is Phase.SPEED]
-    return disturbances(evidence.samples, windows)
+    return disturbances(evidence.samples, windows, evidence.cores)

@@ -70,7 +70,9 @@ class Supervisor:
     def measure(self) -> RunRecord | None:
         """Measure, and leave the run done, failed or cancelled in the store; None when it was abandoned."""
         run_id = self._run.id
-        self._store.start_run(run_id, host_info())
+        host = host_info()
+        self._evidence.cores = host.cores
+        self._store.start_run(run_id, host)
         state, reason = RunState.DONE, ""
         try:
             self._rest()
@@ -190,7 +192,6 @@ class Supervisor:
                 self._evidence.windows[key] = self._pending.phases[key] = window.model_copy(update={"end_ns": now})
         self._write()
         self._evidence.domains = self._sampler.domains()
-        self._evidence.memory_kind = self._sampler.memory_kind
         self._store.set_measurements(self._run.id, summarise(self._evidence))
         disturbances = [*disturbances_of(self._evidence)] if state is RunState.DONE else []
         garbled = self._child.garbled if self._child else []

@@ -33,9 +33,9 @@ class Estimate:
 def statistic(name: str) -> Callable[..., Array]:
     """The function behind a statistic's name, over the last axis; percentiles interpolate linearly."""
     if name == "mean":
-        return lambda values, axis=-1: np.mean(values, axis=axis)
+        return lambda values, axis=-1: np.asarray(np.mean(values, axis=axis))
     quantile = _QUANTILE[name]
-    return lambda values, axis=-1: np.percentile(values, quantile, axis=axis)
+    return lambda values, axis=-1: np.asarray(np.percentile(values, quantile, axis=axis))
 
 
 def bootstrap(data: tuple[Array, ...], function: Callable[..., Array], seed: int = 0) -> Estimate:
@@ -75,8 +75,8 @@ def e2e_s(record: RequestRecord) -> float:
 
 def itl_s(records: Sequence[RequestRecord]) -> Array:
     """The gaps between successive tokens of all requests, s; shape (gaps,)."""
-    gaps = [np.diff(np.asarray(record.token_times_ns, dtype=np.int64)) for record in records]
-    return np.concatenate(gaps) / 1e9 if gaps else np.empty(0)
+    gaps = [np.diff(np.array(record.token_times_ns, dtype=np.int64)) for record in records]
+    return np.concatenate(gaps).astype(np.float64) / 1e9 if gaps else np.empty(0)
 
 
 def complete(records: Sequence[RequestRecord]) -> list[RequestRecord]:
