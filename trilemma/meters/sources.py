@@ -47,8 +47,11 @@ def best_energy(meters: Iterable[Meter], *, accelerated: bool = False) -> tuple[
 
 
 def headline_domains(domains: Sequence[EnergyDomain]) -> tuple[EnergyDomain, ...]:
-    """Those of ``domains`` (as :func:`best_energy` orders them) whose joules add up to the run's: every measured one, or
-    the modelled one alone, never a mixture."""
+    """Those of ``domains`` whose joules add up to the run's: every measured one, or the modelled one alone.
+
+    Args:
+        domains: As :func:`best_energy` orders them.
+    """
     if not domains:
         return ()
     first = domains[0]

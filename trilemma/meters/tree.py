@@ -160,7 +160,8 @@ class LinuxTree(Tree):
             if len(before) == 1:
                 break
             after = {pid: process.stat() for pid, process in self._processes.items()}
-            if all((a and a.children_s) == (b and b.children_s) for a, b in zip(before.values(), after.values())):
+            pairs = zip(before.values(), after.values(), strict=True)
+            if all((a and a.children_s) == (b and b.children_s) for a, b in pairs):
                 break
         return times
 

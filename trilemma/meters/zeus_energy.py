@@ -94,7 +94,7 @@ class Counter:
 
 
 class ZeusMeter:
-    """Counts ``energy_j.nvml.0``, ``energy_j.rapl.package-0`` and the like, and says ``power_w.*`` where there is one."""
+    """Counts ``energy_j.nvml.0``, ``energy_j.rapl.package-0`` and the like, and says ``power_w.*`` where it can."""
 
     name: ClassVar[str] = "zeus"
 
@@ -225,7 +225,7 @@ def _power_of(gpu: Any) -> Callable[[], float] | None:
         read: Callable[[], float] = getattr(gpu, name)
         try:
             read()
-        except Exception:  # not every card knows both
+        except Exception:  # noqa: S112 - not every card knows both
             continue
         return read
     return None
