@@ -1,1 +1,1 @@
-"""Pareto fronts, uncertainty and aggregation over repeats."""
+"""What can be said of measured figures: points, intervals, the Pareto front, distributions, words. No I/O."""

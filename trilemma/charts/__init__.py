@@ -1,1 +1,1 @@
-"""Plotly figures out of analysis results; no Streamlit."""
+"""Plotly figures out of analysis results; no Streamlit, no store."""

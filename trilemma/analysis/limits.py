@@ -1,0 +1,90 @@
+"""Limits that a user sets on figures, written as ``peak_memory_bytes <= 400 MiB``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from trilemma.analysis.format import digits, find_key, key_definition, key_title, scale_for
+from trilemma.analysis.front import BoolArray
+from trilemma.analysis.points import Points
+from trilemma.errors import TrilemmaError
+
+_LIMIT = re.compile(
+    r"^\s*(?P<name>.{1,200}?)\s*(?P<op><=|>=|<|>|≤|≥)\s*(?P<number>[-+.\d,eE]{1,30})\s*(?P<unit>[^\s]{0,20})\s*$"
+)
+_SPELLED = {"≤": "<=", "≥": ">=", "<": "<=", ">": ">="}
+_FACTORS = {"": 1.0, "n": 1e-9, "µ": 1e-6, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12} | {
+    prefix: 2.0**power for prefix, power in (("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40))
+}
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A figure must be at most (``<=``) or at least (``>=``) ``value``, in the figure's base unit."""
+
+    key: str
+    op: str
+    value: float
+
+    @property
+    def text(self) -> str:
+        """As the user would write it, with a prefix that fits."""
+        unit = key_definition(self.key).unit
+        scale = scale_for([self.value], unit)
+        return f"{self.key} {self.op} {digits(scale.show(self.value), 6).replace(',', '')} {scale.unit}".strip()
+
+    @property
+    def words(self) -> str:
+        """As the page says it: ``Peak memory ≤ 400 MiB``."""
+        number = self.text.removeprefix(self.key).strip()
+        return f"{key_title(self.key)} {number.replace('<=', '≤').replace('>=', '≥')}"
+
+
+def _factor(unit: str, base: str, text: str) -> float:
+    """What one ``unit`` is in ``base`` units."""
+    if not unit:
+        return 1.0
+    if unit == "%" and not base:
+        return 0.01
+    head, _, tail = base.partition("/")
+    wanted_head, _, wanted_tail = unit.partition("/")
+    if wanted_head.endswith(head) and (not wanted_tail or wanted_tail == tail) and head:
+        prefix = wanted_head[: len(wanted_head) - len(head)]
+        if prefix in _FACTORS:
+            return _FACTORS[prefix]
+    raise TrilemmaError(
+        f"{unit!r} in {text!r} is not a unit of this figure.",
+        f"Give it in {base} (with a prefix such as m, k, Mi if you like)." if base else "It has no unit.",
+    )
+
+
+def parse_limit(text: str, keys: Iterable[str]) -> Limit:
+    """Read one limit on one of ``keys``.
+
+    Raises:
+        TrilemmaError: it is not a limit, the figure is unknown or ambiguous, or the unit is another figure's.
+    """
+    match = _LIMIT.match(text)
+    if match is None:
+        raise TrilemmaError(f"{text!r} is not a limit.", "Write one as: peak_memory_bytes <= 400 MiB.")
+    key = find_key(match["name"], keys)
+    try:
+        number = float(match["number"].replace(",", ""))
+    except ValueError:
+        raise TrilemmaError(f"{match['number']!r} in {text!r} is not a number.", "Write one as: 0.5 or 400.") from None
+    factor = _factor(match["unit"], key_definition(key).unit, text)
+    return Limit(key, _SPELLED.get(match["op"], match["op"]), number * factor)
+
+
+def within(points: Points, limits: Sequence[Limit]) -> BoolArray:
+    """Which points keep all ``limits``; a point that lacks a limited figure is not known to, so it does not."""
+    kept = np.ones(len(points), dtype=np.bool_)
+    for limit in limits:
+        values = points.value[limit.key].to_numpy(dtype=np.float64)
+        with np.errstate(invalid="ignore"):
+            kept &= (values <= limit.value) if limit.op == "<=" else (values >= limit.value)
+    return kept

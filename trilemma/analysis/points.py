@@ -1,0 +1,238 @@
+"""One point a configuration: its figures over all repeats, each with an interval and where it comes from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from trilemma.analysis.front import BoolArray, on_front
+from trilemma.analysis.uncertainty import combine, repeat_intervals
+from trilemma.figures import FIGURES, Better
+from trilemma.schema import Artifact, Axis, Method, split_key
+
+META = ("model", "quantization", "engine", "settings", "artifact_id", "run_id", "runs", "bits", "requantized")
+_PART_COLUMNS = ("value", "low", "high", "n", "runs", "method", "source", "disturbed", "left_out")
+
+
+@dataclass(frozen=True)
+class Points:
+    """Configurations and their figures.
+
+    ``meta`` has one row a configuration (index: configuration id; columns :data:`META`; ``run_id`` is the run to open:
+    the newest undisturbed one). Each other table has the same rows and one column a measurement key:
+    ``value``, ``low``, ``high`` (base units), ``n`` (requests, items or samples behind it), ``runs`` (repeats behind
+    it), ``method`` (:class:`trilemma.schema.Method`), ``source``, ``disturbed``, and ``left_out`` (disturbed repeats
+    not counted because undisturbed ones exist). ``invalid`` counts, per key, figures not shown because the run itself
+    declared them invalid or could not know them.
+    """
+
+    meta: pd.DataFrame
+    value: pd.DataFrame
+    low: pd.DataFrame
+    high: pd.DataFrame
+    n: pd.DataFrame
+    runs: pd.DataFrame
+    method: pd.DataFrame
+    source: pd.DataFrame
+    disturbed: pd.DataFrame
+    left_out: pd.DataFrame
+    invalid: Mapping[str, int]
+
+    def __len__(self) -> int:
+        return len(self.meta)
+
+    @property
+    def keys(self) -> list[str]:
+        """The measurement keys of the tables."""
+        return list(self.value.columns)
+
+    def select(self, rows: BoolArray | pd.Series[bool] | NDArray[np.intp]) -> Points:
+        """The points of ``rows`` (a mask or positions), in their order."""
+        index = np.asarray(rows)
+        return Points(
+            self.meta.iloc[index] if index.dtype != np.bool_ else self.meta[index],
+            **{name: self._table(name, index) for name in _PART_COLUMNS},
+            invalid=self.invalid,
+        )
+
+    def _table(self, name: str, index: NDArray[Any]) -> pd.DataFrame:
+        table: pd.DataFrame = getattr(self, name)
+        return table[index] if index.dtype == np.bool_ else table.iloc[index]
+
+    def complete(self, keys: Sequence[str]) -> BoolArray:
+        """Which points have all of ``keys``."""
+        return np.asarray(self.value.reindex(columns=list(keys)).notna().all(axis=1))
+
+    def front(self, keys: Sequence[str]) -> BoolArray:
+        """Which points are on the Pareto front of ``keys``."""
+        return on_front(self.value[list(keys)].to_numpy(dtype=np.float64), [better(key) for key in keys])
+
+    def methods(self, keys: Sequence[str]) -> list[Method]:
+        """Per point, the least certain way in which any of ``keys`` came to be."""
+        table = self.method.reindex(columns=list(keys)).to_numpy(dtype=object)
+        return [combined_method(row) for row in table]
+
+
+def better(key: str) -> Better:
+    """Which way the figure behind ``key`` is better; higher for an unknown one."""
+    definition = FIGURES.get(split_key(key)[0])
+    return definition.better if definition else "higher"
+
+
+def axis_of(key: str) -> Axis | None:
+    """The axis that the figure behind ``key`` belongs to; None for an unknown one."""
+    definition = FIGURES.get(split_key(key)[0])
+    return definition.axis if definition else None
+
+
+def combined_method(methods: Iterable[object]) -> Method:
+    """Modelled if any is modelled, else imported if any is imported, else measured."""
+    found = set(methods)
+    return next((m for m in (Method.MODELLED, Method.IMPORTED) if m in found or m.value in found), Method.MEASURED)
+
+
+def configuration_points(
+    frame: pd.DataFrame, run_frame: pd.DataFrame, artifacts: Mapping[str, Artifact], keys: Sequence[str]
+) -> Points:
+    """Gather the figures ``keys`` of all runs into one point a configuration.
+
+    Speed and efficiency are the mean over repeats. Their 95 % interval adds, in quadrature, the bootstrap over repeats
+    and the runs' own intervals (bootstrap over requests) of a mean of that many runs; a single run has its own
+    interval alone. Disturbed repeats count only where there is no undisturbed one, and then the point says so.
+    Performance does not vary from run to run, so it comes from the run that asked most items, the newest of several.
+
+    Args:
+        frame: ``Store.figure_frame``: one row a run and measurement.
+        run_frame: ``Store.run_frame``: one row a run.
+        artifacts: by id; one that the catalog forgot is named by what the run frame says.
+        keys: the measurement keys wanted.
+
+    Returns:
+        Every configuration that has a finished run in ``frame``; a figure it lacks is NaN.
+    """
+    wanted = frame[frame["key"].isin(list(keys))]
+    usable = wanted["valid"].astype(bool) & wanted["value"].notna()
+    dropped = wanted.loc[~usable, "key"].value_counts()
+    rows = wanted[usable].astype({"value": float, "low": float, "high": float})
+    rank = pd.Series(np.arange(len(run_frame)), index=run_frame.sort_values("finished_at")["run_id"])
+    rows = rows.assign(newest=rows["run_id"].map(rank).fillna(-1))
+    quality_keys = [key for key in keys if axis_of(key) is Axis.PERFORMANCE]
+    quality = rows["key"].isin(quality_keys)
+    parts = pd.concat([_repeated(rows[~quality]), _asked_once(rows[quality])])
+    meta = _meta(frame, run_frame, artifacts)
+    tables = {
+        name: parts[name].unstack("key").reindex(index=meta.index, columns=list(keys))
+        if len(parts)
+        else pd.DataFrame(index=meta.index, columns=list(keys), dtype=float)
+        for name in _PART_COLUMNS
+    }
+    for name in ("n", "runs", "left_out"):
+        tables[name] = tables[name].astype(float).fillna(0).astype(int)
+    tables["disturbed"] = tables["disturbed"].eq(True)
+    for name in ("value", "low", "high"):
+        tables[name] = tables[name].astype(float)
+    return Points(meta, **tables, invalid={str(key): int(count) for key, count in dropped.items()})
+
+
+def _repeated(rows: pd.DataFrame) -> pd.DataFrame:
+    """Mean and interval over repeats, per configuration and key."""
+    by = ["configuration_id", "key"]
+    disturbed = rows["disturbed"].astype(bool)
+    steady = (~disturbed).groupby([rows[name] for name in by]).transform("any")
+    left_out = (disturbed & steady).groupby([rows[name] for name in by]).sum()
+    kept = rows[~disturbed | ~steady]
+    half = (kept["high"] - kept["low"]) / 2
+    kept = kept.assign(own=half * half, position=kept.groupby(by, sort=False).cumcount())
+    groups = kept.groupby(by)
+    table = kept.set_index([*by, "position"])["value"].unstack("position")
+    result = groups.agg(
+        value=("value", "mean"),
+        low=("low", "first"),
+        high=("high", "first"),
+        n=("n", "sum"),
+        runs=("value", "size"),
+        disturbed=("disturbed", "any"),
+        own=("own", "sum"),
+    )
+    for count in sorted(set(result["runs"]) - {1}):
+        some = result.index[result["runs"] == count]
+        values = table.loc[some].to_numpy()[:, : int(count)]
+        low, high = repeat_intervals(values)
+        mean = result.loc[some, "value"].to_numpy()
+        own = np.sqrt(result.loc[some, "own"].to_numpy()) / count
+        result.loc[some, "low"] = mean - combine(mean - low, own)
+        result.loc[some, "high"] = mean + combine(high - mean, own)
+    words = groups[["method", "source"]].agg(["first", "nunique"])
+    result["method"] = words[("method", "first")]
+    result["source"] = words[("source", "first")]
+    mixed = words.index[(words[("method", "nunique")] > 1) | (words[("source", "nunique")] > 1)]
+    for key in mixed:
+        part = groups.get_group(key)
+        result.loc[key, "method"] = combined_method(part["method"]).value
+        result.loc[key, "source"] = ", ".join(sorted(set(part["source"])))
+    return result.drop(columns="own").assign(left_out=left_out)
+
+
+def _asked_once(rows: pd.DataFrame) -> pd.DataFrame:
+    """The figure of the run that asked most items, per configuration and key."""
+    best = rows.sort_values(["n", "newest"]).groupby(["configuration_id", "key"]).tail(1)
+    return best.set_index(["configuration_id", "key"])[["value", "low", "high", "n", "method", "source"]].assign(
+        runs=1, disturbed=False, left_out=0
+    )
+
+
+def _meta(frame: pd.DataFrame, run_frame: pd.DataFrame, artifacts: Mapping[str, Artifact]) -> pd.DataFrame:
+    """One row a configuration, newest undisturbed run first choice, in order of model, bits (most first), settings."""
+    runs = run_frame[run_frame["run_id"].isin(frame["run_id"].unique())]
+    ordered = runs.sort_values(["disturbed", "finished_at"], ascending=[True, False], na_position="last")
+    groups = ordered.groupby("configuration_id", sort=False)
+    meta = groups[["model", "quantization", "engine", "settings", "artifact_id", "run_id"]].first()
+    meta["runs"] = groups.size()
+    known = {key: artifacts[key] for key in meta["artifact_id"].unique() if key in artifacts}
+    meta["bits"] = meta["artifact_id"].map({key: a.bits_per_weight for key, a in known.items()}).astype(float)
+    meta["requantized"] = meta["artifact_id"].map({key: a.requantized for key, a in known.items()}).eq(True)
+    order = pd.DataFrame({"model": meta["model"], "bits": -meta["bits"], "settings": meta["settings"]}, meta.index)
+    return meta.loc[order.sort_values(["model", "bits", "settings"], kind="stable").index, list(META)]
+
+
+def varying_settings(meta: pd.DataFrame) -> pd.Series[str]:
+    """Per point, the engine settings (and the engine) that tell the points apart, as ``threads 2, context 4096``.
+
+    What is the same for all points is left out; empty where nothing differs.
+    """
+    loaded = {text: _settings(text) for text in meta["settings"].unique()}
+    everything = [
+        {**loaded[text], "engine": engine} for text, engine in zip(meta["settings"], meta["engine"], strict=True)
+    ]
+    names = sorted({name for one in loaded.values() for name in one} | {"engine"})
+    absent = object()
+    varying = [name for name in names if len({_spelled(one.get(name, absent)) for one in everything}) > 1]
+    texts = [
+        ", ".join(f"{name.replace('_', ' ')} {one[name]}" for name in varying if name in one) for one in everything
+    ]
+    return pd.Series(texts, index=meta.index, dtype=object)
+
+
+def _settings(text: object) -> dict[str, Any]:
+    try:
+        value = json.loads(text) if isinstance(text, str) else {}
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _spelled(value: object) -> str:
+    return json.dumps(value, sort_keys=True, default=str) if type(value) is not object else "absent"
+
+
+def labels(points: Points) -> pd.Series[str]:
+    """``SmolLM2-135M-Instruct Q4_K_M``, with the settings that tell points apart where there are any."""
+    names = points.meta["model"].astype(str) + " " + points.meta["quantization"].astype(str)
+    extra = varying_settings(points.meta)
+    return names.where(extra == "", names + " · " + extra)

@@ -1,0 +1,111 @@
+"""What a picture says, in words: for those who cannot see it, and for those who want the gist."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from trilemma.analysis.distributions import percentile
+from trilemma.analysis.format import format_figure, key_definition, key_title
+from trilemma.analysis.points import Points, better, labels
+from trilemma.records import PhaseWindow
+from trilemma.schema import Method
+
+
+def count_of(count: int, noun: str) -> str:
+    """``1 run``, ``2 runs``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def front_headline(points: Points, keys: Sequence[str]) -> str:
+    """``5 of 9 configurations are on the front``; says what is left out because a figure is missing."""
+    complete = points.complete(keys)
+    total, on = int(complete.sum()), int(points.front(keys).sum()) if len(points) else 0
+    if total == 0:
+        return "No configuration has all of the chosen figures."
+    headline = f"{on:,} of {count_of(total, 'configuration')} {'is' if on == 1 else 'are'} on the front"
+    missing = len(points) - total
+    if missing:
+        headline += f"; {missing:,} more {'lacks' if missing == 1 else 'lack'} one of the figures"
+    return headline + "."
+
+
+def best_sentences(points: Points, keys: Sequence[str]) -> list[str]:
+    """For each figure, which configuration is best and with what: ``Lowest peak memory: ... (181 MiB ±1)``."""
+    names = labels(points)
+    sentences = []
+    for key in dict.fromkeys(keys):
+        values = points.value[key]
+        if values.notna().any():
+            lower = better(key) == "lower"
+            best = str(values.idxmin() if lower else values.idxmax())
+            unit = key_definition(key).unit
+            text = format_figure(values[best], unit, points.low[key][best], points.high[key][best])
+            title = key_title(key)
+            sentences.append(
+                f"{'Lowest' if lower else 'Highest'} {title[0].lower()}{title[1:]}: {names[best]} ({text})."
+            )
+    return sentences
+
+
+def caveats(points: Points, keys: Sequence[str]) -> list[str]:
+    """What a reader must know before trusting the picture: modelled, imported, disturbed, left out."""
+    found = []
+    columns = list(dict.fromkeys(keys))
+    for method in (Method.MODELLED, Method.IMPORTED):
+        of_method = [key for key in columns if (points.method[key] == method.value).any()]
+        if of_method:
+            titles = "; ".join(key_title(key) for key in of_method)
+            found.append(
+                f"{titles}: {method.value}, not measured."
+                if len(of_method) == 1
+                else f"{method.value.capitalize()}, not measured: {titles}."
+            )
+    disturbed = int(points.disturbed[columns].any(axis=1).sum()) if columns else 0
+    if disturbed:
+        found.append(
+            f"{count_of(disturbed, 'configuration')} could only be measured while something disturbed the machine."
+        )
+    left_out = int(points.left_out[columns].max(axis=1).sum()) if columns else 0
+    if left_out:
+        found.append(f"{count_of(left_out, 'disturbed run')} left out in favour of undisturbed repeats.")
+    invalid = sum(points.invalid.get(key, 0) for key in columns)
+    if invalid:
+        found.append(f"{count_of(invalid, 'figure')} left out as invalid or unknown.")
+    return found
+
+
+def pareto_text(points: Points, keys: Sequence[str]) -> str:
+    """The text alternative of a Pareto chart of ``keys``."""
+    if not len(points):
+        return "There is no configuration to show."
+    return " ".join([front_headline(points, keys), *best_sentences(points, keys), *caveats(points, keys)])
+
+
+def latency_text(name: str, by_workload: Mapping[str, np.ndarray]) -> str:
+    """The text alternative of a latency distribution: median and p95 a workload; p95 only where 20 values allow it."""
+    parts = []
+    for workload, values in by_workload.items():
+        middle, high = percentile(values, 50), percentile(values, 95)
+        if middle is None:
+            continue
+        unit = key_definition(name).unit
+        tail = f", p95 {format_figure(high, unit)}" if high is not None else ", too few for p95"
+        parts.append(f"{workload.replace('_', ' ')}: median {format_figure(middle, unit)}{tail} (n = {len(values):,})")
+    return f"{key_title(name)}. " + ("; ".join(parts) + "." if parts else "No request was answered.")
+
+
+def traces_text(phases: Sequence[PhaseWindow], peak_memory: float | None, peak_power: float | None) -> str:
+    """The text alternative of a run's traces: the phases in order with their lengths, and the peaks."""
+    spans = []
+    for window in phases:
+        name = window.phase.value.replace("_", " ") + (f" {window.subject.replace('_', ' ')}" if window.subject else "")
+        length = "" if window.end_ns is None else f" {format_figure((window.end_ns - window.start_ns) / 1e9, 's')}"
+        spans.append(name + length)
+    text = "Phases: " + (", ".join(spans) if spans else "none recorded") + "."
+    if peak_memory is not None:
+        text += f" Memory peaks at {format_figure(peak_memory, 'B')}."
+    if peak_power is not None:
+        text += f" Power peaks at {format_figure(peak_power, 'W')}."
+    return text

@@ -1,0 +1,156 @@
+"""What the 2-D and the 3-D Pareto chart share: the marks of each point, its hover text, and the legend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from trilemma.analysis.format import Scale, digits, interval_text, key_definition, key_title, scale_for
+from trilemma.analysis.front import BoolArray
+from trilemma.analysis.points import Points, labels
+from trilemma.charts.palette import escape, model_colours, quantization_symbol, theme
+from trilemma.schema import Method
+
+FloatArray = NDArray[np.float64]
+
+MARK_SIZE = 13.0
+DIMMED = 0.38
+"""Opacity of a dominated point."""
+
+
+@dataclass(frozen=True)
+class Marks:
+    """The points of a Pareto chart, ready to be drawn; all arrays have one entry a point."""
+
+    points: Points
+    keys: tuple[str, ...]
+    scales: tuple[Scale, ...]
+    value: FloatArray
+    """points x keys, in the scales' units; so are ``low`` and ``high``."""
+    low: FloatArray
+    high: FloatArray
+    front: BoolArray
+    method: NDArray[np.object_]
+    disturbed: BoolArray
+    symbol: NDArray[np.object_]
+    size: FloatArray
+    """Pixels."""
+    model: NDArray[np.object_]
+    colours: Mapping[str, str]
+    hover: list[str]
+
+    def ladders(self) -> list[NDArray[np.intp]]:
+        """Positions of each ladder: one model, engine and settings, from most to fewest bits; at least two steps."""
+        meta = self.points.meta.reset_index(drop=True)
+        groups = meta.groupby(["model", "engine", "settings"], sort=False).indices.values()
+        found = [np.asarray(rows)[np.argsort(-meta["bits"].to_numpy()[rows], kind="stable")] for rows in groups]
+        return [rows for rows in found if len(rows) > 1]
+
+
+def marks(
+    points: Points,
+    keys: Sequence[str],
+    *,
+    size: str | None = None,
+    colours: Mapping[str, str] | None = None,
+    dark: bool = False,
+) -> Marks:
+    """The marks of all ``points`` that have every one of ``keys`` (the axes).
+
+    Args:
+        points: configurations and figures; must hold ``keys`` and ``size``.
+        keys: what the axes show.
+        size: what the area of a mark shows; points without it get the smallest mark.
+        colours: of every model in the catalog; chosen from the points' own models if absent.
+        dark: which theme.
+    """
+    shown = points.select(points.complete(keys))
+    value, low, high = (table[list(keys)].to_numpy(dtype=np.float64) for table in (shown.value, shown.low, shown.high))
+    scales = tuple(scale_for(value[:, i], key_definition(key).unit) for i, key in enumerate(keys))
+    factors = np.array([scale.factor for scale in scales])
+    model = shown.meta["model"].to_numpy(dtype=object)
+    return Marks(
+        points=shown,
+        keys=tuple(keys),
+        scales=scales,
+        value=value / factors,
+        low=low / factors,
+        high=high / factors,
+        front=shown.front(keys),
+        method=np.array(shown.methods(keys), dtype=object),
+        disturbed=np.asarray(shown.disturbed[list(keys)].any(axis=1), dtype=np.bool_),
+        symbol=_symbols(shown),
+        size=_sizes(shown, size),
+        model=model,
+        colours=colours or model_colours(sorted(set(model)), dark),
+        hover=_hover(shown, [*keys, *([size] if size and size not in keys else [])]),
+    )
+
+
+def _symbols(points: Points) -> NDArray[np.object_]:
+    names = points.meta["quantization"].astype(str)
+    return np.array(names.map({name: quantization_symbol(name) for name in names.unique()}), dtype=object)
+
+
+def _sizes(points: Points, key: str | None) -> FloatArray:
+    """Area in proportion to the figure, between 9 and 26 pixels across."""
+    if key is None or key not in points.value or points.value[key].notna().sum() == 0:
+        return np.full(len(points), MARK_SIZE)
+    values = np.clip(points.value[key].to_numpy(dtype=np.float64), 0, None)
+    across = 26.0 * np.sqrt(values / max(np.nanmax(values), 1e-300))
+    sizes: FloatArray = np.clip(np.nan_to_num(across, nan=9.0), 9.0, 26.0)
+    return sizes
+
+
+def _hover(points: Points, keys: Sequence[str]) -> list[str]:
+    """One block of text a point: its name, then each figure with interval, number of runs and where it comes from."""
+    lines = [[f"<b>{escape(name, 90)}</b>"] for name in labels(points)]
+    for key in keys:
+        title, unit = key_title(key), key_definition(key).unit
+        scale = scale_for(points.value[key], unit)
+        columns = (points.value, points.low, points.high, points.runs, points.method, points.disturbed)
+        for line, value, low, high, runs, method, disturbed in zip(
+            lines, *(table[key].tolist() for table in columns), strict=True
+        ):
+            notes = [f"{runs} runs"] if runs > 1 else []
+            notes += [str(method)] if isinstance(method, str) and method != Method.MEASURED else []
+            notes += ["disturbed"] if disturbed else []
+            numbers = f"{digits(scale.show(value))} {scale.unit} {interval_text(value, low, high, scale)}"
+            line.append(f"{title}: {' '.join(numbers.split())}{' (' + ', '.join(notes) + ')' if notes else ''}")
+    return ["<br>".join(line) for line in lines]
+
+
+def hollow(symbol: str) -> str:
+    """The outline of a marker: what a modelled figure is drawn with."""
+    return f"{symbol}-open"
+
+
+def legend_marks(shown: Marks, dark: bool, symbol_of: Mapping[str, str] | None = None) -> list[go.Scatter]:
+    """Empty traces whose legend entries explain the markers and the marks that this chart uses, and no others."""
+    look = theme(dark)
+
+    def entry(name: str, symbol: str, colour: str = look.muted, rank: int = 2000) -> go.Scatter:
+        marker = {"symbol": symbol, "color": colour, "size": 11, "line": {"width": 1.5, "color": colour}}
+        return go.Scatter(
+            x=[None], y=[None], mode="markers", name=name, marker=marker, legendrank=rank, hoverinfo="skip"
+        )
+
+    found = []
+    meta = shown.points.meta.sort_values("bits", ascending=False)
+    by_symbol: dict[str, list[str]] = {}
+    for name in dict.fromkeys(meta["quantization"].astype(str)):
+        by_symbol.setdefault((symbol_of or {}).get(name, quantization_symbol(name)), []).append(name)
+    for position, (symbol, names) in enumerate(by_symbol.items()):
+        text = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
+        found.append(entry(escape(text), symbol, rank=2000 + position))
+    if (shown.method == Method.MODELLED).any():
+        found.append(entry("hollow: modelled, not measured", "circle-open", rank=3000))
+    if (shown.method == Method.IMPORTED).any():
+        found.append(entry("in a diamond: imported", "diamond-open", rank=3001))
+    if shown.disturbed.any():
+        found.append(entry("disturbed", "triangle-up", look.warning, rank=3002))
+    return found

@@ -1,0 +1,136 @@
+"""The Pareto chart of three figures: better is up, right and to the front."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import plotly.graph_objects as go
+
+from trilemma.analysis.format import axis_title
+from trilemma.analysis.points import Points, better
+from trilemma.charts.marks import DIMMED, legend_marks, marks
+from trilemma.charts.palette import escape, layout, quantization_symbol, symbol_3d, theme, with_alpha
+from trilemma.charts.pareto import HEIGHT, MANY_LADDERS
+from trilemma.schema import Method
+
+_NAMED_UP_TO = 40
+
+
+def pareto3d_figure(
+    points: Points,
+    x: str,
+    y: str,
+    z: str,
+    *,
+    size: str | None = None,
+    colours: Mapping[str, str] | None = None,
+    dark: bool = False,
+    picked: str | None = None,
+) -> go.Figure:
+    """Three figures of every configuration; marks as in the 2-D chart, as far as 3-D charts have them.
+
+    The front is of all three figures, so a point that the 2-D chart dims may be on it here. Intervals are in the
+    hover text. Axes on which less is better are reversed.
+
+    Args:
+        points: must hold ``x``, ``y``, ``z`` and ``size``; points that lack one of the axes are not drawn.
+        x: key of the first horizontal axis.
+        y: key of the second horizontal axis.
+        z: key of the vertical axis.
+        size: key that the size of a mark shows.
+        colours: of every model in the catalog.
+        dark: which theme.
+        picked: the configuration to ring.
+    """
+    keys = (x, y, z)
+    shown = marks(points, keys, size=size, colours=colours, dark=dark)
+    look = theme(dark)
+    figure = go.Figure(layout=layout(dark))
+    meta = shown.points.meta
+    modelled = shown.method == Method.MODELLED
+    symbols = {str(name): symbol_3d(quantization_symbol(str(name))) for name in meta["quantization"].unique()}
+    ids = meta.index.to_numpy(dtype=object)
+    ladders = shown.ladders()
+    for rows in ladders if len(ladders) <= MANY_LADDERS else []:
+        colour = shown.colours[str(shown.model[rows[0]])]
+        a, b, c = shown.value[rows].T
+        line = {"width": 3, "color": with_alpha(colour, 0.5)}
+        figure.add_scatter3d(x=a, y=b, z=c, mode="lines", line=line, hoverinfo="skip", showlegend=False)
+    for position, model in enumerate(dict.fromkeys(shown.model)):
+        first = True
+        for front in (True, False):
+            rows = np.flatnonzero((shown.model == model) & (shown.front == front))
+            if not rows.size:
+                continue
+            a, b, c = shown.value[rows].T
+            names = meta["quantization"].astype(str).iloc[rows]
+            named = front and int(shown.front.sum()) <= _NAMED_UP_TO
+            drawn = [symbols[name] for name in names]
+            figure.add_scatter3d(
+                x=a, y=b, z=c,
+                mode="markers+text" if named else "markers",
+                text=[escape(name, 14) for name in names] if named else None,
+                textfont={"size": 11, "color": look.text},
+                textposition="top center",
+                name=escape(model), legendgroup=escape(model), legendrank=1000 + position, showlegend=first,
+                marker={
+                    "symbol": [_hollow(s) if modelled[row] else s for s, row in zip(drawn, rows, strict=True)],
+                    "size": shown.size[rows] * 0.6, "color": shown.colours[model],
+                    "opacity": 1.0 if front else DIMMED, "line": {"width": 0},
+                },
+                hovertext=[shown.hover[row] for row in rows], hovertemplate="%{hovertext}<extra></extra>",
+                customdata=[[ids[row]] for row in rows],
+            )  # fmt: skip
+            first = False
+    _outline(figure, shown.value, np.flatnonzero(shown.method == Method.IMPORTED), "diamond-open", look.muted)
+    _outline(figure, shown.value, np.flatnonzero(shown.disturbed), "diamond-open", look.warning)
+    if picked is not None:
+        _outline(figure, shown.value, np.flatnonzero(meta.index.to_numpy() == picked), "circle-open", look.text)
+    figure.add_traces([_as_3d(entry) for entry in legend_marks(shown, dark, symbols)])
+    figure.update_layout(
+        height=HEIGHT,
+        scene={
+            **{
+                f"{axis}axis": {
+                    # Axis titles in 3-D neither wrap nor make room, so they are broken by hand.
+                    "title": {"text": _broken(axis_title(key, scale)), "font": {"size": 12, "color": look.muted}},
+                    "autorange": "reversed" if better(key) == "lower" else True,
+                    "gridcolor": look.grid,
+                    "zeroline": False,
+                    "showbackground": False,
+                    "tickfont": {"size": 11, "color": look.muted},
+                }
+                for axis, key, scale in zip("xyz", keys, shown.scales, strict=True)
+            },
+            "camera": {"eye": {"x": 1.5, "y": -1.6, "z": 0.75}, "center": {"x": 0, "y": 0, "z": -0.12}},
+            "aspectmode": "cube",
+        },
+        legend={"y": -0.02, "yanchor": "top"},
+    )
+    return figure
+
+
+def _hollow(symbol: str) -> str:
+    return symbol if symbol in ("cross", "x") else f"{symbol}-open"
+
+
+def _broken(title: str) -> str:
+    head, _, way = title.partition(" (")
+    return f"{head}<br>({way}"
+
+
+def _outline(figure: go.Figure, value: np.ndarray, rows: np.ndarray, symbol: str, colour: str) -> None:
+    if rows.size:
+        a, b, c = value[rows].T
+        marker = {"symbol": symbol, "size": 15, "color": colour, "line": {"width": 2, "color": colour}}
+        figure.add_scatter3d(x=a, y=b, z=c, mode="markers", marker=marker, hoverinfo="skip", showlegend=False)
+
+
+def _as_3d(entry: go.Scatter) -> go.Scatter3d:
+    marker = {"symbol": entry.marker.symbol, "color": entry.marker.color, "size": 7}
+    if marker["symbol"] == "triangle-up":
+        marker["symbol"] = "diamond-open"
+    return go.Scatter3d(
+        x=[None], y=[None], z=[None], mode="markers", name=entry.name, marker=marker, legendrank=entry.legendrank
+    )

@@ -1,0 +1,96 @@
+"""What the meters read during a run: memory, power and CPU on one time axis, with the phases shaded and named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+from plotly.subplots import make_subplots
+
+from trilemma.analysis.format import Scale, scale_for
+from trilemma.analysis.traces import Trace, run_traces
+from trilemma.charts.palette import Theme, axis_colour, escape, layout, theme, with_alpha
+from trilemma.records import PhaseWindow, Sample
+from trilemma.schema import Axis, Phase
+
+FloatArray = NDArray[np.float64]
+
+_AXIS_OF = {Phase.SPEED: Axis.SPEED, Phase.PERFORMANCE: Axis.PERFORMANCE}
+_ROWS = (("memory", "Memory", "B"), ("power", "Power", "W"), ("cpu", "CPU", "cores"))
+_ROW_HEIGHT = 150
+
+
+def traces_figure(samples: Sequence[Sample], phases: Sequence[PhaseWindow], *, dark: bool = False) -> go.Figure:
+    """Memory, power and CPU of a run over its seconds.
+
+    Phases are shaded in turn; the speed and the performance phase have the tint of their axis. A row without readings
+    is left out. What others did to the machine is drawn in the warning colour beside the run's own CPU. Power that is
+    modelled is a dotted line and says so.
+
+    Args:
+        samples: in order of time.
+        phases: windows in order of start; one that has not ended is shaded up to the last sample.
+        dark: which theme.
+    """
+    look = theme(dark)
+    traces, start_ns, end_s = run_traces(samples, phases)
+    rows = [(title, unit, [t for t in traces if t.row == row]) for row, title, unit in _ROWS]
+    rows = [entry for entry in rows if entry[2]]
+    figure = make_subplots(rows=max(1, len(rows)), cols=1, shared_xaxes=True, vertical_spacing=0.045)
+    figure.update_layout(layout(dark))
+    for position, (title, unit, drawn) in enumerate(rows, start=1):
+        scale = scale_for([float(np.nanmax(trace.values)) for trace in drawn if trace.values.size], unit)
+        for trace in drawn:
+            figure.add_trace(_line(trace, scale, look), row=position, col=1)
+        figure.update_yaxes(title_text=f"{title}, {scale.unit}", rangemode="tozero", row=position, col=1)
+    axis = {"gridcolor": look.grid, "zeroline": False, "tickfont": {"color": look.muted, "size": 12}}
+    figure.update_xaxes(**axis, range=[0, end_s or 1])
+    figure.update_yaxes(**axis, title_font={"color": look.muted, "size": 13}, nticks=5, automargin=True)
+    figure.update_xaxes(
+        title={"text": "Time since the run began, s", "font": {"color": look.muted}}, row=len(rows) or 1
+    )
+    _shade(figure, phases, start_ns, end_s, dark)
+    figure.update_layout(
+        height=90 + _ROW_HEIGHT * max(1, len(rows)),
+        hovermode="x unified",
+        dragmode="zoom",
+        margin={"t": 26},
+        legend={"y": -0.13 if len(rows) > 1 else -0.35, "yanchor": "top"},
+    )
+    return figure
+
+
+def _line(trace: Trace, scale: Scale, look: Theme) -> go.Scattergl | go.Scatter:
+    kind = go.Scattergl if trace.seconds.size > 5000 else go.Scatter
+    colour = look.warning if trace.foreign else (look.text if trace.main else look.line)
+    return kind(
+        x=trace.seconds,
+        y=trace.values / scale.factor,
+        mode="lines",
+        name=escape(trace.name),
+        connectgaps=False,
+        line={"width": 1.6 if trace.main else 1.1, "color": colour, "dash": "dot" if trace.modelled else "solid"},
+        hovertemplate=f"%{{y:.4~g}} {scale.unit}",
+    )
+
+
+def _shade(figure: go.Figure, phases: Sequence[PhaseWindow], start_ns: int, end_s: float, dark: bool) -> None:
+    """Shade every phase over all rows, and name it above where the name fits."""
+    look = theme(dark)
+    for position, window in enumerate(phases):
+        left = (window.start_ns - start_ns) / 1e9
+        right = (window.end_ns - start_ns) / 1e9 if window.end_ns is not None else end_s
+        axis = _AXIS_OF.get(window.phase)
+        fill = with_alpha(axis_colour(axis, dark), 0.1) if axis else (look.shade if position % 2 else "rgba(0,0,0,0)")
+        figure.add_shape(
+            type="rect", xref="x", yref="paper", x0=left, x1=right, y0=0, y1=1, fillcolor=fill, line={"width": 0},
+            layer="below",
+        )  # fmt: skip
+        name = (window.subject or window.phase.value).replace("_", " ")
+        if right - left >= 0.009 * max(1, len(name)) * max(end_s, 1e-9):
+            figure.add_annotation(
+                x=(left + right) / 2, y=1, xref="x", yref="paper", yanchor="bottom", text=escape(name, 24),
+                showarrow=False, font={"size": 11, "color": axis_colour(axis, dark) if axis else look.muted},
+            )  # fmt: skip
