@@ -15,6 +15,9 @@ from trilemma.meters.base import Target
 from trilemma.meters.pace import Pace
 from trilemma.meters.tree import Tree, open_tree
 
+_SHORTEST_S = 0.05
+"""Over less than a few of the kernel's ticks a rate says nothing; the time is added to the next reading's."""
+
 
 class MachineTimes(NamedTuple):
     """CPU-seconds of all CPUs together since boot."""
@@ -103,7 +106,7 @@ class CpuMeter:
         own, sampler = self._clock.read(), time.process_time()
         values = {"cpu_s": own, "sampler_cpu_s": sampler}
         self._elapsed_s += elapsed_s
-        if self._last is None or self._elapsed_s <= 0 or not self._pace.due():
+        if self._last is None or self._elapsed_s < _SHORTEST_S or not self._pace.due():
             return values
         with self._pace.spend():
             machine = self._machine()

@@ -54,13 +54,14 @@ class Sampler:
         self._thread: threading.Thread | None = None
 
     def start(self, target: Target) -> None:
-        """Start the meters with ``target`` and the thread; the first reading is at once."""
+        """Start the meters with ``target`` and the thread; the first reading is taken before this returns."""
         if self._thread is not None:
             self.retarget(target)
             return
         with self._lock:
             self._last_read_ns = [self._clock()] * len(self.meters)
             self._start_meters(target)
+            self._read(full=True)
         self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
         self._thread.start()
 
@@ -122,12 +123,12 @@ class Sampler:
         start = self._clock()
         count = 0
         while True:
-            with self._lock:
-                self._read(full=False)
-            count = max(count + 1, (self._clock() - start) // self._period_ns + 1)
+            count = max(count, (self._clock() - start) // self._period_ns) + 1
             wait_ns = start + count * self._period_ns - self._clock()
             if self._stopping.wait(max(0, wait_ns) / 1e9):
                 return
+            with self._lock:
+                self._read(full=False)
 
     def _start_meters(self, target: Target) -> None:
         self._target = target
