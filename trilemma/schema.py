@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, computed_field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 
 class Frozen(BaseModel):
@@ -230,7 +230,6 @@ class Measurement(Frozen):
     provenance: Provenance
     definition_version: int = 1
 
-    @computed_field  # type: ignore[prop-decorator]
     @property
     def key(self) -> str:
         """``figure[.statistic][@subject]``, unique within a run."""

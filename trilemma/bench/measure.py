@@ -27,11 +27,11 @@ from trilemma.bench.events import (
     RequestEvent,
 )
 from trilemma.bench.plan import Plan
+from trilemma.effort import suite_seconds, workload_seconds
 from trilemma.engines.base import Engine, GenerationRequest, LoadedModel
 from trilemma.errors import TrilemmaError
 from trilemma.records import AnswerRecord, RequestRecord
 from trilemma.schema import Measurement, Method, Phase, Provenance, SuiteSpec, WorkloadSpec
-from trilemma.study import suite_seconds, workload_seconds
 from trilemma.suites.base import Suite, SuiteContext
 from trilemma.workloads import PROMPT_SETS
 

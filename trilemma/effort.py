@@ -1,0 +1,38 @@
+"""A first guess at how long a step takes, before this machine has measured anything."""
+
+from __future__ import annotations
+
+from trilemma.schema import Artifact, RunSpec, SuiteSpec, WorkloadSpec
+
+# A first guess at a CPU's speed, replaced by the machine's own past runs as soon as there are any.
+_MEMORY_BANDWIDTH = 8e9
+_PREFILL_PER_DECODE = 4.0
+_ITEM_TOKENS = 150
+_CHUNK_TOKENS = 512
+_FIXED_S = 8.0
+
+
+def workload_seconds(artifact: Artifact, spec: WorkloadSpec) -> float:
+    """A rough guess: decoding reads all weights once a token; prefill is a few times as quick."""
+    decode_tps = _MEMORY_BANDWIDTH / max(artifact.size_bytes, 1)
+    per_request = spec.output_tokens / decode_tps + spec.prompt_tokens / (decode_tps * _PREFILL_PER_DECODE)
+    return (spec.requests + spec.warmup_requests) * per_request
+
+
+def suite_seconds(artifact: Artifact, spec: SuiteSpec) -> float:
+    """A rough guess from tokens evaluated; evaluation is bound by arithmetic, so by parameters and not bits."""
+    prefill_tps = _MEMORY_BANDWIDTH * _PREFILL_PER_DECODE / max(artifact.parameters, artifact.size_bytes, 1)
+    if spec.name == "divergence":
+        return 2 * (spec.limit or 20) * _CHUNK_TOKENS / prefill_tps
+    tokens = _CHUNK_TOKENS if spec.name == "perplexity" else _ITEM_TOKENS
+    return (spec.limit or 1000) * tokens / prefill_tps
+
+
+def run_seconds(artifact: Artifact, run: RunSpec) -> float:
+    """A rough guess at the length of one run, s."""
+    return (
+        _FIXED_S
+        + run.idle_s
+        + sum(workload_seconds(artifact, workload) for workload in run.workloads)
+        + sum(suite_seconds(artifact, suite) for suite in run.suites)
+    )
