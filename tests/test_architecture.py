@@ -1,0 +1,155 @@
+"""The rules that keep the house easy to live in, held by reading its imports."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import json
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import grimp
+import pytest
+
+from trilemma import registry
+
+ROOT = Path(__file__).resolve().parent.parent
+MAX_LINES = 320
+CODE = sorted([*ROOT.glob("trilemma/**/*.py"), *ROOT.glob("pages/**/*.py"), ROOT / "app.py"])
+
+
+@pytest.fixture(scope="module")
+def graph() -> grimp.ImportGraph:
+    return grimp.build_graph(
+        "trilemma", include_external_packages=True, exclude_type_checking_imports=True, cache_dir=None
+    )
+
+
+def importers(graph: grimp.ImportGraph, package: str) -> set[str]:
+    """Modules of ours that import ``package`` directly."""
+    if package not in graph.modules:
+        return set()
+    return {name for name in graph.find_modules_that_directly_import(package) if name.startswith("trilemma")}
+
+
+def outside(modules: set[str], *rooms: str) -> set[str]:
+    return {name for name in modules if not any(name == room or name.startswith(f"{room}.") for room in rooms)}
+
+
+def test_only_the_pages_import_streamlit(graph: grimp.ImportGraph) -> None:
+    assert importers(graph, "streamlit") == set()
+
+
+def test_only_an_engine_imports_its_package(graph: grimp.ImportGraph) -> None:
+    assert importers(graph, "llama_cpp"), "the check looks for the wrong name"
+    assert outside(importers(graph, "llama_cpp"), "trilemma.engines.llama_cpp") == set()
+
+
+def test_only_the_store_speaks_sql(graph: grimp.ImportGraph) -> None:
+    for package in ("sqlalchemy", "alembic"):
+        assert importers(graph, package), "the check looks for the wrong name"
+        assert outside(importers(graph, package), "trilemma.store") == set()
+
+
+def test_energy_libraries_are_imported_by_meters_alone(graph: grimp.ImportGraph) -> None:
+    assert outside(importers(graph, "zeus"), "trilemma.meters") == set()
+
+
+@pytest.mark.parametrize(
+    ("room", "never"),
+    [
+        (
+            "trilemma.analysis",
+            ["trilemma.bench", "trilemma.jobs", "trilemma.engines", "trilemma.charts", "trilemma.cli"],
+        ),
+        ("trilemma.charts", ["trilemma.bench", "trilemma.jobs", "trilemma.cli", "trilemma.serve"]),
+        ("trilemma.store", ["trilemma.bench", "trilemma.jobs", "trilemma.analysis", "trilemma.charts", "trilemma.cli"]),
+        ("trilemma.engines", ["trilemma.store", "trilemma.bench", "trilemma.jobs", "trilemma.analysis"]),
+        ("trilemma.suites", ["trilemma.store", "trilemma.bench", "trilemma.jobs", "trilemma.charts"]),
+        ("trilemma.meters", ["trilemma.store", "trilemma.bench", "trilemma.jobs", "trilemma.analysis"]),
+        ("trilemma.bench", ["trilemma.jobs", "trilemma.charts", "trilemma.cli"]),
+        ("trilemma.jobs", ["trilemma.charts", "trilemma.cli"]),
+        ("trilemma.catalog", ["trilemma.bench", "trilemma.jobs", "trilemma.analysis", "trilemma.charts"]),
+    ],
+)
+def test_a_study_flows_one_way(graph: grimp.ImportGraph, room: str, never: list[str]) -> None:
+    for other in never:
+        found = graph.find_shortest_chains(importer=room, imported=other, as_packages=True)
+        direct = {chain for chain in found if len(chain) == 2}
+        assert direct == set()
+
+
+def test_no_module_imports_itself_in_a_circle(graph: grimp.ImportGraph) -> None:
+    ours = {name for name in graph.modules if name.startswith("trilemma")}
+    sorter = graphlib.TopologicalSorter(
+        {name: {other for other in graph.find_modules_directly_imported_by(name) if other in ours} for name in ours}
+    )
+    sorter.prepare()
+
+
+@pytest.mark.parametrize("path", CODE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_module_is_long(path: Path) -> None:
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    assert lines <= MAX_LINES, "split it into two modules"
+
+
+def imported_by_pages() -> set[str]:
+    """Names of our modules that app.py and the pages import."""
+    found = set()
+    for path in [ROOT / "app.py", *ROOT.glob("pages/**/*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+                found.add(node.module)
+            elif isinstance(node, ast.Import):
+                found.update(alias.name for alias in node.names)
+    return {name for name in found if name.split(".")[0] == "trilemma"}
+
+
+def test_the_dashboard_never_imports_an_engine() -> None:
+    names = sorted(imported_by_pages())
+    assert names, "the pages import nothing of ours: the check reads the wrong files"
+    code = (
+        "import importlib, json, sys\n"
+        f"for name in {names!r}: importlib.import_module(name)\n"
+        "print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    loaded = set(json.loads(result.stdout.splitlines()[-1]))
+    assert loaded & {"llama_cpp", "vllm", "torch", "zeus"} == set()
+
+
+PROTOCOLS = {
+    "trilemma.engines": ["name", "formats", "settings_type", "availability", "check", "load"],
+    "trilemma.meters": ["name", "availability", "start", "read", "close"],
+    "trilemma.sources": ["name", "offers", "fetch"],
+    "trilemma.suites": ["name", "title", "licence", "figures", "availability", "items", "answers", "measurements"],
+    "trilemma.executors": [],
+}
+POINTS = [
+    pytest.param(group, point.name, id=f"{group}:{point.name}")
+    for group in registry.GROUPS
+    for point in entry_points(group=group)
+]
+
+
+@pytest.mark.parametrize(("group", "name"), POINTS)
+def test_every_entry_point_loads_and_does_what_its_kind_must(group: str, name: str) -> None:
+    loaded = registry.load(group, name)
+    missing = [member for member in PROTOCOLS[group] if not hasattr(loaded, member)]
+    assert missing == []
+    if PROTOCOLS[group]:
+        assert loaded.name == name
+
+
+@pytest.mark.parametrize("group", registry.GROUPS)
+def test_every_kind_has_at_least_one(group: str) -> None:
+    assert registry.names(group)
+
+
+def test_figures_that_suites_yield_are_defined() -> None:
+    from trilemma.figures import FIGURES
+
+    for name in registry.names("trilemma.suites"):
+        assert set(registry.load("trilemma.suites", name).figures) <= set(FIGURES)

@@ -1,0 +1,96 @@
+"""What every command shares: consoles, errors as message and hint, JSON, and how quantities are written."""
+
+from __future__ import annotations
+
+import json
+import sys
+import unicodedata
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from pydantic import BaseModel
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from trilemma.analysis.format import BLANK, format_duration
+from trilemma.errors import NotFoundError, TrilemmaError
+from trilemma.records import RunRecord
+from trilemma.settings import Settings, get_settings
+from trilemma.store import Store, open_store
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
+def report(error: TrilemmaError) -> None:
+    """What happened, and what to do next, on stderr."""
+    err.print(Text("Error: ", style="bold red").append_text(plain(error.message)), soft_wrap=True)
+    if error.hint:
+        err.print(plain(error.hint), soft_wrap=True)
+
+
+@contextmanager
+def session() -> Iterator[tuple[Settings, Store]]:
+    """The settings and an open store, with the data folder made."""
+    settings = get_settings()
+    settings.ensure_home()
+    with open_store() as store:
+        yield settings, store
+
+
+def emit_json(value: Any) -> None:
+    """Write ``value`` (models and dataclass fields included) as JSON with a line end; never wrapped or coloured."""
+    sys.stdout.write(json.dumps(value, default=_jsonable, indent=2) + "\n")
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value)
+
+
+def plain(value: object, style: str = "") -> Text:
+    """Text from outside (file names, model output): no markup, and no control sequences for the terminal."""
+    text = "".join(c for c in str(value) if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf"))
+    return Text(text, style=style)
+
+
+def table(*columns: str, right: Sequence[str] = ()) -> Table:
+    """An empty table; columns named in ``right`` hold numbers."""
+    made = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return made
+
+
+def age_text(moment: datetime | None) -> str:
+    """How long ago ``moment`` was."""
+    if moment is None:
+        return BLANK
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return f"{format_duration(max(0.0, (datetime.now(UTC) - moment).total_seconds()))} ago"
+
+
+def find_run(store: Store, prefix: str) -> RunRecord:
+    """The run whose id begins with ``prefix``.
+
+    Raises:
+        NotFoundError: there is none, or several.
+    """
+    try:
+        return store.run(prefix)
+    except NotFoundError:
+        matches = [run for run in store.runs() if prefix and run.id.startswith(prefix)]
+    if len(matches) == 1:
+        return matches[0]
+    what = f"{len(matches)} runs have ids" if matches else "No run has an id"
+    raise NotFoundError(f"{what} beginning with {prefix!r}.", "`trilemma queue --all` lists them.")

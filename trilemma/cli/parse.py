@@ -1,0 +1,177 @@
+"""Studies out of what is typed: settings to sweep, workloads, suites, and study files."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, JsonValue, ValidationError
+
+from trilemma.errors import StudyError
+from trilemma.schema import Artifact, Configuration, StudySpec, SuiteSpec, WorkloadSpec
+from trilemma.workloads import PROMPT_SETS
+
+_Model = TypeVar("_Model", bound=BaseModel)
+FindArtifact = Callable[[str], Artifact]
+_STUDY_FIELDS = set(StudySpec.model_fields)
+_FILE_FIELDS = _STUDY_FIELDS | {"artifacts", "engine", "settings"}
+
+
+def scalar(text: str) -> JsonValue:
+    """``text`` as JSON where it is (4, true, null), else as it stands (q8_0)."""
+    try:
+        value: JsonValue = json.loads(text)
+    except ValueError:
+        return text
+    return value
+
+
+def pairs(text: str, what: str) -> dict[str, JsonValue]:
+    """``key=value,key=value`` as a dictionary.
+
+    Raises:
+        StudyError: a part has no ``=``.
+    """
+    found: dict[str, JsonValue] = {}
+    for part in filter(None, text.split(",")):
+        key, equals, value = part.partition("=")
+        if not equals or not key.strip():
+            raise StudyError(f"{part!r} in {what} is not of the form key=value.", f"For example {what}:seed=1")
+        found[key.strip()] = scalar(value.strip())
+    return found
+
+
+def workload(value: str | Mapping[str, Any]) -> WorkloadSpec:
+    """``short_chat``, ``short_chat:requests=4,output_tokens=32`` or a table of a study file.
+
+    Raises:
+        StudyError: there is no such workload, or a field is wrong.
+    """
+    fields = dict(value) if isinstance(value, Mapping) else _named(value)
+    name = str(fields.get("name", ""))
+    if name not in PROMPT_SETS:
+        raise StudyError(f"There is no workload named {name!r}.", f"Known: {', '.join(PROMPT_SETS)}.")
+    return _validated(WorkloadSpec, PROMPT_SETS[name].defaults().model_dump() | fields, f"workload {name}")
+
+
+def suite(value: str | Mapping[str, Any]) -> SuiteSpec:
+    """``hellaswag``, ``hellaswag:100``, ``perplexity:limit=20,chunk_tokens=256`` or a table of a study file.
+
+    What is no field of :class:`SuiteSpec` becomes one of the suite's own options.
+
+    Raises:
+        StudyError: a field is wrong.
+    """
+    fields = dict(value) if isinstance(value, Mapping) else _named(value, short="limit")
+    options = {key: fields.pop(key) for key in list(fields) if key not in SuiteSpec.model_fields}
+    if options:
+        fields["options"] = {**fields.get("options", {}), **options}
+    return _validated(SuiteSpec, fields, f"suite {fields.get('name', '')}")
+
+
+def _named(text: str, short: str = "") -> dict[str, Any]:
+    name, _, rest = text.partition(":")
+    if short and rest and "=" not in rest:
+        rest = f"{short}={rest}"
+    return {"name": name.strip(), **pairs(rest, name)}
+
+
+def sweep(settings: Mapping[str, Any]) -> list[dict[str, JsonValue]]:
+    """Every combination of settings whose values are lists; ``[{}]`` for none."""
+    choices = [value if isinstance(value, list) else [value] for value in settings.values()]
+    return [dict(zip(settings, values, strict=True)) for values in itertools.product(*choices)]
+
+
+def typed_settings(texts: Sequence[str]) -> dict[str, JsonValue]:
+    """``--set threads=1,2 --set kv_cache_type=q8_0`` as a dictionary; several values become a list.
+
+    Raises:
+        StudyError: one has no ``=``.
+    """
+    found: dict[str, JsonValue] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip() or not value:
+            raise StudyError(f"--set {text!r} is not of the form key=value.", "For example --set threads=2")
+        values = [scalar(part.strip()) for part in value.split(",")]
+        found[key.strip()] = values[0] if len(values) == 1 else values
+    return found
+
+
+def configurations(
+    artifacts: Sequence[str], engine: str, settings: Mapping[str, Any], find: FindArtifact
+) -> tuple[Configuration, ...]:
+    """Artifacts (ids, their beginnings, or labels) x every combination of settings.
+
+    Raises:
+        NotFoundError: the catalog has no such artifact.
+    """
+    return tuple(
+        Configuration(artifact_id=find(name).id, engine=engine, settings=combination)
+        for name in artifacts
+        for combination in sweep(settings)
+    )
+
+
+def study_file(path: Path, find: FindArtifact) -> StudySpec:
+    """Read a study from TOML or JSON: the fields of :class:`StudySpec`, or the short form.
+
+    In the short form ``artifacts`` (ids or labels), ``engine`` and ``settings`` (lists are swept) stand in place of
+    ``configurations``, and workloads and suites may be written as on the command line.
+
+    Raises:
+        StudyError: it cannot be read, or a field is unknown or wrong.
+        NotFoundError: the catalog has no such artifact.
+    """
+    data = _load(path)
+    if unknown := sorted(set(data) - _FILE_FIELDS):
+        raise StudyError(f"{path.name} has unknown fields: {', '.join(unknown)}.", f"Known: {_known()}.")
+    try:
+        listed = data.pop("artifacts", None)
+        engine, settings = data.pop("engine", "llama.cpp"), data.pop("settings", {})
+        if listed is not None:
+            data["configurations"] = configurations(listed, str(engine), settings, find)
+        else:
+            data["configurations"] = [
+                {**entry, "artifact_id": find(str(entry["artifact_id"])).id} for entry in data["configurations"]
+            ]
+        data["workloads"] = [workload(entry) for entry in data.get("workloads", [])]
+        data["suites"] = [suite(entry) for entry in data.get("suites", [])]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StudyError(
+            f"{path.name} does not describe a study: {error!r} is missing or of the wrong kind.",
+            "It needs a name and artifacts (a list of labels); see docs/user-guide.md.",
+        ) from error
+    return _validated(StudySpec, data, path.name)
+
+
+def _known() -> str:
+    return ", ".join(sorted(_FILE_FIELDS))
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        data = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
+    except OSError as error:
+        raise StudyError(
+            f"{path} cannot be read ({error.strerror}).", "Give the path of a TOML or JSON file."
+        ) from error
+    except ValueError as error:
+        raise StudyError(f"{path} is neither valid TOML nor JSON: {error}", "Mend the file and try again.") from error
+    if not isinstance(data, dict):
+        raise StudyError(f"{path} holds no table.", "A study file is one JSON object or a TOML file.")
+    return data
+
+
+def _validated(model: type[_Model], fields: Mapping[str, Any], what: str) -> _Model:
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise StudyError(f"{what}: {where}: {first['msg']}.", "Mend it and try again.") from error

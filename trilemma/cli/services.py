@@ -1,0 +1,57 @@
+"""``trilemma serve | worker | doctor``: the processes, and what this machine can measure."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from trilemma.cli.base import Json, emit_json, err, out, plain, session, table
+from trilemma.doctor import Status, diagnose
+from trilemma.jobs.worker import Worker
+from trilemma.serve import PORT
+from trilemma.serve import serve as serve_both
+from trilemma.settings import get_settings
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_MARKS = {Status.OK: ("ok", "green"), Status.WARN: ("note", "yellow"), Status.MISSING: ("missing", "red")}
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 opens it to your network.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the dashboard.")] = PORT,
+    worker: Annotated[bool, typer.Option(help="Start a worker beside the dashboard.")] = True,
+    browser: Annotated[bool, typer.Option(help="Open the browser.")] = True,
+) -> None:
+    """Start the dashboard and a worker; ctrl-C ends both."""
+    with session():  # A database or data folder that cannot be used is better said now than by two children.
+        pass
+    if host not in _LOOPBACK:
+        err.print(
+            "Whoever reaches this address can start measurements and delete weights: Trilemma has no log-in.",
+            style="yellow",
+        )
+    serve_both(host=host, port=port, worker=worker, browser=browser, say=lambda text: err.print(plain(text)))
+
+
+def worker(
+    drain: Annotated[bool, typer.Option("--drain", help="End when the queue is empty.")] = False,
+) -> None:
+    """Measure what is queued, one run at a time, until ctrl-C."""
+    with session() as (settings, store):
+        Worker(store, settings).run(drain=drain)
+
+
+def doctor(json_: Json = False) -> None:
+    """Say what this machine can measure, what is missing, and how to get it; exits with 1 if something is missing."""
+    findings = diagnose(get_settings())
+    if json_:
+        emit_json(findings)
+    else:
+        shown = table("", "what", "found", "to do")
+        for finding in findings:
+            mark, style = _MARKS[finding.status]
+            shown.add_row(plain(mark, style), plain(finding.name), plain(finding.detail), plain(finding.remedy))
+        out.print(shown)
+    if any(finding.status is Status.MISSING for finding in findings):
+        raise typer.Exit(1)

@@ -1,0 +1,204 @@
+"""``trilemma study | studies | run | export``: what is to be measured, and what came of it as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trilemma.analysis.format import format_duration, format_figure
+from trilemma.cli import parse
+from trilemma.cli.base import Json, age_text, emit_json, err, out, plain, session, table
+from trilemma.cli.queue import find_study
+from trilemma.cli.show import print_run
+from trilemma.errors import RunError, StudyError
+from trilemma.jobs.worker import Worker
+from trilemma.progress import following
+from trilemma.schema import EnergyCoefficients, RunSpec, RunState, StudySpec
+from trilemma.settings import Settings
+from trilemma.store import Store
+from trilemma.store.export import export_study
+from trilemma.study import Estimate, estimate, plan, submit
+
+Models = Annotated[
+    list[str] | None, typer.Option("--model", "-m", help="An artifact: its id, the id's beginning, or its label.")
+]
+Engine = Annotated[str, typer.Option("--engine", help="What runs it.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", "-s", help="An engine setting, key=value; several values are swept.")
+]
+Workloads = Annotated[
+    list[str] | None,
+    typer.Option("--workload", "-w", help="A use case, such as short_chat or short_chat:requests=4,output_tokens=32."),
+]
+Suites = Annotated[
+    list[str] | None, typer.Option("--suite", "-q", help="Questions, such as hellaswag:100 or perplexity:limit=20.")
+]
+Repeats = Annotated[int, typer.Option(min=1, max=100, help="How often speed and energy are measured.")]
+
+
+def study(
+    file: Annotated[Path | None, typer.Argument(help="A study as TOML or JSON, instead of options.")] = None,
+    name: Annotated[str, typer.Option(help="What the study is called.")] = "study",
+    models: Models = None,
+    engine: Engine = "llama.cpp",
+    set_: Set = None,
+    workloads: Workloads = None,
+    suites: Suites = None,
+    repeats: Repeats = 2,
+    seed: Annotated[int, typer.Option(help="Decides the order of the runs.")] = 0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the runs and how long they take; queue nothing.")
+    ] = False,
+    json_: Json = False,
+) -> None:
+    """Queue a study: models x settings x repeats, each under the workloads and asked the suites."""
+    with session() as (settings, store):
+        if file is not None:
+            if models or set_ or workloads or suites:
+                raise typer.BadParameter("A file describes the whole study: leave the other options out.")
+            spec = parse.study_file(file, store.find_artifact)
+        else:
+            spec = _spec(
+                store, settings, name, models or [], engine, set_ or [], workloads or [], suites or [], repeats
+            )
+            spec = spec.model_copy(update={"seed": seed})
+        runs = plan(spec, store.artifacts())
+        expected = estimate(spec, store.artifacts(), store)
+        if dry_run:
+            _print_plan(store, spec, runs, expected, as_json=json_)
+            return
+        record = submit(store, spec)
+        if json_:
+            emit_json({"study": record, "estimate": vars(expected), "runs": store.runs(study_id=record.id)})
+            return
+    out.print(plain(f"Study {record.id[:12]} ({spec.name}): {_expectation(expected)}"))
+    out.print("`trilemma serve` measures and shows it; `trilemma worker` measures without a dashboard.")
+
+
+def _spec(
+    store: Store,
+    settings: Settings,
+    name: str,
+    models: list[str],
+    engine: str,
+    set_: list[str],
+    workloads: list[str],
+    suites: list[str],
+    repeats: int,
+) -> StudySpec:
+    if not models:
+        raise StudyError("No model is chosen.", "Name one with --model; `trilemma models` lists what there is.")
+    return StudySpec(
+        name=name,
+        configurations=parse.configurations(models, engine, parse.typed_settings(set_), store.find_artifact),
+        workloads=tuple(map(parse.workload, workloads)),
+        suites=tuple(map(parse.suite, suites)),
+        repeats=repeats,
+        energy=EnergyCoefficients(watts_per_busy_core=settings.watts_per_busy_core, watts_per_gb=settings.watts_per_gb),
+        sample_hz=settings.sample_hz,
+        idle_s=settings.idle_s,
+    )
+
+
+def _expectation(expected: Estimate) -> str:
+    todo = expected.runs - expected.reused
+    reused = f", {expected.reused} measured or queued before" if expected.reused else ""
+    return (
+        f"{todo} run{'' if todo == 1 else 's'} to measure{reused}; about {format_duration(expected.seconds)} "
+        f"({expected.basis}) and {format_figure(expected.disk_bytes, 'B')} of disk"
+    )
+
+
+def _print_plan(store: Store, spec: StudySpec, runs: list[RunSpec], expected: Estimate, *, as_json: bool) -> None:
+    if as_json:
+        emit_json({"study": spec, "estimate": vars(expected), "runs": runs})
+        return
+    labels = {artifact.id: artifact.label for artifact in store.artifacts()}
+    shown = table("#", "configuration", "settings", "repeat", "workloads", "suites", right=("#", "repeat"))
+    for number, run in enumerate(runs, 1):
+        settings = ", ".join(f"{key}={value}" for key, value in run.configuration.settings.items())
+        shown.add_row(
+            str(number),
+            plain(labels.get(run.configuration.artifact_id, run.configuration.artifact_id[:12])),
+            plain(settings or "default"),
+            str(run.repeat + 1),
+            ", ".join(workload.name for workload in run.workloads),
+            ", ".join(suite.name for suite in run.suites),
+        )
+    out.print(shown)
+    out.print(f"Nothing is queued. {_expectation(expected)}.")
+
+
+def listing(json_: Json = False) -> None:
+    """List the studies, newest first."""
+    with session() as (_, store):
+        records = store.studies()
+    if json_:
+        emit_json(records)
+        return
+    if not records:
+        out.print("There are no studies. `trilemma study --help` says how to make one.")
+        return
+    shown = table("study", "name", "configurations", "runs", "made", right=("configurations",))
+    for record in records:
+        states = ", ".join(f"{count} {state.value}" for state, count in record.runs_by_state.items())
+        shown.add_row(
+            record.id[:12],
+            plain(record.spec.name),
+            str(len(record.spec.configurations)),
+            states,
+            age_text(record.created_at),
+        )
+    out.print(shown)
+
+
+def run(
+    artifact: Annotated[str, typer.Argument(help="The id of an artifact, the id's beginning, or its label.")],
+    engine: Engine = "llama.cpp",
+    set_: Set = None,
+    workloads: Workloads = None,
+    suites: Suites = None,
+    name: Annotated[str, typer.Option(help="What its study is called.")] = "run",
+    json_: Json = False,
+) -> None:
+    """Measure one configuration now, in the foreground, and show its figures."""
+    if not workloads and not suites:
+        workloads = ["short_chat"]
+    with session() as (settings, store):
+        spec = _spec(store, settings, name, [artifact], engine, set_ or [], workloads or [], suites or [], 1)
+        if len(spec.configurations) > 1:
+            raise StudyError("`trilemma run` measures one configuration.", "Use `trilemma study` to sweep settings.")
+        record = submit(store, spec)
+        wanted = store.runs(study_id=record.id)[-1]
+        if wanted.state is RunState.DONE:
+            err.print("This was measured before; its figures are shown.")
+        else:
+            worker = Worker(store, settings)
+            with following(store, record.id, err):
+                worker.run(drain=True)
+        done = max(store.runs(study_id=record.id), key=lambda entry: entry.created_at)
+        measurements = store.measurements(done.id)
+        label = store.artifact(done.spec.configuration.artifact_id)
+    if json_:
+        emit_json({"run": done, "measurements": measurements})
+    else:
+        print_run(done, measurements, label)
+    if done.state is not RunState.DONE:
+        raise RunError(f"The run is {done.state.value}. {done.reason}".strip(), f"See `trilemma show {done.id[:12]}`.")
+
+
+def export(
+    study: Annotated[str, typer.Argument(help="Id of the study, the id's beginning, or its name.")],
+    path: Annotated[Path, typer.Argument(help="A new folder, or a file ending in .zip.")],
+    json_: Json = False,
+) -> None:
+    """Write a study's runs, figures, samples, requests and answers as files."""
+    with session() as (_, store):
+        record = find_study(store, study)
+        written = export_study(store, record.id, path)
+    if json_:
+        emit_json({"study": record.id, "path": str(written or path)})
+    else:
+        out.print(plain(f"Wrote {written or path}."))
