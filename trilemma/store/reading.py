@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import sqlalchemy as sa
 
 from trilemma.records import AnswerRecord, PhaseWindow, RequestRecord, Sample
@@ -14,6 +13,9 @@ from trilemma.store import tables as t
 from trilemma.store.base import StoreBase
 from trilemma.store.codec import times_of, unpack_samples
 from trilemma.store.studies import in_study
+
+if TYPE_CHECKING:  # half a second to import, which the measuring processes need not spend
+    import pandas as pd
 
 
 class ReadStore(StoreBase):
@@ -79,10 +81,19 @@ class ReadStore(StoreBase):
         with self._db.read() as connection:
             # Two narrow results joined here are several times as fast as one wide one.
             left = _frame(connection.execute(runs.order_by(r.position, r.number)).all(), about_run)
-            right = _frame(connection.execute(figures.order_by(m.run_id, m.order)).all(), figures.selected_columns)
+            right = _frame(connection.execute(figures.order_by(m.key, m.run_id)).all(), figures.selected_columns)
         for name in ("value", "low", "high"):
             right[name] = right[name].astype(float)
         return left.merge(right, on="run_id", how="inner", sort=False)
+
+    def figure_keys(self) -> list[str]:
+        """The keys that any run has a measurement of, sorted."""
+        found: list[str] = []
+        with self._db.read() as connection:
+            # From one key to the next in the primary key: a DISTINCT would read every row.
+            while (key := connection.execute(_next_key(found[-1] if found else None)).scalar()) is not None:
+                found.append(str(key))
+        return found
 
     def run_frame(self, study_id: str | None = None) -> pd.DataFrame:
         """One row for each run, in the order of the queue.
@@ -109,6 +120,8 @@ class ReadStore(StoreBase):
         query = sa.select(*columns).outerjoin_from(t.runs, t.artifacts, r.artifact_id == t.artifacts.c.id)
         if study_id is not None:
             query = query.where(in_study(study_id))
+        import pandas as pd  # noqa: PLC0415
+
         frame = _frame(self._rows(query.order_by(r.position, r.number)), columns)
         frame["finished_at"] = pd.to_datetime(frame["finished_at"], utc=True)
         frame["superseded"] = frame["superseded"].astype(bool)
@@ -119,6 +132,11 @@ class ReadStore(StoreBase):
             return connection.execute(query).all()
 
 
+def _next_key(after: str | None) -> sa.Select[tuple[str | None]]:
+    query = sa.select(sa.func.min(t.measurements.c.key))
+    return query if after is None else query.where(t.measurements.c.key > after)
+
+
 def _superseded() -> sa.Select[tuple[str | None]]:
     """Runs that a finished re-run has replaced."""
     again = t.runs.alias()
@@ -126,6 +144,8 @@ def _superseded() -> sa.Select[tuple[str | None]]:
 
 
 def _frame(rows: Sequence[sa.Row[*tuple[Any, ...]]], columns: Iterable[sa.ColumnElement[Any]]) -> pd.DataFrame:
+    import pandas as pd  # noqa: PLC0415
+
     names = [column.name for column in columns]
     if not rows:
         return pd.DataFrame({name: pd.Series(dtype=object) for name in names})

@@ -137,6 +137,7 @@ runs = Table(
     Column("process_pid", Integer),
     Column("process_created", Float),
     Index(None, "state", "device", "position"),
+    Index(None, "position", "number"),
 )
 
 study_runs = Table(

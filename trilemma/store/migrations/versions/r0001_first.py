@@ -84,6 +84,7 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_runs_artifact_id"), "runs", ["artifact_id"], unique=False)
     op.create_index(op.f("ix_runs_fingerprint"), "runs", ["fingerprint"], unique=False)
+    op.create_index(op.f("ix_runs_position_number"), "runs", ["position", "number"], unique=False)
     op.create_index(op.f("ix_runs_rerun_of"), "runs", ["rerun_of"], unique=False)
     op.create_index(op.f("ix_runs_state_device_position"), "runs", ["state", "device", "position"], unique=False)
     op.create_table(

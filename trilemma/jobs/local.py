@@ -1,0 +1,160 @@
+"""Runs on this machine: one child process a run, one run a device at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import ClassVar
+
+import psutil
+
+from trilemma.errors import StoreError
+from trilemma.jobs.base import Ending, Identity
+from trilemma.jobs.processes import RUN_VARIABLE, WORKER_VARIABLE, OomWatch, explain, identity, members
+from trilemma.schema import content_id
+from trilemma.settings import Settings
+
+_KILL_WAIT_S = 10.0
+
+
+class LocalExecutor:
+    """Starts each run in a session of its own.
+
+    A device is reserved by an exclusive ``flock`` on a file in the data folder. The run's process inherits the open
+    file, so a device stays taken until the worker *and* what it started are gone, however they went.
+
+    Raises:
+        StoreError: the data folder cannot be written.
+    """
+
+    name: ClassVar[str] = "local"
+
+    def __init__(self, settings: Settings) -> None:
+        settings.ensure_home()
+        self._settings = settings
+
+    def reserve(self, device: str) -> LocalReservation | None:
+        """The device's lock, or None while somebody holds it.
+
+        Raises:
+            StoreError: the lock file cannot be opened.
+        """
+        path = self._settings.home / f"device-{_file_name(device)}.lock"
+        try:
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise StoreError(
+                f"{path} cannot be opened ({error.strerror}).", "Check the permissions of the data folder."
+            ) from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            return None
+        except OSError as error:
+            os.close(lock)
+            raise StoreError(
+                f"{path} cannot be locked ({error.strerror}).", "Put TRILEMMA_HOME on a local disk."
+            ) from error
+        return LocalReservation(lock, self._settings)
+
+    def clear(self, run_id: str, worker_id: str, process: Identity | None) -> bool:
+        """Kill what is left of an attempt at a run, and wait until it is gone."""
+        return _kill(list(members(run_id, worker_id, process)))
+
+
+class LocalReservation:
+    """The lock of a device, held."""
+
+    def __init__(self, lock: int, settings: Settings) -> None:
+        self._lock = lock
+        self._settings = settings
+
+    def start(self, run_id: str, worker_id: str, command: Sequence[str], log: Path) -> LocalHandle:
+        """Start ``command`` with the lock, this worker's settings and the run's name in its environment."""
+        environment = os.environ | {
+            "TRILEMMA_HOME": str(self._settings.home),
+            "TRILEMMA_DATABASE": self._settings.database_url,
+            RUN_VARIABLE: run_id,
+            WORKER_VARIABLE: worker_id,
+        }
+        memory = OomWatch()
+        with log.open("ab") as output:
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+                pass_fds=(self._lock,),
+            )
+        return LocalHandle(child, run_id, worker_id, memory)
+
+    def release(self) -> None:
+        """Close our side of the lock: unlocking it would take it from an inheriting process, too."""
+        os.close(self._lock)
+
+
+class LocalHandle:
+    """A child process that leads its own session and process group."""
+
+    def __init__(self, child: subprocess.Popen[bytes], run_id: str, worker_id: str, memory: OomWatch) -> None:
+        self._child = child
+        self._run_id = run_id
+        self._worker_id = worker_id
+        self._memory = memory
+        self.identity = identity(child.pid)  # ours until it is waited for, so it cannot be missing
+
+    def poll(self) -> Ending | None:
+        """None while it runs; what it left behind is killed once it has ended."""
+        code = self._child.poll()
+        return None if code is None else self._end(code)
+
+    def stop(self, grace_s: float) -> Ending:
+        """Terminate the group, kill it after ``grace_s`` seconds."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._child.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            self._child.wait(grace_s)
+        if self._child.returncode is None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._child.pid, signal.SIGKILL)
+        return self._end(self._child.wait())
+
+    def _end(self, code: int) -> Ending:
+        _kill(list(members(self._run_id, self._worker_id, self.identity)))
+        return explain(code, self._memory)
+
+
+def _kill(processes: list[psutil.Process]) -> bool:
+    for process in processes:
+        with suppress(psutil.Error):
+            process.kill()
+    # Not psutil.wait_procs: it waits for zombies, too, which their parent may never collect.
+    deadline = time.monotonic() + _KILL_WAIT_S
+    while remaining := [process for process in processes if _running(process)]:
+        if time.monotonic() > deadline:
+            return False
+        processes = remaining
+        time.sleep(0.01)
+    return True
+
+
+def _running(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
+def _file_name(device: str) -> str:
+    plain = re.sub(r"[^A-Za-z0-9_-]", "_", device)[:40]
+    return plain if plain == device else f"{plain}-{content_id(device, 8)}"

@@ -1,0 +1,130 @@
+"""Processes: which one it is, whether it lives, who belongs to it, and how it died."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from trilemma.jobs.base import Ending, Identity
+
+RUN_VARIABLE = "TRILEMMA_RUN_ID"
+WORKER_VARIABLE = "TRILEMMA_WORKER_ID"
+
+# Creation times are reckoned from the time of boot, which the kernel rounds to seconds and clock adjustments move.
+_CLOCK_SLACK_S = 2.5
+
+
+def identity(pid: int) -> Identity:
+    """The process that has this pid now.
+
+    Raises:
+        ProcessLookupError: there is none.
+    """
+    try:
+        return Identity(pid, psutil.Process(pid).create_time())
+    except psutil.NoSuchProcess as error:
+        raise ProcessLookupError(pid) from error
+
+
+def alive(process: Identity) -> bool:
+    """Whether that very process still runs; a zombie does not."""
+    try:
+        found = psutil.Process(process.pid)
+        if abs(found.create_time() - process.created) > _CLOCK_SLACK_S:
+            return False
+        return bool(found.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:  # somebody else's process: it exists
+        return True
+
+
+def members(run_id: str, worker_id: str, leader: Identity | None) -> Iterator[psutil.Process]:
+    """The processes of one attempt at a run: those of its session, and those that inherited its environment.
+
+    The worker's id tells the attempt from a later one by another worker.
+    """
+    session = None
+    if leader is not None and (alive(leader) or not psutil.pid_exists(leader.pid)):
+        session = leader.pid  # else the pid belongs to a stranger by now
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            if session is not None and os.getsid(process.pid) == session:
+                yield process
+                continue
+            environment = process.environ()
+            if environment.get(RUN_VARIABLE) == run_id and environment.get(WORKER_VARIABLE) == worker_id:
+                yield process
+
+
+class OomWatch:
+    """Notices whether the kernel killed something for lack of memory since the watch was made."""
+
+    def __init__(self) -> None:
+        self._before = _oom_kills()
+
+    def evidence(self) -> str:
+        """What the kernel counted, or an empty string."""
+        for where, count in _oom_kills().items():
+            if (more := count - self._before.get(where, count)) > 0:
+                return f"{where} counts {more} out-of-memory kill{'s' if more > 1 else ''} meanwhile"
+        return ""
+
+
+def explain(code: int, memory: OomWatch) -> Ending:
+    """An ending, explained as far as the exit code and the kernel's counters tell."""
+    if code == 0:
+        text = "The run's process ended without recording a result. Look at the log, then retry."
+    elif code > 0:
+        text = f"The run's process ended with code {code} and without a word. Look at the log, then retry."
+    elif -code == signal.SIGKILL and (evidence := memory.evidence()):
+        text = (
+            f"The run was killed, probably out of memory: {evidence}. "
+            "Try a smaller model, context or batch, or close other programs."
+        )
+    elif -code == signal.SIGKILL:
+        text = (
+            "The run was killed (SIGKILL) from outside; the kernel recorded no lack of memory. "
+            "Retry it, and if it happens again look for what killed it."
+        )
+    else:
+        text = f"The run's process crashed ({_signal_name(-code)}). Look at the end of the log, then retry."
+    return Ending(code, text)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _oom_kills() -> dict[str, int]:
+    """Counts of out-of-memory kills: of this process's control group and of the whole system."""
+    found: dict[str, int] = {}
+    places = {"the control group": _cgroup_events(), "the system": Path("/proc/vmstat")}
+    for where, path in places.items():
+        with suppress(OSError, ValueError):
+            for line in path.read_text().splitlines() if path is not None else ():
+                name, _, value = line.partition(" ")
+                if name == "oom_kill":
+                    found[where] = int(value)
+    return found
+
+
+def _cgroup_events() -> Path | None:
+    with suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, controllers, group = line.split(":", 2)
+            if not controllers:
+                return Path("/sys/fs/cgroup") / group.lstrip("/") / "memory.events"
+            if "memory" in controllers.split(","):
+                return Path("/sys/fs/cgroup/memory") / group.lstrip("/") / "memory.oom_control"
+    return None

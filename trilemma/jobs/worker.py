@@ -1,0 +1,280 @@
+"""Takes runs from the queue and sees each to its end, one at a time on its device.
+
+Whatever is killed, and whenever: a run is claimed in one transaction, only while the device's lock is held; the run's
+own process inherits that lock; and a run whose worker is gone is put back into the queue only after its process has
+been ended. So no run is lost, and none runs twice at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from trilemma import registry
+from trilemma.errors import NotFoundError, StoreError
+from trilemma.jobs.base import Ending, Executor, Handle, Identity, Reservation
+from trilemma.jobs.processes import alive
+from trilemma.records import RunRecord
+from trilemma.schema import RunState
+from trilemma.settings import Settings
+from trilemma.store import Store
+
+log = logging.getLogger(__name__)
+
+Command = Callable[[str], list[str]]
+
+_TAIL_BYTES = 16 * 1024
+_TAIL_LINES = 60
+_RETRY_S = 5.0
+
+_working: set[str] = set()
+"""The ids of this process's workers: their pid alone does not tell them apart."""
+
+
+def bench_command(run_id: str) -> list[str]:
+    """Measure a run in a process of its own that ends when this one does."""
+    return [sys.executable, "-m", "trilemma.bench", run_id, "--parent-pid", str(os.getpid())]
+
+
+def log_path(settings: Settings, run_id: str) -> Path:
+    """Where a run's output is kept.
+
+    Raises:
+        NotFoundError: ``run_id`` could not be the id of a run.
+    """
+    if not run_id.isalnum():
+        raise NotFoundError(f"There is no run {run_id!r}.")
+    return settings.logs_dir / f"{run_id}.log"
+
+
+def log_tail(settings: Settings, run_id: str) -> str:
+    """The last lines of a run's output; empty where there is none."""
+    try:
+        with log_path(settings, run_id).open("rb") as file:
+            start = max(file.seek(0, os.SEEK_END) - _TAIL_BYTES, 0)
+            file.seek(start)
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return ""
+    return "\n".join(text.splitlines()[-_TAIL_LINES:])
+
+
+class Worker:
+    """Works through the queue of one device.
+
+    Args:
+        store: Where the queue is.
+        settings: Of the same store: a run's process finds its store through them.
+        executor: Where runs run; None for the one that the settings name.
+        command: What measures the run of a given id.
+        device: Whose runs to take.
+        poll_s: How often the run's process and its cancellation are looked at, s.
+        grace_s: How long a cancelled run may take to end by itself, s.
+        max_interruptions: A run whose worker vanished so many times is failed instead of tried again.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        executor: Executor | None = None,
+        *,
+        command: Command = bench_command,
+        device: str = "local",
+        poll_s: float = 0.5,
+        grace_s: float = 5.0,
+        max_interruptions: int = 3,
+    ) -> None:
+        self.id = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._store = store
+        self._settings = settings
+        self._executor = executor or registry.load("trilemma.executors", settings.executor)(settings)
+        self._command = command
+        self._device = device
+        self._poll_s = poll_s
+        self._grace_s = grace_s
+        self._max_interruptions = max_interruptions
+
+    def run(self, stop: threading.Event | None = None, *, once: bool = False, drain: bool = False) -> int:
+        """Work until ``stop`` is set, or SIGTERM or SIGINT comes; the run at hand then goes back into the queue.
+
+        Args:
+            stop: Ends the work.
+            once: End after one run, or when none can start.
+            drain: End when nothing is left to do, or when the queue is paused.
+
+        Returns:
+            How many runs were started.
+
+        Raises:
+            StoreError: the store or the data folder cannot be used (only at the beginning; later it is tried again).
+        """
+        stop = stop or threading.Event()
+        self._settings.ensure_home()
+        started = 0
+        _working.add(self.id)
+        try:
+            with _signals(stop):
+                while not stop.is_set():
+                    try:
+                        worked = self.step(stop)
+                    except NotFoundError:  # deleted under our hands
+                        continue
+                    except StoreError as error:
+                        if once or drain:
+                            raise
+                        log.error("%s Trying again in %.0f s.", error, _RETRY_S)
+                        stop.wait(_RETRY_S)
+                        continue
+                    started += worked
+                    if once or (drain and not worked and self._idle()):
+                        break
+                    if not worked:
+                        stop.wait(self._poll_s)
+        finally:
+            _working.discard(self.id)
+        return started
+
+    def step(self, stop: threading.Event) -> bool:
+        """Mend what dead workers left, then do the next run; False when none can start now."""
+        self._end_orphans()
+        reservation = self._executor.reserve(self._device)
+        if reservation is None:
+            return False
+        try:
+            self._recover()
+            for run_id in self._store.reruns_due(self._device):
+                log.info("Run %s was disturbed; it is measured once more as %s", run_id, self._store.add_rerun(run_id))
+            run = self._store.claim_next(self.id, self._device)
+            if run is None:
+                return False
+            self._measure(run, reservation, stop)
+        finally:
+            reservation.release()
+        return True
+
+    def recover(self) -> None:
+        """Put runs whose worker is gone back into the queue, their processes ended."""
+        self._end_orphans()
+        reservation = self._executor.reserve(self._device)
+        if reservation is not None:  # else whoever has the device is alive
+            try:
+                self._recover()
+            finally:
+                reservation.release()
+
+    def _orphans(self) -> Iterator[tuple[RunRecord, str, Identity | None]]:
+        for run in self._store.runs(states=(RunState.RUNNING,)):
+            owner = self._store.owner(run.id)
+            if run.spec.device != self._device or owner is None or self._lives(owner):
+                continue
+            process = self._store.process(run.id)
+            yield run, owner[0], None if process is None else Identity(*process[1:])
+
+    def _end_orphans(self) -> None:
+        """Before the device is reserved: an orphan holds its lock."""
+        for run, worker_id, process in self._orphans():
+            self._executor.clear(run.id, worker_id, process)
+
+    def _recover(self) -> None:
+        """With the device reserved, so that nobody else recovers or claims."""
+        for run, worker_id, process in self._orphans():
+            if not self._executor.clear(run.id, worker_id, process):
+                log.warning("What is left of run %s does not end", run.id)
+                continue
+            count = self._store.interruptions(run.id) + 1
+            tail = log_tail(self._settings, run.id)
+            if self._store.cancel_requested(run.id):
+                self._store.finish_run(run.id, RunState.CANCELLED, reason="Cancelled.", log_tail=tail)
+            elif count >= self._max_interruptions:
+                reason = (
+                    f"The run was interrupted {count} times: its worker vanished. Find out what ends it, then retry."
+                )
+                self._store.finish_run(run.id, RunState.FAILED, reason=reason, log_tail=tail)
+            else:
+                log.warning("The worker of run %s vanished; the run starts over", run.id)
+                self._store.release(run.id, "Its worker vanished; it starts over.", interrupted=True)
+
+    def _lives(self, owner: tuple[str, int, float]) -> bool:
+        worker_id, pid, created = owner
+        if worker_id == self.id:
+            return False  # asked only between our runs
+        if pid == os.getpid():
+            return worker_id in _working
+        if worker_id.partition(":")[0] != self.id.partition(":")[0]:
+            return True  # on another machine, which we cannot know
+        return alive(Identity(pid, created))
+
+    def _measure(self, run: RunRecord, reservation: Reservation, stop: threading.Event) -> None:
+        path = log_path(self._settings, run.id)
+        log.info("Run %s, attempt %d, begins; its log is %s", run.id, run.attempt, path)
+        try:
+            handle = reservation.start(run.id, self.id, self._command(run.id), path)
+        except OSError as error:
+            reason = f"The run could not be started ({error}). Check the disk and the installation, then retry."
+            self._store.finish_run(run.id, RunState.FAILED, reason=reason)
+            return
+        try:
+            self._store.set_process(run.id, *handle.identity)
+            ending = self._watch(run.id, handle, stop)
+        except BaseException:
+            handle.stop(self._grace_s)
+            raise
+        tail = log_tail(self._settings, run.id)
+        if ending is None:
+            handle.stop(self._grace_s)
+            if self._store.cancel_requested(run.id):
+                self._store.finish_run(run.id, RunState.CANCELLED, reason="Cancelled while it ran.", log_tail=tail)
+            else:
+                self._store.release(run.id, "The worker was stopped; the run starts over.")
+        elif self._store.run(run.id).state is RunState.RUNNING:
+            self._store.finish_run(run.id, RunState.FAILED, reason=ending.explanation, log_tail=tail)
+        log.info("Run %s is %s", run.id, self._store.run(run.id).state)
+
+    def _watch(self, run_id: str, handle: Handle, stop: threading.Event) -> Ending | None:
+        """The run's ending by itself; None when it shall be stopped."""
+        while (ending := handle.poll()) is None:
+            try:
+                if self._store.cancel_requested(run_id):
+                    return None
+            except NotFoundError:
+                return None
+            except StoreError as error:  # a benchmark is not thrown away for it
+                log.warning("%s", error)
+            if stop.wait(self._poll_s):
+                return None
+        return ending
+
+    def _idle(self) -> bool:
+        """Whether nothing is left to wait for."""
+        if self._store.queue_paused():
+            return True
+        left = self._store.runs(states=(RunState.WAITING, RunState.RUNNING))
+        return not any(run.spec.device == self._device for run in left)
+
+
+@contextmanager
+def _signals(stop: threading.Event) -> Iterator[None]:
+    """SIGTERM and SIGINT set ``stop`` (only the main thread can see to that)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    previous = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, old in previous.items():
+            signal.signal(number, old)
