@@ -38,13 +38,11 @@ class LogCapture:
         return [_FUNCTION.sub("", line).strip() for level, line in self.lines if level == _ERROR]
 
     def reason(self) -> str:
-        """The most telling error line: the first, for what follows only says that loading failed."""
+        """Why a file was refused: the loader's own error, else the reader's first; the rest say that loading failed."""
         told = [line for line in self.errors if line and "failed to load model" not in line.lower()]
-        specific = [line for line in told if line.lower().startswith("error loading model")]
-        # "error loading model: llama_model_loader: failed to load model from X" hides the reader's own line before it.
-        for line in told[:1] if not specific else [specific[-1]]:
-            return line.removeprefix("error loading model: ")
-        return told[-1] if told else "llama.cpp gave no reason"
+        specific = [line for line in told if line.startswith("error loading model: ")]
+        line = specific[-1] if specific else told[0] if told else "llama.cpp gave no reason"
+        return line.removeprefix("error loading model: ")
 
     def flash_attention(self) -> bool | None:
         """Whether ``auto`` ended as flash attention; None where the log does not say."""

@@ -26,10 +26,24 @@ from trilemma.engines.llama_cpp import chat, logs
 from trilemma.engines.llama_cpp.generation import Generator
 from trilemma.engines.llama_cpp.native import Batch, Context, native
 from trilemma.engines.llama_cpp.settings import LlamaCppSettings
-from trilemma.errors import ContextError, EngineError, LoadError
+from trilemma.errors import ContextError, EngineError, LoadError, OutOfMemoryError
 
 _CACHE_TYPES = {"f16": "GGML_TYPE_F16", "q8_0": "GGML_TYPE_Q8_0", "q4_0": "GGML_TYPE_Q4_0"}
 _FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
+
+
+class _ScoringHost:
+    """What the scorer of choices sees of a loaded model: it frees the contexts that it asks for itself."""
+
+    def __init__(self, loaded: LoadedLlama) -> None:
+        self.model: Any = loaded.model
+        self.context_length = loaded.context_length
+        self.vocabulary_size = loaded.vocabulary_size
+        self._loaded = loaded
+
+    def new_context(self, *, n_ctx: int, n_batch: int, n_ubatch: int, n_seq_max: int) -> Any:
+        """A ``llama_context *`` that the caller frees."""
+        return self._loaded.new_context(n_ctx, n_batch, n_ubatch, n_seq_max).release()
 
 
 class LoadedLlama:
@@ -62,10 +76,7 @@ class LoadedLlama:
         with logs.capture() as log:
             self.model: Any = api.llama_model_load_from_file(str(path).encode(), params)
         if not self.model:
-            raise LoadError(
-                f"llama.cpp cannot load {path.name}: {log.reason()}.",
-                "Get the file again if it is damaged; if its architecture is new, update llama-cpp-python.",
-            )
+            raise _load_error(path, log.reason())
         self._load_log = log
         try:
             self.vocab = api.llama_model_get_vocab(self.model)
@@ -228,7 +239,7 @@ class LoadedLlama:
         """Scores in the order of ``requests``, in a context of its own; a shared context is evaluated once."""
         from trilemma.engines.llama_cpp.scoring import ChoiceScorer  # noqa: PLC0415 (needed by few processes)
 
-        return ChoiceScorer(self).score(requests)
+        return ChoiceScorer(_ScoringHost(self)).score(requests)
 
     def logits(self, chunks: Sequence[Sequence[int]], *, first: int = 0) -> Iterator[FloatArray]:
         """For each chunk, from an empty cache, the logits after tokens ``first`` ... ``len(chunk) - 1``.
@@ -274,3 +285,13 @@ class LoadedLlama:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _load_error(path: Path, reason: str) -> EngineError:
+    """llama.cpp's reason, and what can be done about that kind of it."""
+    message = f"llama.cpp cannot load {path.name}: {reason}."
+    if "alloc" in reason:
+        return OutOfMemoryError(message, "Choose a smaller quantization, or free memory.")
+    if "architecture" in reason:
+        return LoadError(message, "Update llama-cpp-python if the architecture is new, or choose another model.")
+    return LoadError(message, "The file is damaged, incomplete or no GGUF file: get it again.")

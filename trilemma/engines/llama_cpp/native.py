@@ -7,7 +7,6 @@ token, reuses the cache of earlier prompts, and keeps its context's settings to 
 from __future__ import annotations
 
 import ctypes
-import importlib
 import os
 from types import TracebackType
 from typing import Any, Self
@@ -35,11 +34,12 @@ def native() -> Any:
         for name in ("OMP_THREAD_LIMIT", "OMP_DYNAMIC"):
             os.environ.pop(name, None)
         try:
-            module: Any = importlib.import_module("llama_cpp.llama_cpp")
+            from llama_cpp import llama_cpp  # noqa: PLC0415 (the web process imports this package too)
         except (ImportError, OSError, RuntimeError) as error:
             raise EngineUnavailableError(
                 f"llama-cpp-python cannot be imported ({error}).", "Install it: pip install 'trilemma[llama]'."
             ) from error
+        module: Any = llama_cpp
         logs.install(module)
         module.llama_backend_init()
         _native = module
@@ -142,9 +142,14 @@ class Context:
         pointer = self._api.llama_get_logits(self.pointer)
         return np.ctypeslib.as_array(pointer, shape=(rows, self.vocabulary_size))
 
+    def release(self) -> Any:
+        """The ``llama_context *``, which is from now on the caller's to free."""
+        pointer, self.pointer = self.pointer, None
+        return pointer
+
     def close(self) -> None:
         """Free it; a second call does nothing."""
-        pointer, self.pointer = self.pointer, None
+        pointer = self.release()
         if pointer:
             self._api.llama_free(pointer)
 

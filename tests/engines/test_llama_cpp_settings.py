@@ -1,0 +1,171 @@
+"""Settings, resources, the log's figures and chat templates of the llama.cpp engine: what needs no weights."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from trilemma.engines.llama_cpp import LlamaCppSettings, chat, logs
+from trilemma.engines.llama_cpp.header import least_cache_bytes, read_sizes
+from trilemma.engines.llama_cpp.resources import available_memory, usable_cpus
+from trilemma.engines.llama_cpp.settings import parse
+from trilemma.errors import EngineError
+
+
+@pytest.mark.parametrize(
+    ("settings", "field"),
+    [
+        ({"threads": 0}, "threads"),
+        ({"threads": "many"}, "threads"),
+        ({"context": 4}, "context"),
+        ({"kv_cache_type": "q5_1"}, "kv_cache_type"),
+        ({"kv_cache_type": "q8_0", "flash_attention": "off"}, "flash_attention"),
+        ({"batch": 32}, "micro_batch"),
+        ({"thread": 2}, "thread"),
+    ],
+)
+def test_a_wrong_setting_is_named(settings: dict[str, object], field: str) -> None:
+    with pytest.raises(EngineError, match=field):
+        parse(settings)  # type: ignore[arg-type]
+
+
+def test_every_setting_tells_the_page_what_it_is() -> None:
+    for name, field in LlamaCppSettings.model_json_schema()["properties"].items():
+        assert field["title"], name
+        assert field["description"].endswith("."), name
+        assert "unit" in field, name
+
+
+def test_threads_are_those_that_the_process_may_use() -> None:
+    mine = os.sched_getaffinity(0)
+    one = {min(mine)}
+    try:
+        os.sched_setaffinity(0, one)
+        assert usable_cpus() == 1
+        assert LlamaCppSettings().decode_threads == LlamaCppSettings().batch_threads == 1
+    finally:
+        os.sched_setaffinity(0, mine)
+    assert LlamaCppSettings(threads=3).batch_threads == 3
+    assert LlamaCppSettings(threads=3, prefill_threads=5).batch_threads == 5
+
+
+def write(folder: Path, **files: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name.replace("__", ".")).write_text(text)
+
+
+@pytest.mark.parametrize(("quota", "cpus"), [("100000 100000", 1), ("50000 100000", 1), ("max 100000", None)])
+def test_a_containers_cpu_quota_counts(tmp_path: Path, quota: str, cpus: int | None) -> None:
+    membership = tmp_path / "membership"
+    membership.write_text("0::/a/b\n")
+    write(tmp_path / "a", cpu__max=quota)
+    assert usable_cpus(tmp_path, membership) == (cpus or len(os.sched_getaffinity(0)))
+
+
+def test_an_old_containers_cpu_quota_counts(tmp_path: Path) -> None:
+    membership = tmp_path / "membership"
+    membership.write_text("3:cpu,cpuacct:/x\n2:memory:/y\n")
+    write(tmp_path / "cpu" / "x", cpu__cfs_quota_us="150000", cpu__cfs_period_us="100000")
+    assert usable_cpus(tmp_path, membership) == 1
+
+
+def test_a_containers_memory_limit_counts(tmp_path: Path) -> None:
+    membership = tmp_path / "membership"
+    membership.write_text("0::/pod\n")
+    write(
+        tmp_path / "pod", memory__max="1000000", memory__current="800000", memory__stat="anon 1\ninactive_file 300000\n"
+    )
+    assert available_memory(tmp_path, membership) == 500_000
+    write(tmp_path / "pod", memory__max="max")
+    assert available_memory(tmp_path, membership) > 1_000_000
+
+
+LOG = """\
+load_tensors:   CPU_Mapped model buffer size =   100.00 MiB
+load_tensors:   CPU_REPACK model buffer size =    50.50 MiB
+llama_context:        CPU  output buffer size =     1.00 MiB
+llama_kv_cache:        CPU KV buffer size =     6.00 MiB
+llama_kv_cache:        CPU KV buffer size =     4.00 MiB
+sched_reserve:        CPU compute buffer size =    30.00 MiB
+something else about nothing
+sched_reserve:        CPU compute buffer size =    15.50 MiB
+"""
+
+
+def test_buffers_are_read_from_the_log() -> None:
+    split = logs.memory_split(LOG.splitlines())
+    mib = 2**20
+    assert split.weights_bytes == 150.5 * mib
+    assert split.kv_cache_bytes == 10 * mib, "a sliding-window model has two caches"
+    assert split.compute_bytes == 16.5 * mib, "a buffer reserved again replaces the first"
+    assert split.detail["CPU_REPACK model"] == 50.5 * mib
+    assert logs.memory_split(["nothing"]).weights_bytes is None
+
+
+def test_the_log_takes_anything(capsys: pytest.CaptureFixture[str]) -> None:
+    with logs.capture() as log:
+        logs._receive(4, b"reader: half a ", None)
+        logs._receive(5, b"line \xff\n", None)
+        logs._receive(2, None, None)
+        logs._receive(2, b"of no use\n", None)
+        logs._receive(99, b"no such level\n", None)
+    assert log.errors == ["half a line \ufffd"]
+    assert log.reason() == "half a line \ufffd"
+    written = capsys.readouterr()
+    assert "half a line" in written.err
+    assert "of no use" not in written.err
+    assert written.out == ""
+    logs._receive(4, b"after\n", None)
+    assert len(log.errors) == 1
+
+
+def test_a_cache_is_estimated_from_the_header() -> None:
+    sizes = {"block_count": 30, "attention.head_count": 9, "attention.head_count_kv": 3, "embedding_length": 576}
+    assert least_cache_bytes(sizes, 2048, "f16") == 47_185_920
+    assert least_cache_bytes(sizes, 2048, "q8_0") == 47_185_920 * 17 // 32
+    assert least_cache_bytes(sizes | {"attention.sliding_window": 512}, 2048, "f16") == 47_185_920 // 4
+    assert least_cache_bytes(sizes | {"attention.head_count_kv": [3] * 15}, 2048, "f16") == 47_185_920 // 2
+    assert least_cache_bytes({}, 2048, "f16") == 0
+
+
+@pytest.mark.parametrize("data", [b"", b"GGUF", b"GGUF" + b"\xff" * 400, b"not one"])
+def test_a_damaged_header_tells_nothing(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "x.gguf"
+    path.write_bytes(data)
+    assert read_sizes(path) == {}
+    assert read_sizes(tmp_path / "gone") == {}
+
+
+USER = [{"role": "user", "content": "{{ 7 * 7 }} <b>"}]
+
+
+def test_a_template_sees_messages_as_data() -> None:
+    template = "{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m['content'] }}{% endfor %}{{ eos_token }}"
+    assert chat.render(template, USER, bos="<s>", eos="</s>") == "<s>[user]{{ 7 * 7 }} <b></s>"
+
+
+@pytest.mark.llama
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ messages.append(1) }}",
+        "{{ cycler.__init__.__globals__.os.system('id') }}",
+        "{% for i in range(10 ** 9) %}x{% endfor %}",
+        "{{ raise_exception('roles must alternate') }}",
+        "{% if %}",
+        "{{ 1 / 0 }}",
+    ],
+)
+def test_a_hostile_or_broken_template_is_refused(template: str) -> None:
+    with pytest.raises(EngineError, match="template"):
+        chat.render(template, USER, bos="", eos="")
+
+
+@pytest.mark.llama
+def test_without_a_template_chatml_is_used() -> None:
+    text = chat.render(None, [{"role": "user", "content": "naïve"}], bos="", eos="")
+    assert text == "<|im_start|>user\nnaïve<|im_end|>\n<|im_start|>assistant\n"
