@@ -37,7 +37,7 @@ class Handle(Protocol):
         """None while it runs."""
 
     def stop(self, grace_s: float) -> Ending:
-        """Ask it and its whole group to end, and after ``grace_s`` seconds make them."""
+        """Ask it and its whole group to end, and after ``grace_s`` seconds make them; 0 does not ask first."""
 
 
 class Reservation(Protocol):

@@ -119,11 +119,12 @@ class LocalHandle:
         return None if code is None else self._end(code)
 
     def stop(self, grace_s: float) -> Ending:
-        """Terminate the group, kill it after ``grace_s`` seconds."""
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._child.pid, signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            self._child.wait(grace_s)
+        """Terminate the group, kill it after ``grace_s`` seconds; with 0 it is not asked first."""
+        if grace_s > 0 and self._child.poll() is None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._child.pid, signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                self._child.wait(grace_s)
         if self._child.returncode is None:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._child.pid, signal.SIGKILL)

@@ -223,19 +223,25 @@ class Worker:
             reason = f"The run could not be started ({error}). Check the disk and the installation, then retry."
             self._store.finish_run(run.id, RunState.FAILED, reason=reason)
             return
+        cancelled = False
         try:
-            self._store.set_process(run.id, *handle.identity)
+            try:
+                self._store.set_process(run.id, *handle.identity)
+            except StoreError as error:  # it has finished already, or can be found without
+                log.debug("%s", error)
             ending = self._watch(run.id, handle, stop)
+            if ending is None:
+                cancelled = self._store.cancel_requested(run.id)
+                # A worker that ends does not ask the run to: a run that is asked ends as cancelled.
+                handle.stop(self._grace_s if cancelled else 0)
         except BaseException:
-            handle.stop(self._grace_s)
+            handle.stop(0)
             raise
         tail = log_tail(self._settings, run.id)
-        if ending is None:
-            handle.stop(self._grace_s)
-            if self._store.cancel_requested(run.id):
-                self._store.finish_run(run.id, RunState.CANCELLED, reason="Cancelled while it ran.", log_tail=tail)
-            else:
-                self._store.release(run.id, "The worker was stopped; the run starts over.")
+        if cancelled:
+            self._store.finish_run(run.id, RunState.CANCELLED, reason="Cancelled while it ran.", log_tail=tail)
+        elif ending is None:
+            self._store.release(run.id, "The worker was stopped; the run starts over.")
         elif self._store.run(run.id).state is RunState.RUNNING:
             self._store.finish_run(run.id, RunState.FAILED, reason=ending.explanation, log_tail=tail)
         log.info("Run %s is %s", run.id, self._store.run(run.id).state)
