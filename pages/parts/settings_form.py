@@ -1,0 +1,113 @@
+"""A form out of the JSON schema of an engine's settings; each setting may take several values."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import streamlit as st
+from pydantic import BaseModel, JsonValue, ValidationError
+
+from pages import shared
+
+_FIRST = 4
+"""Settings shown at once; the others stand behind "More settings"."""
+
+
+def _resolve(field: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """The field's own schema, references followed and "or null" taken off."""
+    if "$ref" in field:
+        field = {**definitions[field["$ref"].rpartition("/")[2]], **{k: v for k, v in field.items() if k != "$ref"}}
+    options = [option for option in field.get("anyOf", ()) if option.get("type") != "null"]
+    if len(options) == 1:
+        return _resolve({**{k: v for k, v in field.items() if k != "anyOf"}, **options[0]}, definitions)
+    return field
+
+
+def _title(name: str, field: dict[str, Any]) -> str:
+    title = str(field.get("title") or name)
+    return title.replace("_", " ").capitalize() if title.islower() or title == title.title() else title
+
+
+def _number(text: str, kind: str) -> int | float:
+    return int(text) if kind == "integer" else float(text)
+
+
+def _chosen(name: str, field: dict[str, Any], prefix: str) -> tuple[list[JsonValue], str]:
+    """Show one field; its values (empty: leave the engine's default) and what is wrong with them."""
+    key, label, help_text = f"{prefix}_{name}", _title(name, field), field.get("description")
+    default = field.get("default")
+    if "enum" in field:
+        options = [str(option) for option in field["enum"]]
+        label += f" (default {default})" if default is not None else ""
+        return list(st.pills(label, options, selection_mode="multi", key=key, bind="query-params", help=help_text)), ""
+    if field.get("type") == "boolean":
+        label += f" (default {'on' if default else 'off'})"
+        values = st.pills(label, ["on", "off"], selection_mode="multi", key=key, bind="query-params", help=help_text)
+        return [value == "on" for value in values], ""
+    if field.get("type") in ("integer", "number"):
+        shown = "automatic" if default is None else f"default {default}"
+        text = st.text_input(label, key=key, bind="query-params", help=help_text, placeholder=shown)
+        parts = [part for part in text.replace(";", ",").replace(" ", ",").split(",") if part]
+        try:
+            return [_number(part, field["type"]) for part in dict.fromkeys(parts)], ""
+        except ValueError:
+            return [], "Write numbers separated by commas."
+    if field.get("type") == "string":
+        shown = "automatic" if default is None else f"default {default}"
+        text = st.text_input(label, key=key, bind="query-params", help=help_text, placeholder=shown)
+        return ([text] if text else []), ""
+    return [], ""
+
+
+def _problem(settings_type: type[BaseModel], settings: dict[str, JsonValue]) -> str:
+    try:
+        settings_type.model_validate(settings)
+    except ValidationError as error:
+        return "; ".join(dict.fromkeys(item["msg"] for item in error.errors()))
+    return ""
+
+
+def settings_form(settings_type: type[BaseModel], prefix: str) -> tuple[list[dict[str, JsonValue]], bool]:
+    """Show the settings of an engine, each error beside its field.
+
+    A value that is the default anyway is left out, so that the same configuration is not measured under two names.
+
+    Returns:
+        The cross product of all chosen values (one empty dictionary when nothing is chosen), and whether it is valid.
+    """
+    schema = settings_type.model_json_schema()
+    definitions = schema.get("$defs", {})
+    fields = {name: _resolve(field, definitions) for name, field in schema.get("properties", {}).items()}
+    chosen: dict[str, list[JsonValue]] = {}
+    valid = True
+
+    def show(names: list[str]) -> None:
+        nonlocal valid
+        columns = st.columns(2)
+        for number, name in enumerate(names):
+            with columns[number % 2]:
+                values, problem = _chosen(name, fields[name], prefix)
+                for value in values:
+                    problem = problem or _problem(settings_type, {name: value})
+                if problem:
+                    st.caption(f":red[:material/error: {shared.plain(problem)}]")
+                    valid = False
+                elif values:
+                    chosen[name] = values
+
+    names = list(fields)
+    show(names[:_FIRST])
+    if names[_FIRST:]:
+        with st.expander("More settings"):
+            show(names[_FIRST:])
+    combinations: list[dict[str, JsonValue]] = []
+    for values in product(*chosen.values()):
+        settings = dict(zip(chosen, values, strict=True))
+        settings = {name: value for name, value in settings.items() if value != fields[name].get("default")}
+        if valid and (problem := _problem(settings_type, settings)):
+            st.caption(f":red[:material/error: {shared.plain(problem)}]")
+            valid = False
+        if settings not in combinations:
+            combinations.append(settings)
+    return combinations, valid

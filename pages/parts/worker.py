@@ -1,0 +1,39 @@
+"""Whether anybody works through the queue."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import streamlit as st
+
+from trilemma.jobs.base import Identity
+from trilemma.jobs.processes import alive
+from trilemma.schema import RunState
+from trilemma.store import Store
+
+GRACE_S = 4.0
+"""A worker that is alive takes the next run within a second."""
+
+SINCE = "no_worker_since"
+
+
+def _works(store: Store, run_id: str) -> bool:
+    owner = store.owner(run_id)
+    if owner is None:
+        return False
+    worker_id, pid, created = owner
+    if worker_id.partition(":")[0] != socket.gethostname():
+        return True  # on another machine, which cannot be looked at from here
+    return alive(Identity(pid, created))
+
+
+def worker_missing(store: Store) -> bool:
+    """Whether there is work, and for a few seconds nobody has been seen to do it."""
+    running = store.runs(states=[RunState.RUNNING])
+    idle = store.queue_paused() or not (running or store.runs(states=[RunState.WAITING], limit=1))
+    if idle or any(_works(store, run.id) for run in running):
+        st.session_state.pop(SINCE, None)
+        return False
+    since: float = st.session_state.setdefault(SINCE, time.monotonic())
+    return time.monotonic() - since >= GRACE_S

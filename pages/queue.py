@@ -1,0 +1,222 @@
+"""Queue: what is happening now?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from pages import shared
+from pages.parts.live import WINDOW_S, LiveTrace
+from pages.parts.runs import PAGE_SIZE, describe, labels, run_rows
+from pages.parts.worker import worker_missing
+from trilemma.analysis.format import BLANK, format_duration, format_figure
+from trilemma.records import RunRecord, StudyRecord
+from trilemma.schema import Phase, RunState
+from trilemma.store import Store
+
+PHASE_NAMES = {
+    Phase.IDLE: "Idle",
+    Phase.LOAD: "Load",
+    Phase.LOADED_IDLE: "Loaded, idle",
+    Phase.WARMUP: "Warm-up",
+    Phase.SPEED: "Speed",
+    Phase.PERFORMANCE: "Questions",
+    Phase.UNLOAD: "Unload",
+}
+_LISTS = {
+    "Waiting": (RunState.WAITING,),
+    "Done": (RunState.DONE,),
+    "Failed": (RunState.FAILED, RunState.CANCELLED),
+}
+
+
+_NOTHING = {"Waiting": "Nothing waits.", "Done": "Nothing is done yet.", "Failed": "Nothing failed."}
+
+
+def page() -> None:
+    """The page."""
+    store = shared.get_store()
+    shared.heading("queue")
+    studies = store.studies()
+    if not studies:
+        shared.empty_state(
+            ":material/pending_actions:",
+            "Nothing has been asked for yet",
+            "Start a study, and its runs appear here: what is measured now, what waits, what is done, and what failed.",
+            button="Start a study",
+            to="new_study",
+        )
+        return
+    study = _pick_study(studies)
+    counts = _counts(store, study)
+    _worker_notice(store)
+    busy = counts.get(RunState.RUNNING, 0) > 0
+    waiting = counts.get(RunState.WAITING, 0) > 0
+    seen = _signature(store)
+    # A fragment's interval is fixed when the page runs; the fragment runs the page again when it must change.
+    st.fragment(_now, run_every=1.0 if busy else 3.0 if waiting else None)(store, seen)
+    _controls(store, study, counts)
+    _lists(store, study, counts)
+
+
+def _pick_study(studies: Sequence[StudyRecord]) -> StudyRecord | None:
+    by_id = {study.id: study for study in studies}
+    choice = st.selectbox(
+        "Study",
+        ["", *by_id],
+        key="study",
+        bind="query-params",
+        format_func=lambda id_: f"{by_id[id_].spec.name} ({by_id[id_].created_at:%Y-%m-%d %H:%M})" if id_ else "All",
+        width=420,
+    )
+    return by_id.get(choice)
+
+
+def _counts(store: Store, study: StudyRecord | None) -> dict[RunState, int]:
+    if study is not None:
+        return dict(study.runs_by_state)
+    states = store.run_frame()["state"].value_counts()
+    return {RunState(str(state)): int(number) for state, number in states.items()}
+
+
+def _signature(store: Store) -> tuple[object, ...]:
+    """Changes whenever something outside the live part of the page must be drawn anew."""
+    running = tuple((run.id, run.attempt) for run in store.runs(states=[RunState.RUNNING]))
+    waiting = bool(store.runs(states=[RunState.WAITING], limit=1))
+    return running, waiting, store.version(), store.queue_paused(), worker_missing(store)
+
+
+def _worker_notice(store: Store) -> None:
+    if worker_missing(store):
+        text = "**Runs wait, but no worker is alive to measure them.** Start one in a terminal:"
+        st.warning(text, icon=":material/bedtime:")
+        st.code("trilemma worker", language="bash")
+
+
+def _now(store: Store, seen: tuple[object, ...]) -> None:
+    with shared.errors_shown():
+        if _signature(store) != seen:
+            st.rerun()
+        running = store.runs(states=[RunState.RUNNING])
+        for run in running:
+            _current(store, run)
+        if not running:
+            paused = store.queue_paused()
+            text = "The queue is paused." if paused else "Nothing is being measured at this moment."
+            st.markdown(f"### :gray[:material/{'pause' if paused else 'bedtime'}:] {text}")
+
+
+def _current(store: Store, run: RunRecord) -> None:
+    name = labels(store, [run])[run.id]
+    head = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
+    head.markdown(f"## {shared.plain(name)}", width="content")
+    with head:
+        if store.cancel_requested(run.id):
+            st.markdown(":gray[Being cancelled]", width="content")
+        elif st.button("Cancel this run", key=f"stop_{run.id}", icon=":material/close:"):
+            store.request_cancel(run.id)
+            st.rerun(scope="fragment")
+    st.caption(shared.plain(describe(run)))
+    st.markdown(_steps(run), width="stretch")
+    left = f"{format_duration(run.remaining_s)} left" if run.remaining_s is not None else "time left not known yet"
+    st.progress(run.progress, text=f"{run.progress:.0%}, {left}" + (f": {shared.plain(run.note)}" if run.note else ""))
+    trace = _trace(store, run)
+    memory, power = st.columns(2)
+    _gauge(memory, "Memory held", trace.memory_bytes(), "B")
+    _gauge(power, "Power, modelled" if trace.modelled else "Power, measured", trace.power_w(), "W")
+    st.caption(f"The last {WINDOW_S // 60} minutes, second by second.")
+    shared.link("run", "Open this run", {"id": run.id}, icon=":material/query_stats:")
+
+
+def _steps(run: RunRecord) -> str:
+    """The phases in a row: behind us, now, ahead."""
+    phases = [p for p in Phase if (p is not Phase.PERFORMANCE or run.spec.suites) and _speed(run, p)]
+    now = phases.index(run.phase) if run.phase in phases else -1
+    marks = []
+    for index, phase in enumerate(phases):
+        name = PHASE_NAMES[phase]
+        if index < now:
+            marks.append(f":gray[:material/check_circle: {name}]")
+        elif index == now:
+            marks.append(f"**:material/radio_button_checked: {name}**")
+        else:
+            marks.append(f":gray[:material/radio_button_unchecked: {name}]")
+    return " &emsp; ".join(marks)
+
+
+def _speed(run: RunRecord, phase: Phase) -> bool:
+    return bool(run.spec.workloads) or phase not in (Phase.WARMUP, Phase.SPEED)
+
+
+def _trace(store: Store, run: RunRecord) -> LiveTrace:
+    trace = st.session_state.get("live_trace")
+    if not isinstance(trace, LiveTrace) or (trace.run_id, trace.attempt) != (run.id, run.attempt):
+        trace = LiveTrace(run.id, run.attempt)
+        st.session_state["live_trace"] = trace
+    trace.feed(store.samples(run.id, after_ns=trace.last_ns))
+    return trace
+
+
+def _gauge(where: st.delta_generator.DeltaGenerator, label: str, values: list[float], unit: str) -> None:
+    where.metric(
+        label,
+        format_figure(values[-1], unit) if values else BLANK,
+        chart_data=values if len(values) > 1 else None,
+        chart_type="area",
+    )
+
+
+def _controls(store: Store, study: StudyRecord | None, counts: dict[RunState, int]) -> None:
+    open_runs = counts.get(RunState.WAITING, 0) + counts.get(RunState.RUNNING, 0)
+    with st.container(horizontal=True):
+        if store.queue_paused():
+            if st.button("Resume the queue", icon=":material/play_arrow:", type="primary"):
+                store.resume_queue()
+                st.rerun()
+        elif open_runs and st.button(
+            "Pause the queue", icon=":material/pause:", help="The current run is finished; no other is begun."
+        ):
+            store.pause_queue()
+            st.rerun()
+        if study is not None and open_runs:
+            with st.popover("Cancel the study", icon=":material/cancel:"):
+                st.markdown(f"{open_runs} runs of it are not measured then. What is done stays.")
+                if st.button("Cancel what is left", type="primary"):
+                    for run in store.runs(study.id, [RunState.WAITING, RunState.RUNNING]):
+                        store.request_cancel(run.id)
+                    st.rerun()
+
+
+def _lists(store: Store, study: StudyRecord | None, counts: dict[RunState, int]) -> None:
+    totals = {name: sum(counts.get(state, 0) for state in states) for name, states in _LISTS.items()}
+    first = next((name for name in ("Waiting", "Failed", "Done") if totals[name]), "Waiting")
+    choice = st.segmented_control(
+        "Runs",
+        list(_LISTS),
+        default=first,
+        required=True,
+        key="show",
+        format_func=lambda name: f"{name} {totals[name]:,}",
+        label_visibility="collapsed",
+    )
+    states = _LISTS[choice or first]
+    total = totals[choice or first]
+    if not total:
+        st.caption(_NOTHING[choice or first])
+        return
+    pages = -(-total // PAGE_SIZE)
+    number = 1
+    if pages > 1:
+        number = st.number_input(
+            f"Page, of {pages}", min_value=1, max_value=pages, key="page", bind="query-params", width=140
+        )
+    newest_first = RunState.WAITING not in states
+    runs = store.runs(study.id if study else None, states, limit=number * PAGE_SIZE, newest_first=newest_first)
+    run_rows(store, runs[(number - 1) * PAGE_SIZE :])
+
+
+if __name__ == "__main__":
+    import app
+
+    app.main()

@@ -1,0 +1,172 @@
+"""What all pages share: the store, headings, links, and how errors and emptiness are shown."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NoReturn
+
+import streamlit as st
+from streamlit.navigation.page import Page
+
+from trilemma.errors import DatabaseTooNewError, TrilemmaError
+from trilemma.schema import Axis
+from trilemma.settings import get_settings
+from trilemma.store import Store, open_store
+
+
+@dataclass(frozen=True)
+class PageInfo:
+    """A page as the navigation shows it, and the question it answers."""
+
+    title: str
+    icon: str
+    question: str
+
+
+PAGES = {
+    "explore": PageInfo("Explore", ":material/scatter_plot:", "Which options are worth having?"),
+    "new_study": PageInfo("New study", ":material/add_chart:", "What shall we measure?"),
+    "queue": PageInfo("Queue", ":material/pending_actions:", "What is happening now?"),
+    "run": PageInfo("Run", ":material/query_stats:", "Can I trust this point?"),
+    "models": PageInfo("Models", ":material/deployed_code:", "What can we run?"),
+}
+
+HOME = "explore"
+
+AXIS_ICONS = {
+    Axis.EFFICIENCY: ":material/eco:",
+    Axis.SPEED: ":material/bolt:",
+    Axis.PERFORMANCE: ":material/psychology:",
+}
+
+# The theme maps Streamlit's named colours to the axes' own (.streamlit/config.toml), light and dark.
+AXIS_COLOUR_NAMES = {Axis.EFFICIENCY: "green", Axis.SPEED: "orange", Axis.PERFORMANCE: "blue"}
+
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:^=&])")
+
+
+def page_object(name: str) -> Page:
+    """The page called ``name`` for ``st.navigation``, ``st.page_link`` and ``st.switch_page``."""
+    # Pages import this module, so they are imported when asked for and not above.
+    function = importlib.import_module(f"pages.{name}").page
+    info = PAGES[name]
+    if name == HOME:
+        return st.Page(function, title=info.title, icon=info.icon, url_path="home", default=True)
+    return st.Page(function, title=info.title, icon=info.icon, url_path=name)
+
+
+def _to_home() -> None:
+    go(HOME, {name: st.query_params.get_all(name) for name in st.query_params})
+
+
+def alias() -> Page:
+    """The home page by its own name: Streamlit knows the default page as ``/`` only."""
+    return st.Page(_to_home, title=PAGES[HOME].title, url_path=HOME, visibility="hidden")
+
+
+def go(name: str, params: Mapping[str, str | list[str]] | None = None) -> NoReturn:
+    """Leave for the page called ``name``."""
+    st.switch_page(page_object(name), query_params=dict(params or {}))
+
+
+def link(
+    name: str, label: str, params: Mapping[str, str | list[str]] | None = None, *, icon: str | None = None
+) -> None:
+    """A link to the page called ``name``; ``label`` is shown as it is, not as Markdown."""
+    st.page_link(page_object(name), label=plain(label), icon=icon, query_params=dict(params or {}))
+
+
+@st.cache_resource(show_spinner=False)
+def _open(url: str) -> Store:
+    get_settings().ensure_home()
+    return open_store(url)
+
+
+def get_store() -> Store:
+    """The store, opened once for the whole server.
+
+    Raises:
+        StoreError: it cannot be opened; tried again at the next request.
+    """
+    return _open(get_settings().database_url)
+
+
+def plain(text: str) -> str:
+    """``text`` so that Markdown shows it letter for letter: no link, image, formula or colour comes of it."""
+    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+
+
+def heading(name: str, note: str = "") -> None:
+    """The page's question, and under it one line that may say what is shown."""
+    st.title(PAGES[name].question, anchor=False)
+    if note:
+        st.caption(note)
+
+
+def axis_badge(axis: Axis) -> str:
+    """The axis's icon and name in its colour, as Markdown."""
+    return f":{AXIS_COLOUR_NAMES[axis]}[{AXIS_ICONS[axis]} {axis.value.capitalize()}]"
+
+
+def empty_state(icon: str, title: str, text: str, *, button: str = "", to: str = "") -> None:
+    """What this place will show, and the one button that gets there.
+
+    Args:
+        icon: A Material symbol, ``:material/name:``.
+        title: A short sentence.
+        text: What will be here and what makes it so.
+        button: The button's label, a verb; none when empty.
+        to: The page that the button leads to.
+    """
+    with st.container(key=f"empty_{to or 'state'}", horizontal_alignment="center", gap="small"):
+        st.markdown(f"### {icon} {title}", text_alignment="center")
+        st.markdown(text, text_alignment="center", width=520)
+        if button and st.button(button, type="primary", key=f"empty_go_{to}"):
+            go(to)
+
+
+def show_error(error: TrilemmaError) -> None:
+    """What happened and what to do next."""
+    icon = ":material/update:" if isinstance(error, DatabaseTooNewError) else ":material/error:"
+    text = f"**{plain(error.message)}**"
+    if error.hint:
+        text += f"\n\n{plain(error.hint)}"
+    st.error(text, icon=icon)
+
+
+@contextmanager
+def errors_shown() -> Iterator[None]:
+    """Show a :class:`TrilemmaError` raised inside instead of letting it through."""
+    try:
+        yield
+    except TrilemmaError as error:
+        show_error(error)
+
+
+def param(name: str, default: str = "") -> str:
+    """One query parameter of the URL."""
+    return st.query_params.get(name, default)
+
+
+def params(name: str) -> list[str]:
+    """All values of a query parameter that may be repeated."""
+    return list(st.query_params.get_all(name))
+
+
+def set_params(name: str, values: str | list[str] | None) -> None:
+    """Write a query parameter, or drop it when there is nothing to say; the page is not run again."""
+    if values:
+        if st.query_params.get_all(name) != ([values] if isinstance(values, str) else values):
+            st.query_params[name] = values
+    elif name in st.query_params:
+        del st.query_params[name]
+
+
+if __name__ == "__main__":
+    import app
+
+    app.main()
