@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -65,14 +65,19 @@ def members(run_id: str, worker_id: str, leader: Identity | None) -> Iterator[ps
 
 
 class OomWatch:
-    """Notices whether the kernel killed something for lack of memory since the watch was made."""
+    """Notices whether the kernel killed something for lack of memory since the watch was made.
 
-    def __init__(self) -> None:
-        self._before = _oom_kills()
+    Args:
+        places: Files of ``name value`` lines that count ``oom_kill``, by what they are about; None for the kernel's.
+    """
+
+    def __init__(self, places: Mapping[str, Path] | None = None) -> None:
+        self._places = _kernel_counters() if places is None else places
+        self._before = _oom_kills(self._places)
 
     def evidence(self) -> str:
         """What the kernel counted, or an empty string."""
-        for where, count in _oom_kills().items():
+        for where, count in _oom_kills(self._places).items():
             if (more := count - self._before.get(where, count)) > 0:
                 return f"{where} counts {more} out-of-memory kill{'s' if more > 1 else ''} meanwhile"
         return ""
@@ -106,17 +111,21 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _oom_kills() -> dict[str, int]:
-    """Counts of out-of-memory kills: of this process's control group and of the whole system."""
+def _oom_kills(places: Mapping[str, Path]) -> dict[str, int]:
     found: dict[str, int] = {}
-    places = {"the control group": _cgroup_events(), "the system": Path("/proc/vmstat")}
     for where, path in places.items():
         with suppress(OSError, ValueError):
-            for line in path.read_text().splitlines() if path is not None else ():
+            for line in path.read_text().splitlines():
                 name, _, value = line.partition(" ")
                 if name == "oom_kill":
                     found[where] = int(value)
     return found
+
+
+def _kernel_counters() -> dict[str, Path]:
+    """This process's control group, which a container's limit is set on, and the whole system."""
+    group = _cgroup_events()
+    return ({} if group is None else {"the control group": group}) | {"the system": Path("/proc/vmstat")}
 
 
 def _cgroup_events() -> Path | None:
