@@ -68,11 +68,11 @@ class MemoryMeter:
     def _read(self, *, force: bool) -> dict[str, float]:
         if self._tree is None:
             return {}
+        full = self._tree.full_memory(force=force)
         rss = self._tree.rss_bytes()
         if rss is None:
             return {}
         values = {"rss_bytes": float(rss)}
-        full = self._tree.full_memory(force=force)
         if full is not None and full is not self._told:
             self._told = full
             for channel, figure in (("pss_bytes", full.pss), ("uss_bytes", full.uss), ("file_bytes", full.file)):

@@ -143,4 +143,4 @@ def _frequency(samples: Sequence[Sample], start_ns: int, end_ns: int, name: str,
     if low_s < limits.frequency_s:
         return []
     fell = 1 - float(np.average(values[low], weights=spans[low])) / usual
-    return [f"the CPU's clock fell by {fell:.0%} for {low_s:.1f} s during {name} (heat or a power limit)"]
+    return [f"the CPU's clock fell by {fell:.0%} for {low_s:.1f} s during {name}, by heat or a power limit"]

@@ -59,6 +59,9 @@ class Counter:
     """One counter of millijoules, turned into joules since it was first read.
 
     Where a device gives power but no counter, the joules are the integral of its readings (trapezoid).
+
+    A RAPL counter wraps around, which zeus notices up to a second late. Until then it seems to have gone back: such
+    readings are left out (``wraps``), and a counter that does not recover becomes a gap.
     """
 
     def __init__(
@@ -66,11 +69,15 @@ class Counter:
         domain: EnergyDomain,
         energy_mj: Callable[[], float] | None,
         power_mw: Callable[[], float] | None = None,
+        *,
+        wraps: bool = False,
     ) -> None:
         self.domain = domain
         self._energy_mj = energy_mj
         self._power_mw = power_mw
+        self._wraps = wraps
         self._first_mj: float | None = None
+        self._last_mj = 0.0
         self._integral_j = 0.0
         self._last_w: float | None = None
 
@@ -83,7 +90,10 @@ class Counter:
         if self._energy_mj:
             now = float(self._energy_mj())
             if self._first_mj is None:
-                self._first_mj = now
+                self._first_mj = self._last_mj = now
+            if self._wraps and now < self._last_mj:
+                return values
+            self._last_mj = now
             values[self.domain.channel] = (now - self._first_mj) / 1e3
         elif power_w is not None:
             if self._last_w is not None:
@@ -151,8 +161,9 @@ class ZeusMeter:
 
 def look_for_hardware(root: Path = Path("/")) -> Hardware:
     """Look for device files and the like under ``root``; nothing is opened but RAPL's counters, for permission."""
-    zones = list((root / "sys/class/powercap").glob("intel-rapl:*/energy_uj"))
-    zones += list((root / "sys/class/powercap/intel-rapl").glob("intel-rapl:*/energy_uj"))
+    # The last is where zeus looks in a container, which has no powercap folder of its own.
+    folders = ("sys/class/powercap", "sys/class/powercap/intel-rapl", "zeus_sys/class/powercap/intel-rapl")
+    zones = [zone for folder in folders for zone in (root / folder).glob("intel-rapl:*/energy_uj")]
     return Hardware(
         nvidia=(root / "dev/nvidiactl").exists(),
         amd=(root / "dev/kfd").exists(),
@@ -238,10 +249,10 @@ def _cpu_counters() -> list[Counter]:
         first = cpu.get_total_energy_consumption()
         read = cpu.get_total_energy_consumption
         package = EnergyDomain(f"energy_j.rapl.package-{index}", "rapl", "package", Method.MEASURED)
-        counters.append(Counter(package, lambda read=read: read().cpu_mj))  # type: ignore[misc]
+        counters.append(Counter(package, lambda read=read: read().cpu_mj, wraps=True))  # type: ignore[misc]
         if first.dram_mj is not None:
             dram = EnergyDomain(f"energy_j.rapl.dram-{index}", "rapl", "DRAM", Method.MEASURED)
-            counters.append(Counter(dram, lambda read=read: read().dram_mj))  # type: ignore[misc]
+            counters.append(Counter(dram, lambda read=read: read().dram_mj, wraps=True))  # type: ignore[misc]
     return counters
 
 
