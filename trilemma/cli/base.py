@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -22,8 +23,19 @@ from trilemma.records import RunRecord
 from trilemma.settings import Settings, get_settings
 from trilemma.store import Store, open_store
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+_PIPE_WIDTH = 160
+"""Columns where there is no terminal to ask: wide enough that tables need not fold."""
+
+
+def _console(*, stderr: bool = False) -> Console:
+    console = Console(stderr=stderr, highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _PIPE_WIDTH
+    return console
+
+
+out = _console()
+err = _console(stderr=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
@@ -64,10 +76,15 @@ def plain(value: object, style: str = "") -> Text:
 
 
 def table(*columns: str, right: Sequence[str] = ()) -> Table:
-    """An empty table; columns named in ``right`` hold numbers."""
+    """An empty table; the first column, what a row is called by, never folds; those named in ``right`` hold numbers."""
     made = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for index, column in enumerate(columns):
+        made.add_column(
+            column,
+            justify="right" if column in right else "left",
+            overflow="fold",
+            no_wrap=index == 0 or column in right,
+        )
     return made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated
 
 import typer
@@ -38,6 +39,7 @@ def worker(
     drain: Annotated[bool, typer.Option("--drain", help="End when the queue is empty.")] = False,
 ) -> None:
     """Measure what is queued, one run at a time, until ctrl-C."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     with session() as (settings, store):
         Worker(store, settings).run(drain=drain)
 

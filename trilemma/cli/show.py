@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from trilemma.analysis.format import format_figure, interval_text, scale_for
 from trilemma.cli.base import Json, age_text, emit_json, find_run, out, plain, session, table
 from trilemma.figures import FIGURES
 from trilemma.records import RunRecord
 from trilemma.schema import Artifact, Axis, Measurement, RunState
+
+_LOG_LINES = 12
 
 
 def show(
@@ -25,9 +26,14 @@ def show(
         measurements = store.measurements(record.id)
         artifacts = {artifact.id: artifact for artifact in store.artifacts()}
     if json_:
-        emit_json({"run": record, "measurements": measurements})
+        emit_json(run_document(record, measurements))
         return
     print_run(record, measurements, artifacts.get(record.spec.configuration.artifact_id), explain=explain)
+
+
+def run_document(record: RunRecord, measurements: list[Measurement]) -> dict[str, Any]:
+    """A run and its figures for scripts; each figure with its key."""
+    return {"run": record, "measurements": [{"key": m.key, **m.model_dump(mode="json")} for m in measurements]}
 
 
 def print_run(
@@ -49,43 +55,57 @@ def print_run(
     if record.state is RunState.FAILED:
         out.print(plain(record.reason, "red"))
         if record.log_tail:
-            out.print(plain(record.log_tail.rstrip(), "dim"))
+            out.print(plain("\n".join(record.log_tail.rstrip().splitlines()[-_LOG_LINES:]), "dim"))
     if not measurements:
         out.print("It has no figures" + ("." if record.state.final else " yet."))
         return
+    notes: dict[str, int] = {}
     for axis in Axis:
         rows = [m for m in measurements if m.figure in FIGURES and FIGURES[m.figure].axis is axis]
         if rows:
-            out.print()
-            out.print(_axis_table(axis, rows))
+            _print_axis(axis, rows, notes)
             if explain:
                 _explain(rows)
+    out.print()
+    for text, number in notes.items():
+        out.print(plain(f"[{number}] {text}", "dim"))
 
 
-def _axis_table(axis: Axis, rows: list[Measurement]) -> Table:
-    shown = table(axis.value, "of", "value", "95 % interval", "n", "provenance", right=("value", "n"))
+def _print_axis(axis: Axis, rows: list[Measurement], notes: dict[str, int]) -> None:
+    shown = table(axis.value, "of", "value", "95 % interval", "n", "how", right=("value", "n"))
     for row in rows:
+        if row.value is None:
+            continue
         definition = FIGURES[row.figure]
-        scale = scale_for([row.value], definition.unit)
         shown.add_row(
             plain(f"{definition.title}{f' ({row.statistic})' if row.statistic else ''}"),
             plain(row.subject),
             format_figure(row.value, definition.unit),
-            interval_text(row.value, row.low, row.high, scale),
+            interval_text(row.value, row.low, row.high, scale_for([row.value], definition.unit)),
             str(row.n or ""),
-            plain(_provenance(row), "" if row.provenance.valid else "yellow"),
+            plain(_how(row, notes), "" if row.provenance.valid else "yellow"),
         )
-    return shown
+    if shown.row_count:
+        out.print()
+        out.print(shown)
+    blank: dict[str, list[str]] = {}
+    for row in rows:
+        if row.value is None:
+            why = row.provenance.reasons[0] if row.provenance.reasons else "not known"
+            blank.setdefault(f"{FIGURES[row.figure].title} {row.subject}".strip(), []).append(
+                why if why.startswith(row.statistic) else f"{row.statistic}: {why}"
+            )
+    for title, reasons in blank.items():
+        out.print(plain(f"  Left blank: {title} ({'; '.join(reasons)})", "dim"))
 
 
-def _provenance(row: Measurement) -> str:
+def _how(row: Measurement, notes: dict[str, int]) -> str:
+    """``measured [1]``: the method, and the number of the note that says by what."""
     provenance = row.provenance
-    parts = [f"{provenance.method.value}: {provenance.source}"]
-    if provenance.scope:
-        parts.append(provenance.scope)
-    if not provenance.valid:
-        parts.append("not valid")
-    return ", ".join([*parts, *provenance.reasons])
+    parts = [provenance.source, provenance.scope, *provenance.reasons]
+    text = ", ".join(dict.fromkeys(part for part in parts if part))
+    number = notes.setdefault(text, len(notes) + 1)
+    return f"{provenance.method.value}{'' if provenance.valid else ', not valid'} [{number}]"
 
 
 def _explain(rows: list[Measurement]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -11,14 +12,14 @@ from trilemma.analysis.format import format_duration, format_figure
 from trilemma.cli import parse
 from trilemma.cli.base import Json, age_text, emit_json, err, out, plain, session, table
 from trilemma.cli.queue import find_study
-from trilemma.cli.show import print_run
+from trilemma.cli.show import print_run, run_document
 from trilemma.errors import RunError, StudyError
 from trilemma.jobs.worker import Worker
 from trilemma.progress import following
 from trilemma.schema import EnergyCoefficients, RunSpec, RunState, StudySpec
 from trilemma.settings import Settings
 from trilemma.store import Store
-from trilemma.store.export import export_study
+from trilemma.store.export import Format, export_study
 from trilemma.study import Estimate, estimate, plan, submit
 
 Models = Annotated[
@@ -175,30 +176,49 @@ def run(
         if wanted.state is RunState.DONE:
             err.print("This was measured before; its figures are shown.")
         else:
-            worker = Worker(store, settings)
-            with following(store, record.id, err):
-                worker.run(drain=True)
+            _measure(store, settings, record.id, wanted.id)
         done = max(store.runs(study_id=record.id), key=lambda entry: entry.created_at)
         measurements = store.measurements(done.id)
         label = store.artifact(done.spec.configuration.artifact_id)
     if json_:
-        emit_json({"run": done, "measurements": measurements})
+        emit_json(run_document(done, measurements))
     else:
         print_run(done, measurements, label)
     if done.state is not RunState.DONE:
         raise RunError(f"The run is {done.state.value}. {done.reason}".strip(), f"See `trilemma show {done.id[:12]}`.")
 
 
+def _measure(store: Store, settings: Settings, study_id: str, run_id: str) -> None:
+    """Work through the queue in this process until the study's runs are finished, or ctrl-C.
+
+    Raises:
+        StudyError: the queue is paused.
+        RunError: it was interrupted; the run is then cancelled.
+    """
+    if store.queue_paused():
+        raise StudyError("The queue is paused.", "`trilemma queue resume` goes on with it.")
+    before = [run for run in store.runs(states=[RunState.WAITING, RunState.RUNNING]) if run.id != run_id]
+    if before:
+        err.print(f"Runs queued before it ({len(before)}) are measured first.")
+    finished = threading.Event()
+    with following(store, study_id, err, finished):
+        Worker(store, settings).run(finished, drain=True)
+    if not store.run(run_id).state.final:
+        store.request_cancel(run_id)
+        raise RunError("Stopped; the run is cancelled.", f"`trilemma queue retry {run_id}` queues it again.")
+
+
 def export(
     study: Annotated[str, typer.Argument(help="Id of the study, the id's beginning, or its name.")],
     path: Annotated[Path, typer.Argument(help="A new folder, or a file ending in .zip.")],
+    format_: Annotated[Format, typer.Option("--format", help="Of the tables in it.")] = "csv",
     json_: Json = False,
 ) -> None:
     """Write a study's runs, figures, samples, requests and answers as files."""
     with session() as (_, store):
         record = find_study(store, study)
-        written = export_study(store, record.id, path)
+        written = export_study(store, record.id, path, format_)
     if json_:
-        emit_json({"study": record.id, "path": str(written or path)})
+        emit_json({"study": record.id, "path": str(written)})
     else:
-        out.print(plain(f"Wrote {written or path}."))
+        out.print(plain(f"Wrote {written}."))

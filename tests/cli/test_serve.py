@@ -1,0 +1,122 @@
+"""Dashboard and worker as real processes, watched and ended as one."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from trilemma.errors import TrilemmaError
+from trilemma.serve import Services, app_file, check_port
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def notes() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def services(home: Path, notes: list[str]) -> Iterator[Services]:
+    with Services(port=free_port(), log_dir=home / "logs", say=notes.append) as running:
+        running.wait_ready()
+        yield running
+
+
+def test_both_run_and_a_killed_worker_is_started_again(services: Services, notes: list[str]) -> None:
+    with urllib.request.urlopen(services.url, timeout=10) as answer:
+        assert answer.status == 200
+    first = services.pids["worker"]
+    wait_for(lambda: psutil.Process(first).status() != psutil.STATUS_ZOMBIE)
+    psutil.Process(first).kill()
+
+    def replaced() -> bool:
+        services.check()
+        return services.pids["worker"] != first
+
+    wait_for(replaced)
+    assert "starting it again" in notes[0]
+
+
+def test_the_end_of_the_dashboard_is_an_error(services: Services) -> None:
+    psutil.Process(services.pids["dashboard"]).kill()
+
+    def check_fails() -> bool:
+        try:
+            services.check()
+        except TrilemmaError as error:
+            return "dashboard ended" in error.message
+        return False
+
+    wait_for(check_fails)
+
+
+def test_leaving_ends_both(home: Path) -> None:
+    with Services(port=free_port(), log_dir=home / "logs") as running:
+        children = [psutil.Process(pid) for pid in running.pids.values()]
+        running.wait_ready()
+    assert len(children) == 2
+    assert not any(child.is_running() for child in children)
+
+
+def test_a_port_in_use_is_refused() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(TrilemmaError, match="cannot be used") as caught:
+            check_port("127.0.0.1", taken.getsockname()[1])
+    assert "--port" in caught.value.hint
+
+
+def test_the_dashboard_is_found_beside_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert app_file().name == "app.py"
+    package = tmp_path / "site-packages" / "trilemma" / "__init__.py"
+    monkeypatch.setattr("trilemma.__file__", str(package))
+    with pytest.raises(TrilemmaError, match=r"app\.py is not beside"):
+        app_file()
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [("127.0.0.1", "http://127.0.0.1:1"), ("0.0.0.0", "http://127.0.0.1:1"), ("::1", "http://[::1]:1")],
+)
+def test_where_it_answers(host: str, url: str) -> None:
+    assert Services(host=host, port=1).url == url
+
+
+def test_ctrl_c_ends_the_command_and_its_children(home: Path) -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "trilemma", "serve", "--no-browser", "--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    with process:
+        try:
+            assert process.stdout is not None
+            line = next(line for line in process.stdout if "The dashboard is at" in line)
+            assert f":{port}" in line
+            children = psutil.Process(process.pid).children()
+            assert len(children) == 2
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=30) == 0
+        finally:
+            process.kill()
+    assert not any(child.is_running() for child in children)
