@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Protocol
 
 from trilemma import registry
+from trilemma.catalog.ancestry import header_derivations, linked, stated
 from trilemma.catalog.base import Fetched, Offer, Progress, Source
 from trilemma.catalog.files import HashCache, is_inside
 from trilemma.catalog.header import GgufHeader, cached_header
-from trilemma.catalog.names import UNQUANTIZED, clean, model_name, slug
+from trilemma.catalog.ladder import LadderStep, checked, existing, is_quantized, ladder_of
+from trilemma.catalog.names import clean, model_name, slug
 from trilemma.catalog.quantise import quantise_file
-from trilemma.catalog.sizes import LADDER, fallback_share, predicted_bytes
-from trilemma.errors import CatalogError, InvalidArtifactError, NotFoundError, QuantizeError
+from trilemma.catalog.sizes import LADDER, predicted_bytes
+from trilemma.errors import CatalogError, InvalidArtifactError, NotFoundError
 from trilemma.schema import Artifact, Derivation, Relation
 from trilemma.settings import Settings, get_settings
 
@@ -44,17 +46,6 @@ class Listing:
     present: bool
     note: str = ""
     """What is wrong and what to do, or what to know; empty if nothing."""
-
-
-@dataclass(frozen=True)
-class LadderStep:
-    """One quantization that could be made of an artifact, or is there already."""
-
-    quantization: str
-    predicted_bytes: int
-    existing: Artifact | None
-    requantized: bool
-    notes: tuple[str, ...] = ()
 
 
 class Catalog:
@@ -116,7 +107,9 @@ class Catalog:
         _refuse_unusable(header, fetched.path.name)
         artifact = self._describe(fetched, header, self._hashes.sha256(fetched.path, progress), model)
         if relation is not None and parent is not None:
-            artifact = artifact.model_copy(update={"derivations": (self._derivation(artifact, relation, parent),)})
+            artifact = artifact.model_copy(
+                update={"derivations": (stated(artifact, relation, parent, self.store.artifacts()),)}
+            )
         return self.store.add_artifact(self._merged(artifact))
 
     def add_path(self, path: Path | str, progress: Progress | None = None, *, model: str | None = None) -> Artifact:
@@ -147,7 +140,7 @@ class Catalog:
             QuantizeError: ``quantization`` is not in :data:`LADDER`.
             InvalidArtifactError: the file is gone or damaged.
         """
-        return predicted_bytes(self.header(artifact), _checked(quantization))
+        return predicted_bytes(self.header(artifact), checked(quantization))
 
     def ladder(self, artifact: Artifact) -> list[LadderStep]:
         """Every step of the ladder under ``artifact``: predicted size, whether it is there, and what to know of it.
@@ -155,17 +148,7 @@ class Catalog:
         Raises:
             InvalidArtifactError: the file is gone or damaged.
         """
-        header, artifacts = self.header(artifact), self.store.artifacts()
-        return [
-            LadderStep(
-                quantization=name,
-                predicted_bytes=header.file_bytes if name == artifact.quantization else predicted_bytes(header, name),
-                existing=_existing(artifacts, artifact, name),
-                requantized=name != artifact.quantization and _is_quantized(artifact),
-                notes=tuple(_notes(artifact, header, name)),
-            )
-            for name in LADDER
-        ]
+        return ladder_of(artifact, self.header(artifact), self.store.artifacts())
 
     def quantise(
         self,
@@ -185,9 +168,9 @@ class Catalog:
             EngineUnavailableError: llama-cpp-python is missing.
             InvalidArtifactError: the artifact's file is gone, damaged or not what it was.
         """
-        existing = _existing(self.store.artifacts(), artifact, _checked(quantization))
-        if existing is not None:
-            return existing
+        made = existing(self.store.artifacts(), artifact, checked(quantization))
+        if made is not None:
+            return made
         source = Path(artifact.path)
         header = cached_header(source)
         if self._hashes.sha256(source) != artifact.id:
@@ -214,7 +197,7 @@ class Catalog:
             "quantization": quantization,
             "licence": artifact.licence,
             "derivations": (derivation,),
-            "requantized": _is_quantized(artifact),
+            "requantized": is_quantized(artifact),
         }
         return self.store.add_artifact(made.model_copy(update=update))
 
@@ -224,7 +207,7 @@ class Catalog:
         Raises:
             CatalogError: the parent is the artifact itself or one that derives from it.
         """
-        derivation = self._derivation(artifact, relation, parent)
+        derivation = stated(artifact, relation, parent, self.store.artifacts())
         kept = tuple(d for d in artifact.derivations if d != derivation)
         return self.store.add_artifact(artifact.model_copy(update={"derivations": (*kept, derivation)}))
 
@@ -271,7 +254,7 @@ class Catalog:
             chat_template=header.chat_template,
             licence=fetched.licence or header.licence,
             source=fetched.source,
-            derivations=self._linked(fetched.derivations or _header_derivations(header)),
+            derivations=linked(fetched.derivations or header_derivations(header), self.store.artifacts()),
         )
 
     def _merged(self, artifact: Artifact) -> Artifact:
@@ -285,42 +268,6 @@ class Catalog:
             update |= {"path": artifact.path, "source": artifact.source}
         return known.model_copy(update=update)
 
-    def _linked(self, derivations: tuple[Derivation, ...]) -> tuple[Derivation, ...]:
-        """With the parent's id where exactly one artifact bears its name and keeps floating-point weights."""
-        linked = []
-        for derivation in derivations:
-            name = derivation.parent_name.rpartition("/")[2].lower()
-            parents = [a for a in self.store.artifacts() if a.model.lower() == name and a.quantization in UNQUANTIZED]
-            if derivation.parent_id is None and len(parents) == 1 and not parents[0].requantized:
-                derivation = derivation.model_copy(update={"parent_id": parents[0].id})  # noqa: PLW2901
-            linked.append(derivation)
-        return tuple(linked)
-
-    def _derivation(self, artifact: Artifact, relation: Relation, parent: Artifact | str) -> Derivation:
-        if isinstance(parent, str):
-            name = clean(parent)
-            if not name:
-                raise CatalogError("The parent has no name.", "Give a model's name or choose an artifact.")
-            return Derivation(relation=relation, parent_name=name)
-        if parent.id == artifact.id or artifact.id in self._ancestors(parent):
-            raise CatalogError(
-                f"{parent.label} cannot be the parent of {artifact.label}: it derives from it.",
-                "Choose another parent.",
-            )
-        return Derivation(relation=relation, parent_name=parent.label, parent_id=parent.id)
-
-    def _ancestors(self, artifact: Artifact) -> set[str]:
-        known = {a.id: a for a in self.store.artifacts()}
-        seen: set[str] = set()
-        waiting = [artifact.id]
-        while waiting:
-            current = known.get(waiting.pop())
-            for derivation in current.derivations if current else ():
-                if derivation.parent_id and derivation.parent_id not in seen:
-                    seen.add(derivation.parent_id)
-                    waiting.append(derivation.parent_id)
-        return seen
-
     def _listing(self, artifact: Artifact) -> Listing:
         path = Path(artifact.path)
         try:
@@ -330,56 +277,6 @@ class Catalog:
         if size != artifact.size_bytes:
             return Listing(artifact, False, f"{path} is another file now: add it again, or remove it from the catalog.")
         return Listing(artifact, True, "Made from an already quantized parent." if artifact.requantized else "")
-
-
-def _checked(quantization: str) -> str:
-    if quantization not in LADDER:
-        raise QuantizeError(f"{clean(quantization, 40)} cannot be made here.", f"Choose one of {', '.join(LADDER)}.")
-    return quantization
-
-
-def _is_quantized(artifact: Artifact) -> bool:
-    return artifact.requantized or artifact.quantization not in UNQUANTIZED
-
-
-def _existing(artifacts: list[Artifact], parent: Artifact, quantization: str) -> Artifact | None:
-    if parent.quantization == quantization:
-        return parent
-    for artifact in artifacts:
-        made = any(d.parent_id == parent.id and d.stated_by == "quantise" for d in artifact.derivations)
-        if made and artifact.quantization == quantization and Path(artifact.path).is_file():
-            return artifact
-    return None
-
-
-def _notes(parent: Artifact, header: GgufHeader, quantization: str) -> Iterator[str]:
-    if quantization == parent.quantization:
-        yield "The artifact itself."
-        return
-    if _is_quantized(parent):
-        yield f"Made from an already quantized parent ({parent.quantization})."
-        if predicted_bytes(header, quantization) >= header.file_bytes:
-            yield "Larger than its parent and no more accurate: what the parent lost does not come back."
-    share = fallback_share(header, quantization)
-    if share >= 0.01:
-        yield (
-            f"{share:.0%} of the layers' weights get a type of more bits, because rows of {header.embedding_length} do "
-            "not divide into blocks of 256."
-        )
-
-
-def _header_derivations(header: GgufHeader) -> tuple[Derivation, ...]:
-    """Ancestry as the file states it: one base model is fine-tuned, several are merged, the model's own name is what
-    was converted or quantized.
-    """
-    found = []
-    for base in header.base_models:
-        if base.name.lower() == header.name.lower():
-            relation = Relation.CONVERTED if header.quantization in UNQUANTIZED else Relation.QUANTIZED
-        else:
-            relation = Relation.MERGED if len(header.base_models) > 1 else Relation.FINETUNED
-        found.append(Derivation(relation=relation, parent_name=base.repository or base.name, stated_by="file header"))
-    return tuple(found)
 
 
 def _refuse_unusable(header: GgufHeader, file_name: str) -> None:

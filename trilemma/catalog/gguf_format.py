@@ -73,14 +73,17 @@ class _Cursor:
     def corrupt(self, what: str) -> NoReturn:
         raise InvalidArtifactError(f"{self.name} is a damaged GGUF file: {what}.", _DOWNLOAD_AGAIN)
 
+    def truncated(self) -> NoReturn:
+        raise InvalidArtifactError(
+            f"{self.name} is truncated: after {self.size:,} bytes its header is not complete.", _DOWNLOAD_AGAIN
+        )
+
     def need(self, count: int) -> int:
         """Make ``count`` more bytes readable; returns where they start and moves past them."""
         start, end = self.at, self.at + count
         if end > len(self.data):
             if end > self.size:
-                raise InvalidArtifactError(
-                    f"{self.name} is truncated: its header ends after {self.size:,} bytes.", _DOWNLOAD_AGAIN
-                )
+                self.truncated()
             if end > MAX_HEAD_BYTES:
                 self.corrupt(f"its header would be larger than {MAX_HEAD_BYTES // 2**20} MiB")
             wanted = min(max(end, 2 * len(self.data), 2**20), self.size)
@@ -107,7 +110,7 @@ class _Cursor:
 
     def skip_texts(self, count: int) -> None:
         if count * 8 > self.size - self.at:
-            self.corrupt(f"it announces an array of {count:,} texts")
+            self.truncated()
         unpack = struct.Struct("<Q").unpack_from
         for _ in range(count):
             if self.at + 8 > len(self.data):

@@ -6,14 +6,17 @@ import contextlib
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from filelock import FileLock, Timeout
 
 from trilemma.catalog.base import Fetched, Offer, Progress
 from trilemma.catalog.card import derivations, licence
 from trilemma.catalog.files import HashCache, disk_errors, ensure_space, is_inside, publish, sweep_old
 from trilemma.catalog.hub_errors import hub_errors
+from trilemma.catalog.hub_transfer import TIMEOUT_S, transfer
 from trilemma.catalog.names import clean, model_name, repository_model_name, shards, split_file_name
 from trilemma.errors import DiskFullError, HubError
 from trilemma.settings import Settings
@@ -26,8 +29,9 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
-TIMEOUT_S = 15.0
 SEARCH_LIMIT = 20
+USER_AGENT = {"user-agent": "trilemma"}
+"""The library's own tells versions of Python and of other packages."""
 MAX_FILES = 500
 PART_SUFFIX = ".part"
 
@@ -132,11 +136,12 @@ class HubSource:
         from huggingface_hub import HfApi  # noqa: PLC0415 - slow to import, and often not wanted.
 
         # False keeps the library from using a token that another program stored on this machine.
-        return HfApi(endpoint=self.endpoint, token=os.environ.get("HF_TOKEN") or False, library_name="trilemma")
+        token = os.environ.get("HF_TOKEN") or False
+        return HfApi(endpoint=self.endpoint, token=token, headers=dict(USER_AGENT))
 
     def _find(self, query: str, limit: int) -> list[ModelInfo]:
         from huggingface_hub import ModelInfo, get_session  # noqa: PLC0415
-        from huggingface_hub.utils import hf_raise_for_status  # noqa: PLC0415
+        from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]  # noqa: PLC0415
 
         # HfApi.list_models has no time limit, and tries for half a minute where there is no network.
         response = get_session().get(
@@ -152,10 +157,10 @@ class HubSource:
             timeout=TIMEOUT_S,
         )
         hf_raise_for_status(response)
-        return [ModelInfo(**entry) for entry in response.json()[:limit]]
+        return [ModelInfo(**entry) for entry in response.json()[:limit]]  # type: ignore[no-untyped-call]
 
     def _headers(self) -> dict[str, str]:
-        headers = {"user-agent": "trilemma"}
+        headers = dict(USER_AGENT)
         if token := os.environ.get("HF_TOKEN"):
             headers["authorization"] = f"Bearer {token}"  # Dropped by the client when it is sent to another host.
         return headers
@@ -168,15 +173,20 @@ class HubSource:
             file = str(sibling.rfilename)
             if _is_offered(file):
                 offer = _offer(repository, file, sibling.size, licence(card) or _tagged_licence(info))
-                found = derivations(card, info.tags or [], offer.quantization)
-                yield Offer(**{**vars(offer), "derivations": found})
+                yield replace(offer, derivations=derivations(card, info.tags or [], offer.quantization))
+
+    def _url(self, repository: str, file: str, revision: str) -> str:
+        from huggingface_hub import hf_hub_url  # noqa: PLC0415
+
+        return hf_hub_url(repository, file, revision=revision, endpoint=self.endpoint)
 
     def _metadata(self, repository: str, revision: str, file: str) -> tuple[str, str, int]:
-        from huggingface_hub import get_hf_file_metadata, hf_hub_url  # noqa: PLC0415
+        from huggingface_hub import get_hf_file_metadata  # noqa: PLC0415
 
-        url = hf_hub_url(repository, file, revision=revision, endpoint=self.endpoint)
+        url = self._url(repository, file, revision)
+        token = os.environ.get("HF_TOKEN") or False
         metadata = get_hf_file_metadata(
-            url, token=os.environ.get("HF_TOKEN") or False, timeout=TIMEOUT_S, endpoint=self.endpoint
+            url, token=token, timeout=TIMEOUT_S, endpoint=self.endpoint, headers=dict(USER_AGENT)
         )
         if metadata.etag is None or metadata.size is None:
             raise HubError(
@@ -210,7 +220,8 @@ class HubSource:
         try:
             with disk_errors(final.parent, size), hub_errors(self.endpoint, f"{repository}/{file}"):
                 final.parent.mkdir(parents=True, exist_ok=True)
-                self._transfer(repository, commit, file, part, size, progress)
+                with _alone(part, file):
+                    transfer(self._url(repository, file, commit), self._headers(), part, size, progress)
         except DiskFullError:
             part.unlink(missing_ok=True)  # A part that fills the disk helps nobody.
             raise
@@ -225,61 +236,20 @@ class HubSource:
             publish(part, final)
         self._hashes.remember(final, digest)
 
-    def _transfer(
-        self, repository: str, commit: str, file: str, part: Path, size: int, progress: Progress | None
-    ) -> None:
-        from huggingface_hub import hf_hub_url  # noqa: PLC0415
-        from huggingface_hub.file_download import http_get  # noqa: PLC0415
 
-        url = hf_hub_url(repository, file, revision=commit, endpoint=self.endpoint)
-        stalled = 0
-        while True:
-            have = part.stat().st_size if part.is_file() else 0
-            if have > size:
-                part.unlink()
-                have = 0
-            try:
-                with _Counted(part, have, size, progress) as target:
-                    http_get(url, target, resume_size=have, headers=self._headers(), expected_size=size)  # type: ignore[arg-type]
-                return
-            except OSError:
-                raise
-            except Exception as error:
-                # A connection that broke after some data came is taken up again; one that gives nothing is given up.
-                if not type(error).__module__.startswith("httpx"):
-                    raise
-                stalled = stalled + 1 if part.stat().st_size <= have else 0
-                if stalled >= 2:
-                    raise
-
-
-class _Counted:
-    """A file that is appended to and tells how far it is."""
-
-    def __init__(self, path: Path, have: int, total: int, progress: Progress | None) -> None:
-        self._path, self._total, self._progress = path, total, progress
-        self._file = path.open("ab") if have else path.open("wb")
-
-    def __enter__(self) -> _Counted:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def write(self, data: bytes) -> int:
-        written = self._file.write(data)
-        if self._progress is not None:
-            self._progress(min(self._file.tell(), self._total), self._total)
-        return written
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self._file.seek(offset, whence)
-
-    def truncate(self) -> int:
-        return self._file.truncate()
+@contextlib.contextmanager
+def _alone(part: Path, file: str) -> Iterator[None]:
+    """Keeps two processes from writing to one part."""
+    lock = FileLock(part.with_name(part.name + ".lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise HubError(f"{clean(file)} is being downloaded already.", "Wait until that is done.") from error
+    try:
+        yield
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
 
 
 def _parse(reference: str) -> tuple[str, str | None, str]:
