@@ -116,28 +116,30 @@ def configuration_points(
     Returns:
         Every configuration that has a finished run in ``frame``; a figure it lacks is NaN.
     """
-    wanted = frame[frame["key"].isin(list(keys))]
+    codes, known_keys = pd.factorize(frame["key"])
+    # Numbers in place of names: grouping by them is several times as fast.
+    wanted = frame.assign(key=codes)[np.isin(codes, np.flatnonzero(known_keys.isin(list(keys))))]
     usable = wanted["valid"].astype(bool) & wanted["value"].notna()
     dropped = wanted.loc[~usable, "key"].value_counts()
-    rows = wanted[usable].astype({"value": float, "low": float, "high": float})
+    numbers, configurations = pd.factorize(wanted.loc[usable, "configuration_id"])
+    rows = wanted[usable].astype({"value": float, "low": float, "high": float}).assign(configuration_id=numbers)
     rank = pd.Series(np.arange(len(run_frame)), index=run_frame.sort_values("finished_at")["run_id"])
-    rows = rows.assign(newest=rows["run_id"].map(rank).fillna(-1))
-    quality_keys = [key for key in keys if axis_of(key) is Axis.PERFORMANCE]
-    quality = rows["key"].isin(quality_keys)
-    parts = pd.concat([_repeated(rows[~quality]), _asked_once(rows[quality])])
+    quality = rows["key"].isin([i for i, key in enumerate(known_keys) if axis_of(key) is Axis.PERFORMANCE])
+    answered = rows[quality]
+    answered = answered.assign(newest=answered["run_id"].map(rank).fillna(-1))
+    parts = pd.concat([_repeated(rows[~quality]), _asked_once(answered)])
     meta = _meta(frame, run_frame, artifacts)
-    tables = {
-        name: parts[name].unstack("key").reindex(index=meta.index, columns=list(keys))
-        if len(parts)
-        else pd.DataFrame(index=meta.index, columns=list(keys), dtype=float)
-        for name in _PART_COLUMNS
-    }
+    tables = {}
+    for name in _PART_COLUMNS:
+        wide = parts[name].unstack("key") if len(parts) else pd.DataFrame(dtype=float)
+        wide = wide.set_axis(configurations[wide.index.astype(int)]).set_axis(known_keys[wide.columns], axis=1)
+        tables[name] = wide.reindex(index=meta.index, columns=list(keys))
     for name in ("n", "runs", "left_out"):
         tables[name] = tables[name].astype(float).fillna(0).astype(int)
     tables["disturbed"] = tables["disturbed"].eq(True)
     for name in ("value", "low", "high"):
         tables[name] = tables[name].astype(float)
-    return Points(meta, **tables, invalid={str(key): int(count) for key, count in dropped.items()})
+    return Points(meta, **tables, invalid={str(known_keys[key]): int(dropped[key]) for key in dropped.index.tolist()})
 
 
 def _repeated(rows: pd.DataFrame) -> pd.DataFrame:
@@ -206,17 +208,16 @@ def varying_settings(meta: pd.DataFrame) -> pd.Series[str]:
 
     What is the same for all points is left out; empty where nothing differs.
     """
-    loaded = {text: _settings(text) for text in meta["settings"].unique()}
-    everything = [
-        {**loaded[text], "engine": engine} for text, engine in zip(meta["settings"], meta["engine"], strict=True)
-    ]
-    names = sorted({name for one in loaded.values() for name in one} | {"engine"})
+    pairs = list(zip(meta["settings"], meta["engine"], strict=True))
+    known = {pair: {**_settings(pair[0]), "engine": pair[1]} for pair in dict.fromkeys(pairs)}
     absent = object()
-    varying = [name for name in names if len({_spelled(one.get(name, absent)) for one in everything}) > 1]
-    texts = [
-        ", ".join(f"{name.replace('_', ' ')} {one[name]}" for name in varying if name in one) for one in everything
-    ]
-    return pd.Series(texts, index=meta.index, dtype=object)
+    names = sorted({name for one in known.values() for name in one})
+    varying = [name for name in names if len({_spelled(one.get(name, absent)) for one in known.values()}) > 1]
+    texts = {
+        pair: ", ".join(f"{name.replace('_', ' ')} {one[name]}" for name in varying if name in one)
+        for pair, one in known.items()
+    }
+    return pd.Series([texts[pair] for pair in pairs], index=meta.index, dtype=object)
 
 
 def _settings(text: object) -> dict[str, Any]:

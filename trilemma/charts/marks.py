@@ -17,6 +17,8 @@ from trilemma.schema import Method
 
 FloatArray = NDArray[np.float64]
 
+MANY = 1000
+"""Points from which a chart is drawn with WebGL and says less about each."""
 MARK_SIZE = 13.0
 DIMMED = 0.38
 """Opacity of a dominated point."""
@@ -73,6 +75,7 @@ def marks(
     scales = tuple(scale_for(value[:, i], key_definition(key).unit) for i, key in enumerate(keys))
     factors = np.array([scale.factor for scale in scales])
     model = shown.meta["model"].to_numpy(dtype=object)
+    front = shown.front(keys)
     return Marks(
         points=shown,
         keys=tuple(keys),
@@ -80,14 +83,14 @@ def marks(
         value=value / factors,
         low=low / factors,
         high=high / factors,
-        front=shown.front(keys),
+        front=front,
         method=np.array(shown.methods(keys), dtype=object),
         disturbed=np.asarray(shown.disturbed[list(keys)].any(axis=1), dtype=np.bool_),
         symbol=_symbols(shown),
         size=_sizes(shown, size),
         model=model,
         colours=colours or model_colours(sorted(set(model)), dark),
-        hover=_hover(shown, [*keys, *([size] if size and size not in keys else [])]),
+        hover=_hover(shown, [*keys, *([size] if size and size not in keys else [])], front),
     )
 
 
@@ -106,21 +109,29 @@ def _sizes(points: Points, key: str | None) -> FloatArray:
     return sizes
 
 
-def _hover(points: Points, keys: Sequence[str]) -> list[str]:
-    """One block of text a point: its name, then each figure with interval, number of runs and where it comes from."""
+def _hover(points: Points, keys: Sequence[str], front: BoolArray) -> list[str]:
+    """One block of text a point: its name, then each figure with interval, number of runs and where it comes from.
+
+    Among very many points only those on the front get all of it, for the text would be most of what is sent; the
+    others get their name, and the chart adds the two figures.
+    """
     lines = [[f"<b>{escape(name, 90)}</b>"] for name in labels(points)]
+    told = front if len(points) > MANY else np.ones(len(points), dtype=np.bool_)
+    rows = np.flatnonzero(told)
     for key in keys:
         title, unit = key_title(key), key_definition(key).unit
         scale = scale_for(points.value[key], unit)
-        columns = (points.value, points.low, points.high, points.runs, points.method, points.disturbed)
-        for line, value, low, high, runs, method, disturbed in zip(
-            lines, *(table[key].tolist() for table in columns), strict=True
+        tables = (points.value, points.low, points.high, points.runs, points.method, points.disturbed)
+        for row, value, low, high, runs, method, disturbed in zip(
+            rows, *(table[key].to_numpy()[rows].tolist() for table in tables), strict=True
         ):
             notes = [f"{runs} runs"] if runs > 1 else []
             notes += [str(method)] if isinstance(method, str) and method != Method.MEASURED else []
             notes += ["disturbed"] if disturbed else []
             numbers = f"{digits(scale.show(value))} {scale.unit} {interval_text(value, low, high, scale)}"
-            line.append(f"{title}: {' '.join(numbers.split())}{' (' + ', '.join(notes) + ')' if notes else ''}")
+            lines[row].append(
+                f"{escape(title)}: {' '.join(numbers.split())}{' (' + ', '.join(notes) + ')' if notes else ''}"
+            )
     return ["<br>".join(line) for line in lines]
 
 

@@ -98,7 +98,10 @@ def escape(text: object, limit: int = 60) -> str:
 
     Control characters become spaces, and what is longer than ``limit`` is cut with an ellipsis.
     """
-    flat = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    flat = str(text)
+    if not flat.isprintable():
+        flat = "".join(c if c.isprintable() else " " for c in flat)
+    flat = " ".join(flat.split())
     cut = flat if len(flat) <= limit else flat[: limit - 1] + "…"
     return html.escape(cut, quote=False).replace("$", "&#36;")
 
@@ -151,3 +154,14 @@ def layout(dark: bool) -> dict[str, object]:
 def escaped(values: Sequence[object], limit: int = 60) -> list[str]:
     """:func:`escape` of each."""
     return [escape(value, limit) for value in values]
+
+
+_GLYPHS = {
+    "circle": "●○", "cross": "✚✛", "hexagon": "⬢⬡", "star": "★☆", "square": "■□", "triangle-up": "▲△", "bowtie": "⧓⋈",
+    "star-square": "✦✧",
+}  # fmt: skip
+
+
+def quantization_glyph(quantization: str, hollow: bool = False) -> str:
+    """The marker of a quantization as a character, for tables; hollow where the chart's mark is."""
+    return _GLYPHS.get(quantization_symbol(quantization), "✶✶")[int(hollow)]

@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 from trilemma.analysis.format import axis_title
 from trilemma.analysis.front import staircase
 from trilemma.analysis.points import Points, better
+from trilemma.charts.crowd import crowd
 from trilemma.charts.labels import place
-from trilemma.charts.marks import DIMMED, Marks, hollow, legend_marks, marks
+from trilemma.charts.marks import DIMMED, MANY, Marks, hollow, legend_marks, marks
 from trilemma.charts.palette import escape, layout, theme, with_alpha
 from trilemma.schema import Method
 
-GL_FROM = 1000
-"""Points from which the marks are drawn by WebGL, and intervals only for the front."""
 MANY_LADDERS = 30
 HEIGHT = 560
 
@@ -92,7 +91,7 @@ def _range(shown: Marks, axis: int, log: bool, lower_is_better: bool) -> list[fl
     if not len(shown.points):
         return [1.0, 0.0] if lower_is_better else [0.0, 1.0]
     ends = [shown.value[:, axis]]
-    if len(shown.points) <= GL_FROM:
+    if len(shown.points) <= MANY:
         ends += [shown.low[:, axis], shown.high[:, axis]]
     values = np.concatenate(ends)
     values = values[np.isfinite(values) & ((values > 0) | (not log))]
@@ -161,7 +160,7 @@ def _intervals(shown: Marks, logs: tuple[bool, bool], dark: bool) -> list[go.Sca
     look = theme(dark)
     found = []
     for of_front, alpha in ((False, 0.3), (True, 0.75)):
-        if not of_front and len(shown.points) > GL_FROM:
+        if not of_front and len(shown.points) > MANY:
             continue
         parts = []
         for row in np.flatnonzero(shown.front == of_front):
@@ -182,42 +181,33 @@ def _intervals(shown: Marks, logs: tuple[bool, bool], dark: bool) -> list[go.Sca
 
 def _points(shown: Marks, front: bool) -> list[go.Scatter | go.Scattergl]:
     """One trace a model, so that the legend can hide it."""
-    kind = go.Scattergl if len(shown.points) > GL_FROM else go.Scatter
+    if len(shown.points) > MANY:
+        return list(crowd(shown, front))
     opacity = 1.0 if front else DIMMED
     modelled = shown.method == Method.MODELLED
     on_front = set(shown.model[shown.front])
     ids = shown.points.meta.index.to_numpy(dtype=object)
     found = []
     for position, model in enumerate(dict.fromkeys(shown.model)):
-        rows = np.flatnonzero((shown.model == model) & (shown.front == front))
+        rows = np.flatnonzero((shown.front == front) & (shown.model == model))
         if not rows.size:
             continue
-        symbols = [hollow(shown.symbol[row]) if modelled[row] else shown.symbol[row] for row in rows]
         colour = shown.colours[model]
+        marker = {
+            "symbol": [hollow(shown.symbol[row]) if modelled[row] else shown.symbol[row] for row in rows],
+            "size": shown.size[rows], "color": colour, "opacity": opacity,
+            "line": {"width": 2 if modelled[rows].any() else 1, "color": colour},
+        }  # fmt: skip
         found.append(
-            kind(
-                x=shown.value[rows, 0],
-                y=shown.value[rows, 1],
-                mode="markers",
-                name=escape(model),
-                legendgroup=escape(model),
-                legendrank=1000 + position,
-                showlegend=front or model not in on_front,
-                marker={
-                    "symbol": symbols,
-                    "size": shown.size[rows],
-                    "color": colour,
-                    "opacity": opacity,
-                    "line": {"width": 2 if modelled[rows].any() else 1, "color": colour},
-                },
+            go.Scatter(
+                x=shown.value[rows, 0], y=shown.value[rows, 1], mode="markers", marker=marker, name=escape(model),
+                legendgroup=escape(model), legendrank=1000 + position, showlegend=front or model not in on_front,
                 # A click dims what is not clicked, unless it is told to leave it as it is.
-                selected={"marker": {"opacity": 1.0}},
-                unselected={"marker": {"opacity": opacity}},
-                customdata=[[ids[row]] for row in rows],
-                hovertext=[shown.hover[row] for row in rows],
+                selected={"marker": {"opacity": 1.0}}, unselected={"marker": {"opacity": opacity}},
+                customdata=[[ids[row]] for row in rows], hovertext=[shown.hover[row] for row in rows],
                 hovertemplate="%{hovertext}<extra></extra>",
             )
-        )
+        )  # fmt: skip
     return found
 
 

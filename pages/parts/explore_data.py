@@ -1,0 +1,77 @@
+"""What Explore shows, read from the store once for each version of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import streamlit as st
+
+from pages import shared
+from trilemma.analysis.headline import in_order
+from trilemma.analysis.points import Points, configuration_points
+from trilemma.charts.palette import quantization_bits
+from trilemma.schema import RunState
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """What there is to choose from. ``studies`` maps ids to names, newest first; ``models`` in order of arrival."""
+
+    keys: list[str]
+    studies: dict[str, str]
+    workloads: list[str]
+    models: list[str]
+
+
+def version() -> tuple[str, int]:
+    """The key of everything cached here: which store, and which state of it."""
+    store = shared.get_store()
+    return store.url, store.version()
+
+
+# Resources, not data: every session reads the same frozen tables, and none of them pays for a copy.
+@st.cache_resource(max_entries=4, show_spinner=False)
+def catalog(of: tuple[str, int]) -> Catalog:
+    """What there is to choose from in the state ``of`` the store."""
+    store = shared.get_store()
+    studies = sorted(store.studies(), key=lambda study: study.created_at, reverse=True)
+    names = [workload.name for study in studies for workload in study.spec.workloads]
+    models = [artifact.model for artifact in sorted(store.artifacts(), key=lambda a: (a.added_at, a.id))]
+    return Catalog(
+        keys=in_order(store.figure_keys()),
+        studies={study.id: study.spec.name for study in studies},
+        workloads=list(dict.fromkeys(names)),
+        models=list(dict.fromkeys(models)),
+    )
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def runs(of: tuple[str, int], study_id: str) -> pd.DataFrame:
+    """The run frame of one study, or of all when ``study_id`` is empty."""
+    return shared.get_store().run_frame(study_id or None)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def choices(of: tuple[str, int], study_id: str) -> dict[str, list[str]]:
+    """What of ``model``, ``quantization`` and ``engine`` has finished runs, as its points name it."""
+    frame = runs(of, study_id)
+    done = frame[frame["state"] == RunState.DONE]
+    found = {name: sorted(set(done[name].dropna().astype(str))) for name in ("model", "quantization", "engine")}
+    found["quantization"].sort(key=lambda name: -(quantization_bits(name) or 0))
+    return found
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def points(of: tuple[str, int], study_id: str, keys: tuple[str, ...]) -> Points:
+    """All configurations with the figures ``keys``; of one study, or of all when ``study_id`` is empty."""
+    store = shared.get_store()
+    frame = store.figure_frame(keys, study_id or None)
+    artifacts = {artifact.id: artifact for artifact in store.artifacts()}
+    return configuration_points(frame, runs(of, study_id), artifacts, keys)
+
+
+def load(study_id: str, keys: Sequence[str]) -> Points:
+    """:func:`points` of the store as it is now; the order of ``keys`` does not matter."""
+    return points(version(), study_id, tuple(sorted(set(keys))))

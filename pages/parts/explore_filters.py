@@ -1,0 +1,127 @@
+"""Explore's filters, limits and axis pickers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import streamlit as st
+
+from pages import shared
+from pages.parts import explore_data
+from pages.parts.explore_data import Catalog
+from pages.parts.url_state import UrlState
+from trilemma.analysis.format import key_title
+from trilemma.analysis.front import BoolArray
+from trilemma.analysis.headline import default_axes
+from trilemma.analysis.limits import Limit, parse_limit
+from trilemma.analysis.points import Points, axis_of
+from trilemma.schema import Axis
+
+# On a phone the filters would push the picture off the screen: they fold behind one switch, and only there.
+_FOLD = "@media (min-width: 641px) { .st-key-explore_fold { display: none; } }"
+_FOLDED = "@media (max-width: 640px) { .st-key-explore_filters, .st-key-explore_axes { display: none; } }"
+# Beside a narrow chart there is no room for names; the table has them.
+_NARROW = "@media (max-width: 640px) { .st-key-explore_2d .textpoint { display: none; } }"
+
+_LIMITS_HELP = (
+    "A figure, then `<=` or `>=`, a number and a unit: `peak memory <= 400 MiB`, `accuracy_norm@hellaswag >= 0.4`. "
+    "A configuration that lacks the figure does not pass."
+)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What the user chose; empty means everything."""
+
+    study: str = ""
+    models: list[str] = field(default_factory=list)
+    quantizations: list[str] = field(default_factory=list)
+    engines: list[str] = field(default_factory=list)
+    limits: list[Limit] = field(default_factory=list)
+    axes: tuple[str, ...] = ()
+    size: str | None = None
+    log: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> list[str]:
+        """The figures of the table: the axes and the size."""
+        return list(dict.fromkeys([*self.axes, *([self.size] if self.size else [])]))
+
+    @property
+    def wanted(self) -> list[str]:
+        """All figures that must be read."""
+        return list(dict.fromkeys([*self.columns, *(limit.key for limit in self.limits)]))
+
+    def mask(self, points: Points) -> BoolArray:
+        """Which points pass the choices of model, quantization and engine."""
+        kept = np.ones(len(points), dtype=np.bool_)
+        for column, wanted in (
+            ("model", self.models), ("quantization", self.quantizations), ("engine", self.engines),
+        ):  # fmt: skip
+            if wanted:
+                kept &= np.asarray(points.meta[column].isin(wanted))
+        return kept
+
+
+def fold() -> None:
+    """On a phone, one switch that shows the filters; elsewhere they are always there."""
+    with st.container(key="explore_fold"):
+        opened = st.toggle("Filters and axes", key="explore_unfold")
+    st.html(f"<style>{_FOLD}{'' if opened else _FOLDED}{_NARROW}</style>")
+
+
+def filters(catalog: Catalog, url: UrlState) -> Chosen:
+    """The row of filters, and what was chosen in it (the axes are chosen by :func:`axis_pickers`)."""
+    url.keep_to("study", [*catalog.studies])
+    options = explore_data.choices(explore_data.version(), url.text("study"))
+    with st.container(key="explore_filters"):
+        columns = st.columns([1.2, 1.6, 1.4, 1, 1.8], vertical_alignment="bottom")
+        columns[0].selectbox(
+            "Study", [*catalog.studies], format_func=lambda key: catalog.studies.get(key, key), key=url.key("study"),
+            index=None, placeholder="All studies",
+        )  # fmt: skip
+        for column, (name, choices), plural in zip(
+            columns[1:4], options.items(), ("Models", "Quantizations", "Engines"), strict=True
+        ):
+            url.keep_to(name, choices)
+            column.multiselect(plural, choices, key=url.key(name), placeholder="All")
+        written = columns[4].multiselect(
+            "Limits", url.texts("limit"), key=url.key("limit"), accept_new_options=True,
+            placeholder="peak_memory_bytes <= 400 MiB", help=_LIMITS_HELP,
+        )  # fmt: skip
+    limits = []
+    for text in written:
+        with shared.errors_shown():
+            limits.append(parse_limit(text, catalog.keys))
+    return Chosen(
+        study=url.text("study"), models=url.texts("model"), quantizations=url.texts("quantization"),
+        engines=url.texts("engine"), limits=limits,
+    )  # fmt: skip
+
+
+def axis_pickers(catalog: Catalog, url: UrlState, chosen: Chosen) -> Chosen:
+    """The row of figures for the axes and the size, and the switch between two and three dimensions."""
+    x, y, size = default_axes(catalog.keys, catalog.workloads)
+    z = next((key for key in catalog.keys if key not in (x, y) and axis_of(key) is Axis.SPEED), y)
+    url.defaults(x=x, y=y, z=z, size=size)
+    for name in ("x", "y", "z"):
+        url.keep_to(name, catalog.keys)
+    url.keep_to("size", ["", *catalog.keys])
+    url.keep_to("view", ["2D", "3D"])
+    url.keep_to("log", ["x", "y"])
+    deep = url.text("view") == "3D"
+    with st.container(key="explore_axes"):
+        columns = st.columns([2, 2, 2, 2, 1] if deep else [2, 2, 2, 1.5, 1], vertical_alignment="bottom")
+        names = {"x": "Right", "y": "Back", "z": "Up"} if deep else {"x": "Right", "y": "Up"}
+        for column, (name, label) in zip(columns, names.items(), strict=False):
+            column.selectbox(label, catalog.keys, format_func=key_title, key=url.key(name))
+        columns[len(names)].selectbox(
+            "Size", ["", *catalog.keys], format_func=lambda key: key_title(key) if key else "All the same",
+            key=url.key("size"),
+        )  # fmt: skip
+        if not deep:
+            columns[3].pills("Logarithmic", ["x", "y"], selection_mode="multi", key=url.key("log"))
+        columns[4].segmented_control("View", ["2D", "3D"], key=url.key("view"), required=True)
+    axes = tuple(url.text(name) for name in names)
+    return replace(chosen, axes=axes, size=url.text("size") or None, log=() if deep else tuple(url.texts("log")))

@@ -1,0 +1,190 @@
+"""The parts of Explore below its filters: chart, card of the picked point, table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from pandas.io.formats.style import Styler
+from streamlit.elements.lib.column_types import ColumnConfig
+
+from pages import shared
+from pages.parts import explore_data
+from pages.parts.url_state import UrlState
+from trilemma.analysis.format import format_figure, interval_text, key_definition, key_title, scale_for
+from trilemma.analysis.front import dominated_by
+from trilemma.analysis.headline import headline_keys
+from trilemma.analysis.points import Points, better, labels, varying_settings
+from trilemma.charts.palette import model_colours, quantization_glyph
+from trilemma.charts.profile import profile_figure
+from trilemma.schema import Axis, Method
+
+CHART_CONFIG = {
+    "displaylogo": False,
+    "scrollZoom": False,
+    "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d", "toImage"],
+}
+_STYLED_UP_TO = 400
+
+
+def is_dark() -> bool:
+    """Whether the browser shows the dark theme."""
+    return bool(st.context.theme.type == "dark")
+
+
+def card(points: Points, study_id: str, keys: Sequence[str], url: UrlState) -> None:
+    """The picked point's figures by axis, or the front's options when none is picked."""
+    picked = url.text("point")
+    if picked and picked in points.meta.index:
+        _picked_card(points, study_id, keys, picked, url)
+    else:
+        _front_card(points, keys, url)
+
+
+def _front_card(points: Points, keys: Sequence[str], url: UrlState) -> None:
+    shown = points.select(points.complete(keys))
+    front = shown.select(shown.front(keys))
+    st.metric("On the front", f"{len(front):,} of {len(shown):,}")
+    st.caption("Nothing else is at least as good in everything. Click a point, or one of these, to see its figures.")
+    names = labels(front)
+    with st.container(gap="xsmall"):
+        for configuration_id, name in list(names.items())[:8]:
+            st.button(
+                shared.plain(str(name)), key=f"explore_pick_{configuration_id}", type="tertiary", width="content",
+                on_click=url.put, args=("point", str(configuration_id)),
+            )  # fmt: skip
+    if len(front) > 8:
+        st.caption(f"and {len(front) - 8:,} more in the table below.")
+
+
+def _picked_card(points: Points, study_id: str, keys: Sequence[str], picked: str, url: UrlState) -> None:
+    row = points.meta.index.get_loc(picked)
+    run_id = str(points.meta["run_id"].iloc[row])
+    st.markdown(f"#### {shared.plain(str(labels(points).iloc[row]))}")
+    st.caption(_standing(points, keys, picked))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        shared.link("run", "Open run", {"id": run_id}, icon=":material/query_stats:")
+        st.button("Unpick", icon=":material/close:", type="tertiary", on_click=url.put, args=("point", ""))
+    by_axis = headline_keys(explore_data.catalog(explore_data.version()).keys, per_axis=2)
+    wanted = [key for axis in Axis for key in by_axis[axis]]
+    around = explore_data.load(study_id, wanted)
+    around = around.select(np.asarray(around.meta.index.isin(points.meta.index)))
+    for axis in Axis:
+        mine = [key for key in by_axis[axis] if around.value[key].notna()[picked]]
+        if mine:
+            st.markdown(shared.axis_badge(axis))
+            alt = "; ".join(f"{key_title(key)}: {_written(around, key, picked)}" for key in mine)
+            figure = profile_figure(around, picked, mine, dark=is_dark())
+            st.plotly_chart(
+                figure, theme=None, key=f"explore_bars_{axis}", config={"staticPlot": True}, alt=alt, width="stretch"
+            )
+    st.caption("A full bar is the best in view. " + _provenance(around, wanted, picked))
+
+
+def _written(points: Points, key: str, row: str) -> str:
+    values = (table[key].loc[[row]].tolist()[0] for table in (points.value, points.low, points.high))
+    value, low, high = values
+    return format_figure(value, key_definition(key).unit, low, high)
+
+
+def _standing(points: Points, keys: Sequence[str], picked: str) -> str:
+    """Where the picked point stands, and who beats it."""
+    values = points.value[list(keys)].to_numpy(dtype=np.float64)
+    row = points.meta.index.tolist().index(picked)
+    if np.isnan(values[row]).any():
+        return "Lacks one of the chosen figures, so it is not in the chart."
+    beaten = dominated_by(values, [better(key) for key in keys], int(row))
+    if not len(beaten):
+        return "On the front."
+    names = [shared.plain(str(name)) for name in labels(points).iloc[beaten[:2]]]
+    more = f" and {len(beaten) - 2:,} more" if len(beaten) > 2 else ""
+    return f"Beaten by {', '.join(names)}{more}."
+
+
+def _provenance(points: Points, keys: Sequence[str], picked: str) -> str:
+    """Repeats, and in words what hollow and warning marks mean."""
+    one = points.select(np.asarray(points.meta.index == picked))
+    runs = int(one.meta["runs"].iloc[0])
+    text = f"From {runs:,} {'run' if runs == 1 else 'runs'}."
+    known = [key for key in keys if one.value[key].notna().all()]
+    if any(one.methods([key]) == [Method.MODELLED] for key in known):
+        text += " Hollow bars are modelled, not measured."
+    if bool(one.disturbed[known].to_numpy().any()):
+        text += " Something disturbed the machine while it was measured."
+    left_out = int(one.left_out[known].to_numpy().max(initial=0))
+    if left_out:
+        text += f" {left_out} disturbed {'run' if left_out == 1 else 'runs'} left out."
+    return text
+
+
+def table(points: Points, keys: Sequence[str], models: Sequence[str], url: UrlState) -> None:
+    """The same points in the same order with the same marks; a click on a row picks it."""
+    frame, config = _display(points, keys)
+    styled: pd.DataFrame | Styler = frame
+    if len(frame) <= _STYLED_UP_TO:
+        colours = model_colours(models, is_dark())
+        marks = [f"color: {colours.get(str(model), 'inherit')}; font-size: 16px" for model in points.meta["model"]]
+        styled = frame.style.apply(lambda _: marks, subset=["Mark"])
+
+    def pick() -> None:
+        rows = st.session_state["explore_table"].selection.rows
+        url.put("point", str(points.meta.index[rows[0]]) if rows else "")
+
+    st.dataframe(
+        styled, key="explore_table", hide_index=True, column_config=config, on_select=pick,
+        selection_mode="single-row", height=min(520, 38 + 35 * max(1, len(frame))),
+        alt="The configurations of the chart with their figures",
+    )  # fmt: skip
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        st.download_button(
+            "Download CSV", data=lambda: export(points), file_name="trilemma-points.csv", mime="text/csv",
+            icon=":material/download:", on_click="ignore",
+        )  # fmt: skip
+
+
+def _display(points: Points, keys: Sequence[str]) -> tuple[pd.DataFrame, dict[str, ColumnConfig]]:
+    """The table in the units of the chart, numbers as numbers so that they sort."""
+    front = points.front(keys) if len(points) else np.empty(0, dtype=np.bool_)
+    hollow = [method == Method.MODELLED for method in points.methods(keys)]
+    names = points.meta["quantization"].astype(str)
+    glyphs = [quantization_glyph(name, empty) for name, empty in zip(names, hollow, strict=True)]
+    columns: dict[str, object] = {
+        "Mark": glyphs,
+        "Front": ["on the front" if on else "" for on in front],
+        "Model": points.meta["model"].astype(str).to_numpy(),
+        "Quantization": names.to_numpy(),
+    }
+    extra = varying_settings(points.meta)
+    if (extra != "").any():
+        columns["Settings"] = extra.to_numpy()
+    config: dict[str, ColumnConfig] = {"Mark": st.column_config.TextColumn("", width=36)}
+    for key in dict.fromkeys(keys):
+        values, low, high = (table[key] for table in (points.value, points.low, points.high))
+        scale = scale_for(values, key_definition(key).unit)
+        title = f"{key_title(key)}{', ' + scale.unit if scale.unit else ''}"
+        columns[title] = (values / scale.factor).to_numpy()
+        columns[f"{key} interval"] = [
+            interval_text(value, a, b, scale) for value, a, b in zip(values, low, high, strict=True)
+        ]
+        config[title] = st.column_config.NumberColumn(title, format="%.3g", help=key_definition(key).definition)
+        config[f"{key} interval"] = st.column_config.TextColumn("95 %", width=84, help="95 % interval")
+    notes = ["disturbed" if one else "" for one in points.disturbed[list(keys)].any(axis=1).tolist()]
+    if any(notes):
+        columns["Note"] = notes
+    return pd.DataFrame(columns), config
+
+
+def export(points: Points) -> bytes:
+    """All points in base units, full precision, with intervals and provenance, as CSV.
+
+    A text that a spreadsheet would take for a formula is preceded by an apostrophe.
+    """
+    frame = points.meta.reset_index(names="configuration_id")
+    for column in ("model", "quantization", "engine", "settings"):
+        frame[column] = [f"'{text}" if str(text)[:1] in "=+-@\t\r" and text else text for text in frame[column]]
+    for key in points.keys:
+        for name in ("value", "low", "high", "n", "runs", "method", "source", "disturbed"):
+            frame[key if name == "value" else f"{key}:{name}"] = getattr(points, name)[key].to_numpy()
+    return frame.to_csv(index=False).encode()

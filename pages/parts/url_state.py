@@ -1,0 +1,104 @@
+"""State that lives in the URL: a link shows the same view, and the view writes its own link."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import streamlit as st
+
+Value = str | list[str] | bool | None
+
+
+class UrlState:
+    """The state of one page's widgets, by the names of their query parameters.
+
+    Streamlit's own binding puts the labels of options into the URL; labels may change, so keys are written here.
+    A URL that somebody followed goes before what the session remembers; what equals its default is not written.
+    """
+
+    def __init__(self, page: str, defaults: Mapping[str, Value]) -> None:
+        self._page = page
+        self._defaults = dict(defaults)
+        self._written = f"{page}:url"
+        self._read()
+
+    def key(self, name: str) -> str:
+        """The key of the widget of ``name``."""
+        return f"{self._page}:{name}"
+
+    def get(self, name: str) -> Value:
+        """The present value of ``name``."""
+        value: Value = st.session_state.get(self.key(name), self._defaults[name])
+        return value
+
+    def text(self, name: str) -> str:
+        """The present value of a single choice; empty when nothing is chosen."""
+        value = self.get(name)
+        return value if isinstance(value, str) else ""
+
+    def texts(self, name: str) -> list[str]:
+        """The present value of a list."""
+        value = self.get(name)
+        return value if isinstance(value, list) else []
+
+    def put(self, name: str, value: Value) -> None:
+        """Set ``name``; before its widget is made, or in a callback."""
+        st.session_state[self.key(name)] = value
+
+    def defaults(self, **values: Value) -> None:
+        """Defaults that are known only once the data is: they take the place of an unset value."""
+        for name, value in values.items():
+            if self.get(name) == self._defaults[name]:
+                self.put(name, value)
+            self._defaults[name] = value
+
+    def keep_to(self, name: str, options: Collection[str]) -> None:
+        """Drop what is not among ``options``: a link may be older than the data, or made up."""
+        value = self.get(name)
+        if isinstance(value, list):
+            self.put(name, [one for one in value if one in options])
+        elif value not in options:
+            self.put(name, self._defaults[name])
+
+    def reset(self) -> None:
+        """Back to the defaults."""
+        for name, default in self._defaults.items():
+            self.put(name, default)
+
+    def _read(self) -> None:
+        found = {name: st.query_params.get_all(name) for name in self._defaults if name in st.query_params}
+        followed = bool(found) and found != st.session_state.get(self._written)
+        for name, default in self._defaults.items():
+            if followed or self.key(name) not in st.session_state:
+                self.put(name, _parse(found.get(name), default))
+            else:
+                # Said again, so that the value outlives a visit to another page.
+                self.put(name, self.get(name))
+
+    def write(self) -> None:
+        """Write the URL; the page is not run again."""
+        texts = {name: _spell(self.get(name)) for name in self._defaults if self.get(name) != self._defaults[name]}
+        texts = {name: values for name, values in texts.items() if values}
+        for name in self._defaults:
+            now = st.query_params.get_all(name)
+            if name in texts and now != texts[name]:
+                st.query_params[name] = texts[name]
+            elif name not in texts and now:
+                del st.query_params[name]
+        st.session_state[self._written] = texts
+
+
+def _parse(texts: list[str] | None, default: Value) -> Value:
+    if texts is None:
+        return list(default) if isinstance(default, list) else default
+    if isinstance(default, list):
+        return texts
+    return texts[-1] == "1" if isinstance(default, bool) else texts[-1]
+
+
+def _spell(value: Value) -> list[str]:
+    if isinstance(value, list):
+        return value
+    if isinstance(value, bool):
+        return ["1" if value else "0"]
+    return [value] if value else []

@@ -1,0 +1,62 @@
+"""One point's figures as small bars, by axis, against the best of those in view."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from trilemma.analysis.format import format_figure, key_definition, key_title
+from trilemma.analysis.points import Points, axis_of, better
+from trilemma.charts.palette import axis_colour, escape, layout, theme
+from trilemma.schema import Axis, Method
+
+_ROW = 46
+
+
+def profile_figure(points: Points, configuration_id: str, keys: Sequence[str], *, dark: bool = False) -> go.Figure:
+    """The figures ``keys`` of one configuration; a full bar is the best of ``points``.
+
+    A bar is the ratio to the best (of values above zero), hollow where the figure is modelled. A figure that the
+    configuration lacks is left out.
+    """
+    look = theme(dark)
+    figure = go.Figure(layout=layout(dark))
+    row = points.meta.index.get_loc(configuration_id)
+    one = points.select(np.array([row], dtype=np.intp))
+    known = [key for key in keys if one.value[key].notna().all()]
+    for position, key in enumerate(known):
+        value, low, high = (table[key].tolist()[0] for table in (one.value, one.low, one.high))
+        ratio = _ratio(points.value[key].dropna().tolist(), value, better(key) == "lower")
+        colour = axis_colour(axis_of(key) or Axis.EFFICIENCY, dark)
+        modelled = one.methods([key]) == [Method.MODELLED]
+        figure.add_shape(
+            type="rect", x0=0, x1=1, y0=position - 0.07, y1=position + 0.07, fillcolor=look.grid, line={"width": 0},
+        )  # fmt: skip
+        if ratio is not None:
+            figure.add_shape(
+                type="rect", x0=0, x1=ratio, y0=position - 0.07, y1=position + 0.07,
+                fillcolor="rgba(0,0,0,0)" if modelled else colour,
+                line={"width": 1.5 if modelled else 0, "color": colour},
+            )  # fmt: skip
+        unit = key_definition(key).unit
+        plain = format_figure(value, unit)
+        rest = format_figure(value, unit, low, high).removeprefix(plain).strip()
+        number = f"<b>{escape(plain)}</b> <span style='color:{look.muted}'>{escape(rest)}</span>"
+        for x, anchor, text, shift in ((0, "left", escape(key_title(key), 44), 32), (0, "left", number, 16)):
+            figure.add_annotation(
+                x=x, y=position, xanchor=anchor, yanchor="middle", yshift=shift, text=text, showarrow=False,
+                font={"size": 12 if shift == 32 else 13, "color": look.muted if shift == 32 else look.text},
+            )  # fmt: skip
+    figure.update_xaxes(visible=False, range=[0, 1], fixedrange=True)
+    figure.update_yaxes(visible=False, range=[len(known) - 0.6, -1], fixedrange=True)
+    figure.update_layout(height=24 + (_ROW + 12) * max(1, len(known)), margin={"l": 0, "r": 4, "t": 0, "b": 0})
+    return figure
+
+
+def _ratio(values: Sequence[float], value: float, lower_is_better: bool) -> float | None:
+    """1 for the best; None where a value is not above zero, for then there is no ratio."""
+    if min(values) <= 0:
+        return None
+    return min(values) / value if lower_is_better else value / max(values)
