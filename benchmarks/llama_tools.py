@@ -6,6 +6,7 @@ the libraries in the installed package; nothing of llama.cpp itself is compiled 
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import importlib.util
 import json
@@ -107,6 +108,7 @@ def build() -> Tools:
     folder = BENCH / "llama_tools" / version
     binaries = folder / "build" / "bin"
     tools = Tools(binaries / "llama-bench", binaries / "llama-perplexity", libraries)
+    _require_one_content(libraries)
     if tools.bench.is_file() and tools.perplexity.is_file():
         return tools
     missing = [name for name in ("cmake", "ninja") if shutil.which(name) is None]
@@ -121,6 +123,20 @@ def build() -> Tools:
     for step in (configure, compile_both):
         subprocess.run([cmake, *step], check=True, env=os.environ | {"PATH": path}, stdout=subprocess.DEVNULL)
     return tools
+
+
+def _require_one_content(libraries: Path) -> None:
+    """Check that the copies of a library in a wheel (libllama.so, libllama.so.0 ...) are the same machine code.
+
+    A wheel cannot hold links: the engine loads one copy, the tools another.
+    """
+    contents: dict[str, set[str]] = {}
+    for path in libraries.iterdir():
+        if path.name.startswith(_LIBRARIES):
+            contents.setdefault(path.name.partition(".")[0], set()).add(hashlib.sha256(path.read_bytes()).hexdigest())
+    different = [name for name, digests in contents.items() if len(digests) > 1]
+    if different:
+        raise RuntimeError(f"The copies of {', '.join(different)} in {libraries} differ.")
 
 
 def _source(python: Path, folder: Path, version: str) -> Path:

@@ -1,0 +1,58 @@
+"""The engine's side of ``benchmarks.fidelity``, in a process of its own: ``TASK JSON`` in, one line of JSON out."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.llama_tools import mapped_libraries
+from trilemma.engines.base import GenerationRequest, LoadedModel
+from trilemma.engines.llama_cpp import LlamaCpp
+from trilemma.schema import Artifact
+
+
+def load(path: str, settings: dict[str, Any]) -> LoadedModel:
+    """A file that no catalog knows."""
+    file = Path(path)
+    artifact = Artifact(
+        id="0" * 64, path=path, model=file.stem, quantization="", size_bytes=file.stat().st_size, source="benchmark"
+    )
+    return LlamaCpp().load(artifact, settings)
+
+
+def speed(model: str, settings: dict[str, Any], prompt: int, output: int, repeats: int) -> dict[str, float]:
+    """Median prefill and decode speed by the engine's counters, tokens/s, and the loop's milliseconds a token."""
+    prefill, decode, loop = [], [], []
+    with load(model, settings) as loaded:
+        text = "The quick brown fox jumps over the lazy dog while seven wizards mix potions. " * (prompt // 8)
+        tokens = loaded.tokenize(text)[:prompt]
+        # The first token comes out of the prefill: one more than is decoded.
+        request = GenerationRequest(tokens, output + 1, ignore_eos=True)
+        for repeat in range(repeats + 1):
+            done = loaded.generate(request)
+            if repeat == 0:
+                continue
+            assert done.prefilled_tokens == prompt
+            assert done.engine_decoded_tokens == output
+            assert done.engine_prefill_s is not None
+            assert done.engine_decode_s is not None
+            waited_s = (done.token_times_ns[-1] - done.token_times_ns[0]) / 1e9
+            prefill.append(prompt / done.engine_prefill_s)
+            decode.append(output / done.engine_decode_s)
+            loop.append((waited_s - done.engine_decode_s) / output * 1000)
+    return {name: statistics.median(v) for name, v in (("prefill", prefill), ("decode", decode), ("loop_ms", loop))}
+
+
+def main() -> int:
+    """Run the task named on the command line."""
+    task, arguments = sys.argv[1], json.loads(sys.argv[2])
+    result = {"speed": speed}[task](**arguments)
+    print(json.dumps({"result": result, "libraries": sorted(map(str, mapped_libraries()))}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

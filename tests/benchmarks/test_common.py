@@ -1,0 +1,100 @@
+"""The verdicts of benchmarks: what holds, what fails, and what is too noisy to tell."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import common, fidelity, llama_tools
+from benchmarks.common import Limit, TooNoisyError
+
+
+def last_line(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
+    result: dict[str, object] = json.loads(capsys.readouterr().out.splitlines()[-1])
+    return result
+
+
+def test_all_limits_must_hold(capsys: pytest.CaptureFixture[str]) -> None:
+    limits = {"loss": Limit(at_most=0.01), "share": Limit(at_least=0.75)}
+    assert common.report("x", {"loss": 0.01, "share": 0.75, "model": "m"}, limits) == 0
+    assert last_line(capsys) == {
+        "name": "x",
+        "figures": {"loss": 0.01, "share": 0.75, "model": "m"},
+        "limits": {"loss": {"at_most": 0.01}, "share": {"at_least": 0.75}},
+        "holds": True,
+    }
+    assert common.report("x", {"loss": 0.0101, "share": 0.9}, limits) == 1
+    assert last_line(capsys)["holds"] is False
+
+
+@pytest.mark.parametrize("figures", [{}, {"loss": None}, {"loss": math.nan}, {"loss": "0"}])
+def test_a_figure_that_is_missing_keeps_to_nothing(
+    figures: dict[str, float | str | None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert common.report("x", figures, {"loss": Limit(at_most=0.01)}) == 1
+    assert last_line(capsys)["holds"] is False
+
+
+def test_without_limits_nothing_was_claimed() -> None:
+    assert common.report("x", {"loss": 0.0}, {}) == 1
+
+
+def test_noise_is_a_failure_that_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    def measure() -> common.Figures:
+        raise TooNoisyError("too noisy")
+
+    with pytest.raises(SystemExit) as exit_:
+        common.main("x", {"loss": Limit(at_most=1)}, measure)
+    assert exit_.value.code == 1
+    assert last_line(capsys)["reason"] == "too noisy"
+
+
+def test_sides_take_turns_at_being_first() -> None:
+    calls: list[str] = []
+    common.alternate(3, {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")})
+    assert "".join(calls) == "abbaab"
+
+
+def test_what_others_do_is_seen_and_what_we_do_is_not() -> None:
+    spin = "import time\nend = time.time() + 1.5\nwhile time.time() < end: pass"
+    with common.watched() as own:
+        subprocess.run([sys.executable, "-c", spin], check=True)
+    stranger = subprocess.Popen([sys.executable, "-c", spin])
+    with common.watched() as foreign:
+        subprocess.run([sys.executable, "-c", "import time; time.sleep(1)"], check=True)
+    stranger.wait()
+    # Other work on this machine adds to both alike.
+    assert foreign.cores > 0.3
+    assert own.cores < foreign.cores + 1.0
+
+
+def test_a_disturbed_series_is_refused() -> None:
+    common.require_quiet_throughout([0.0] * 9 + [0.9])
+    with pytest.raises(TooNoisyError, match="3 of 10"):
+        common.require_quiet_throughout([0.0] * 7 + [0.9] * 3)
+    with pytest.raises(TooNoisyError, match="too noisy to measure"):
+        common.wait_until_quiet(-1.0, patience_s=0.0, window_s=0.05)
+
+
+def test_medians_are_compared_with_their_uncertainty() -> None:
+    rng = np.random.default_rng(1)
+    theirs = 100 * (1 + 0.01 * rng.standard_normal(12))
+    ours = 105 * (1 + 0.01 * rng.standard_normal(12))
+    difference, spread = fidelity.compare(ours, theirs)
+    assert difference == pytest.approx(0.05, abs=0.01)
+    assert 0.002 < spread < 0.02
+    assert fidelity.compare(ours, 100 * (1 + 0.2 * rng.standard_normal(12)))[1] > fidelity.SPREAD
+
+
+def test_other_libraries_are_noticed(tmp_path: Path) -> None:
+    tools = llama_tools.Tools(tmp_path, tmp_path, tmp_path / "lib")
+    tools.check_libraries([tmp_path / "lib" / "libllama.so"], "tool")
+    for loaded in ([], [tmp_path / "libllama.so"], [tmp_path / "lib" / "libllama.so", tmp_path / "libggml.so"]):
+        with pytest.raises(RuntimeError, match="runs on the libraries"):
+            tools.check_libraries(loaded, "tool")
