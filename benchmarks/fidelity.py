@@ -153,7 +153,7 @@ def quality(tools: Tools, reference: Path, model: Path, chunks: int) -> dict[str
     work.mkdir(parents=True, exist_ok=True)
     text, base = work / "text.txt", work / "reference.logits"
     mine = ours(tools, "quality", model=model, reference=reference, text=text, chunk=CHUNK, chunks=chunks)
-    same = ("-f", str(text), "-c", str(CHUNK), "-b", str(CHUNK), "--chunks", str(chunks), "--no-warmup")
+    same = ("-f", str(text), "--no-escape", "-c", str(CHUNK), "-b", str(CHUNK), "--chunks", str(chunks))
     first = tools.run(tools.perplexity, "-m", str(reference), "--kl-divergence-base", str(base), *same)
     say(f"  llama-perplexity, reference: {_read(first, r'Final estimate: PPL = *([0-9.]+)')}")
     plain = tools.run(tools.perplexity, "-m", str(model), *same)

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import statistics
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pydantic import JsonValue
+
 from benchmarks.llama_tools import mapped_libraries
+from trilemma import registry
 from trilemma.engines.base import GenerationRequest, LoadedModel
 from trilemma.engines.llama_cpp import LlamaCpp
-from trilemma.schema import Artifact
+from trilemma.schema import Artifact, SuiteSpec
+from trilemma.suites.base import Suite, SuiteContext
 
 
 def load(path: str, settings: dict[str, Any]) -> LoadedModel:
@@ -46,10 +51,37 @@ def speed(model: str, settings: dict[str, Any], prompt: int, output: int, repeat
     return {name: statistics.median(v) for name, v in (("prefill", prefill), ("decode", decode), ("loop_ms", loop))}
 
 
+def quality(model: str, reference: str, text: str, chunk: int, chunks: int) -> dict[str, float]:
+    """Perplexity, mean divergence and agreement by the suites; the text that they take is written to ``text``."""
+    from trilemma.suites import text as texts
+
+    options: dict[str, JsonValue] = {"context": chunk}
+    figures: dict[str, float] = {}
+    settings = {"context": max(chunk, 512)}
+    with load(model, settings) as loaded:
+        for name in ("perplexity", "divergence"):
+            spec = SuiteSpec(name=name, limit=chunks, options=options)
+            content, source = texts.load(texts.options(spec))
+            Path(text).write_text(content, encoding="utf-8", newline="")
+            print(f"{name}: {source}", file=sys.stderr)
+            context = SuiteContext(
+                spec=spec,
+                open_reference=lambda: load(reference, settings),
+                reference_label="reference",
+                advance=lambda _fraction: None,
+            )
+            suite: Suite = registry.load("trilemma.suites", name)()
+            for found in suite.measurements(list(suite.answers(loaded, context)), spec):
+                if found.value is not None and found.statistic in ("", "mean"):
+                    figures[found.figure] = found.value
+    return figures
+
+
 def main() -> int:
     """Run the task named on the command line."""
     task, arguments = sys.argv[1], json.loads(sys.argv[2])
-    result = {"speed": speed}[task](**arguments)
+    tasks: dict[str, Callable[..., dict[str, float]]] = {"speed": speed, "quality": quality}
+    result = tasks[task](**arguments)
     print(json.dumps({"result": result, "libraries": sorted(map(str, mapped_libraries()))}))
     return 0
 

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 from jinja2 import TemplateError
+from jinja2.exceptions import SecurityError
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from trilemma.engines.llama_cpp.native import native
@@ -68,10 +70,24 @@ def render(template: str | None, messages: Sequence[dict[str, str]], *, bos: str
     return text
 
 
-def _environment() -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """Jinja's sandbox keeps a template from reaching out; this also keeps one expression from taking all memory."""
+
+    intercepted_binops = frozenset(["*", "**"])
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """Refuse products and powers that are larger than any prompt."""
+        sizes = [
+            len(v) if isinstance(v, str | list | tuple) else abs(v) if isinstance(v, int) else 1 for v in (left, right)
+        ]
+        repeats = any(isinstance(v, str | list | tuple) for v in (left, right))
+        if (operator == "**" and max(sizes) > 1000) or (repeats and sizes[0] * sizes[1] > MAX_PROMPT_CHARACTERS):
+            raise SecurityError(f"too large a result of {operator}")
+        return super().call_binop(context, operator, left, right)
+
+
+def _environment() -> _Sandbox:
+    environment = _Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
 
     def raise_exception(message: str) -> NoReturn:
         raise TemplateError(str(message))

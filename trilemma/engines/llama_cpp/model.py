@@ -228,7 +228,8 @@ class LoadedLlama:
     def _special_texts(self) -> tuple[str, str]:
         api = self._api
         tokens = (api.llama_vocab_bos(self.vocab), api.llama_vocab_eos(self.vocab))
-        bos, eos = (api.llama_vocab_get_text(self.vocab, token) if token >= 0 else b"" for token in tokens)
+        texts = (api.llama_vocab_get_text(self.vocab, token) if token >= 0 else b"" for token in tokens)
+        bos, eos = (text or b"" for text in texts)
         return bos.decode("utf-8", "replace"), eos.decode("utf-8", "replace")
 
     def generate(self, request: GenerationRequest, on_token: TokenCallback | None = None) -> Generation:
