@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trilemma.errors import DiskFullError, StoreError
-from trilemma.schema import utc_now
+from trilemma.schema import Measurement, utc_now
 from trilemma.store import Store
 
 Format = Literal["csv", "json", "parquet"]
@@ -90,7 +90,7 @@ def _write(store: Store, study_id: str | None, folder: Path, fmt: Format) -> Non
     table("runs", [_run_row(run.model_dump(mode="json")) for run in runs])
     table(
         "measurements",
-        [{"run_id": run.id} | _flat(m.model_dump(mode="json")) for run in runs for m in store.measurements(run.id)],
+        [{"run_id": run.id} | _flat(m) for run in runs for m in store.measurements(run.id)],
     )
     for run in runs:
         # Ids are the store's own; checked all the same, since they become names of folders.
@@ -119,10 +119,10 @@ def _run_row(run: dict[str, Any]) -> dict[str, Any]:
     return {**run, **{name: configuration[name] for name in names}, "repeat": run["spec"]["repeat"]}
 
 
-def _flat(measurement: dict[str, Any]) -> dict[str, Any]:
+def _flat(measurement: Measurement) -> dict[str, Any]:
     """The provenance's fields beside the others."""
-    provenance: dict[str, Any] = measurement.pop("provenance")
-    return {"key": measurement.pop("key")} | measurement | provenance
+    own = measurement.model_dump(mode="json", exclude={"key", "provenance"})
+    return {"key": measurement.key} | own | measurement.provenance.model_dump(mode="json")
 
 
 def _write_table(path: Path, rows: Sequence[Row], fmt: Format) -> None:
