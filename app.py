@@ -26,6 +26,7 @@ def main() -> None:
     navigation = st.navigation([*map(shared.page_object, shared.PAGES), shared.alias()], position="top")
     st.set_page_config(page_title=f"{navigation.title} · Trilemma")
     st.html(STATIC / "style.css")
+    st.logo(STATIC / "icon.svg")
     with shared.errors_shown():
         navigation.run()
 

@@ -17,7 +17,7 @@ from trilemma.analysis.format import format_figure
 from trilemma.catalog.catalog import Catalog, Listing
 from trilemma.catalog.files import is_inside
 from trilemma.errors import TrilemmaError
-from trilemma.schema import Artifact
+from trilemma.schema import Artifact, content_id
 from trilemma.settings import get_settings
 from trilemma.store import Store
 
@@ -83,7 +83,8 @@ def _table(listings: Sequence[Listing]) -> Artifact | None:
     first = next((i for i, a in enumerate(artifacts) if wanted and a.id.startswith(wanted)), None)
     event = st.dataframe(
         frame,
-        key="catalog",
+        # Another table when the catalog changes: the old one's choice of a row number would mean another artifact.
+        key=f"catalog_{content_id([a.id for a in artifacts])}",
         hide_index=True,
         on_select="rerun",
         selection_mode="single-row",
@@ -97,7 +98,9 @@ def _table(listings: Sequence[Listing]) -> Artifact | None:
         alt=f"{len(artifacts)} artifacts with their size, bits per weight, licence, source and derivation.",
     )
     rows = event["selection"]["rows"]
-    return artifacts[rows[0]] if rows else None
+    chosen = artifacts[rows[0]] if rows else None
+    shared.set_params("from", chosen.id[:12] if chosen else None)
+    return chosen
 
 
 def _one(store: Store, catalog: Catalog, board: TaskBoard, artifact: Artifact) -> None:
@@ -164,7 +167,7 @@ def _task(board: TaskBoard, task: Task) -> None:
             st.progress(task.fraction, text=f"{title}: {'stopping' if task.stop.is_set() else _amount(task)}")
             if not task.stop.is_set() and st.button("Cancel", key=f"stop_{task.id}", icon=":material/close:"):
                 board.cancel(task.id)
-                st.rerun(scope="fragment")
+                st.rerun()
             return
         if task.state is TaskState.DONE:
             st.success(f"**{title}**: {shared.plain(task.outcome)}", icon=":material/check_circle:")

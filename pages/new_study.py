@@ -123,11 +123,18 @@ def _workloads() -> list[WorkloadSpec]:
 
 
 def _number(where: Any, label: str, key: str, value: int, least: int, most: int = 1_000_000) -> int:
-    return int(
-        where.number_input(
-            label, min_value=least, max_value=most, value=value, step=1, key=key, bind="query-params", required=True
-        )
+    """A whole number; an emptied field counts as the value that was offered."""
+    given = where.number_input(
+        label,
+        min_value=least,
+        max_value=most,
+        value=value,
+        step=1,
+        key=key,
+        bind="query-params",
+        placeholder=str(value),
     )
+    return value if given is None else int(given)
 
 
 def _suites() -> list[SuiteSpec]:

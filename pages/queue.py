@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pandas as pd
 import streamlit as st
 
 from pages import shared
-from pages.parts.live import WINDOW_S, LiveTrace
+from pages.parts.live import LiveTrace
 from pages.parts.runs import PAGE_SIZE, describe, labels, run_rows
 from pages.parts.worker import worker_missing
-from trilemma.analysis.format import BLANK, format_duration, format_figure
+from trilemma.analysis.format import BLANK, format_duration, format_figure, scale_for
 from trilemma.records import RunRecord, StudyRecord
 from trilemma.schema import Phase, RunState
 from trilemma.store import Store
@@ -19,11 +20,14 @@ PHASE_NAMES = {
     Phase.IDLE: "Idle",
     Phase.LOAD: "Load",
     Phase.LOADED_IDLE: "Loaded, idle",
-    Phase.WARMUP: "Warm-up",
+    Phase.WARMUP: "Warm\u2011up",
     Phase.SPEED: "Speed",
     Phase.PERFORMANCE: "Questions",
     Phase.UNLOAD: "Unload",
 }
+_TRACE_COLOUR = "#8A939E"
+"""Neither an axis nor a model."""
+
 _LISTS = {
     "Waiting": (RunState.WAITING,),
     "Done": (RunState.DONE,),
@@ -62,14 +66,18 @@ def page() -> None:
 
 def _pick_study(studies: Sequence[StudyRecord]) -> StudyRecord | None:
     by_id = {study.id: study for study in studies}
+    ids = ["", *by_id]
+    wanted = shared.param("study")
+    # Not bound to the URL by Streamlit, which would write the label there instead of the id.
     choice = st.selectbox(
         "Study",
-        ["", *by_id],
-        key="study",
-        bind="query-params",
+        ids,
+        index=ids.index(wanted) if wanted in by_id else 0,
+        key="study_choice",
         format_func=lambda id_: f"{by_id[id_].spec.name} ({by_id[id_].created_at:%Y-%m-%d %H:%M})" if id_ else "All",
         width=420,
     )
+    shared.set_params("study", choice or None)
     return by_id.get(choice)
 
 
@@ -116,16 +124,17 @@ def _current(store: Store, run: RunRecord) -> None:
             st.markdown(":gray[Being cancelled]", width="content")
         elif st.button("Cancel this run", key=f"stop_{run.id}", icon=":material/close:"):
             store.request_cancel(run.id)
-            st.rerun(scope="fragment")
+            st.rerun()
     st.caption(shared.plain(describe(run)))
     st.markdown(_steps(run), width="stretch")
     left = f"{format_duration(run.remaining_s)} left" if run.remaining_s is not None else "time left not known yet"
     st.progress(run.progress, text=f"{run.progress:.0%}, {left}" + (f": {shared.plain(run.note)}" if run.note else ""))
     trace = _trace(store, run)
-    memory, power = st.columns(2)
-    _gauge(memory, "Memory held", trace.memory_bytes(), "B")
-    _gauge(power, "Power, modelled" if trace.modelled else "Power, measured", trace.power_w(), "W")
-    st.caption(f"The last {WINDOW_S // 60} minutes, second by second.")
+    memory, power = st.columns(2, gap="large")
+    with memory:
+        _gauge("Memory held", trace.memory_bytes(), "B")
+    with power:
+        _gauge("Power, modelled" if trace.modelled else "Power, measured", trace.power_w(), "W")
     shared.link("run", "Open this run", {"id": run.id}, icon=":material/query_stats:")
 
 
@@ -142,7 +151,8 @@ def _steps(run: RunRecord) -> str:
             marks.append(f"**:material/radio_button_checked: {name}**")
         else:
             marks.append(f":gray[:material/radio_button_unchecked: {name}]")
-    return " &emsp; ".join(marks)
+    # Names stay in one piece where the row breaks.
+    return " &emsp; ".join(mark.replace(" ", "\u00a0") for mark in marks)
 
 
 def _speed(run: RunRecord, phase: Phase) -> bool:
@@ -158,13 +168,13 @@ def _trace(store: Store, run: RunRecord) -> LiveTrace:
     return trace
 
 
-def _gauge(where: st.delta_generator.DeltaGenerator, label: str, values: list[float], unit: str) -> None:
-    where.metric(
-        label,
-        format_figure(values[-1], unit) if values else BLANK,
-        chart_data=values if len(values) > 1 else None,
-        chart_type="area",
-    )
+def _gauge(label: str, values: list[float], unit: str) -> None:
+    """The present value, large, over the last two minutes of it; the scale begins at zero."""
+    st.metric(label, format_figure(values[-1], unit) if values else BLANK)
+    scale = scale_for(values, unit)
+    seconds = range(1 - len(values), 1)
+    frame = pd.DataFrame({"seconds": list(seconds), scale.unit: [scale.show(value) for value in values]})
+    st.area_chart(frame, x="seconds", y=scale.unit, x_label="seconds from now", color=_TRACE_COLOUR, height=150)
 
 
 def _controls(store: Store, study: StudyRecord | None, counts: dict[RunState, int]) -> None:
@@ -191,15 +201,18 @@ def _controls(store: Store, study: StudyRecord | None, counts: dict[RunState, in
 def _lists(store: Store, study: StudyRecord | None, counts: dict[RunState, int]) -> None:
     totals = {name: sum(counts.get(state, 0) for state in states) for name, states in _LISTS.items()}
     first = next((name for name in ("Waiting", "Failed", "Done") if totals[name]), "Waiting")
-    choice = st.segmented_control(
+    row = st.container(horizontal=True, vertical_alignment="center")
+    # Counts stand beside the choice: in its labels they would change under the user's finger.
+    choice = row.segmented_control(
         "Runs",
         list(_LISTS),
         default=first,
         required=True,
         key="show",
-        format_func=lambda name: f"{name} {totals[name]:,}",
+        bind="query-params",
         label_visibility="collapsed",
     )
+    row.caption(", ".join(f"{number:,} {name.lower()}" for name, number in totals.items()))
     states = _LISTS[choice or first]
     total = totals[choice or first]
     if not total:

@@ -77,7 +77,10 @@ def link(
     name: str, label: str, params: Mapping[str, str | list[str]] | None = None, *, icon: str | None = None
 ) -> None:
     """A link to the page called ``name``; ``label`` is shown as it is, not as Markdown."""
-    st.page_link(page_object(name), label=plain(label), icon=icon, query_params=dict(params or {}))
+    # A page of its own without an icon: a link shows its page's icon if it has none itself.
+    url_path = "home" if name == HOME else name
+    bare = st.Page(importlib.import_module(f"pages.{name}").page, url_path=url_path, default=name == HOME)
+    st.page_link(bare, label=plain(label), icon=icon, query_params=dict(params or {}))
 
 
 @st.cache_resource(show_spinner=False)

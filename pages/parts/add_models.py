@@ -15,27 +15,26 @@ from trilemma.errors import TrilemmaError
 from trilemma.schema import Artifact
 from trilemma.settings import Settings
 
-_TITLES = {"packages": "Installed packages", "folder": "Folder", "hub": "Hugging Face hub"}
+_TITLES = {"packages": "Installed packages", "folder": "Folder", "path": "Path", "hub": "Hugging Face hub"}
 _PATH = "path"
 _SHOWN = 40
 
 
 def add_models(catalog: Catalog, board: TaskBoard, settings: Settings, known: Sequence[Artifact]) -> None:
     """Choose a source, see what it has, and add from it."""
-    installed = catalog.sources()
+    installed = [*catalog.sources(), *([_PATH] if settings.allow_paths else [])]
     sources = [name for name in _TITLES if name in installed] + [name for name in installed if name not in _TITLES]
-    if settings.allow_paths:
-        sources.insert(min(2, len(sources)), _PATH)
-    source = st.segmented_control(
+    by_title = {_TITLES.get(name, name): name for name in sources}
+    title = st.segmented_control(
         "From",
-        sources,
-        default=sources[0],
+        list(by_title),
+        default=next(iter(by_title)),
         required=True,
         key="source",
         bind="query-params",
-        format_func=lambda name: _TITLES.get(name, "Path" if name == _PATH else name),
         label_visibility="collapsed",
     )
+    source = by_title.get(str(title))
     try:
         if source == _PATH:
             _by_path(catalog, board)

@@ -37,14 +37,7 @@ def _cell(artifact: Artifact, twins: int) -> bool:
     label = shared.plain(artifact.quantization)
     if artifact.requantized:
         label += " :material/warning:"
-    chosen = st.checkbox(
-        label,
-        key=cell_key(artifact),
-        bind="query-params",
-        help="Made from an already quantized parent: worse than the same step made from full precision."
-        if artifact.requantized
-        else None,
-    )
+    chosen = st.checkbox(label, key=cell_key(artifact), bind="query-params")
     note = f"{format_figure(artifact.size_bytes, 'B')}, {artifact.bits_per_weight:.1f} bit"
     if twins > 1:
         note += f", {shared.plain(artifact.source.rpartition(':')[2])} {artifact.id[:6]}"
@@ -53,8 +46,8 @@ def _cell(artifact: Artifact, twins: int) -> bool:
 
 
 def _missing_cell(quantization: str, parent: Artifact) -> None:
-    st.markdown(f":gray[{quantization}]", help="Not made yet: quantise it from what there is.")
-    shared.link("models", "Quantise", {"from": parent.id[:12], "make": quantization})
+    st.markdown(f":small[:gray[{quantization}]]")
+    shared.link("models", "Quantise it", {"from": parent.id[:12], "make": quantization})
 
 
 def model_grid(artifacts: Sequence[Artifact]) -> list[Artifact]:
@@ -87,4 +80,6 @@ def model_grid(artifacts: Sequence[Artifact]) -> list[Artifact]:
                 if not cells and quantization in LADDER and parent.format == "gguf":
                     with st.container(width=_CELL_PIXELS, gap=None):
                         _missing_cell(quantization, parent)
+    if any(artifact.requantized for artifact in artifacts):
+        st.caption(":material/warning: Made from an already quantized parent: what that one lost is lost here too.")
     return chosen

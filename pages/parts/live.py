@@ -20,8 +20,10 @@ class LiveTrace:
     run_id: str
     attempt: int
     last_ns: int | None = None
-    memory: dict[int, float] = field(default_factory=dict)
-    """Second of the clock to the most memory held in it, bytes."""
+    proportional: dict[int, float] = field(default_factory=dict)
+    """Second of the clock to the most proportional memory read in it, bytes."""
+    resident: dict[int, float] = field(default_factory=dict)
+    """The same of resident memory, which is read more often but counts what is shared in full."""
     energy: dict[int, tuple[int, float]] = field(default_factory=dict)
     """Second of the clock to the first reading of the counters in it: time, ns, and joules."""
     modelled: bool = False
@@ -30,16 +32,16 @@ class LiveTrace:
         """Take in samples, in order of time."""
         for sample in samples:
             second = sample.time_ns // 1_000_000_000
-            held = sample.values.get("pss_bytes", sample.values.get("rss_bytes"))
-            if held is not None:
-                self.memory[second] = max(held, self.memory.get(second, 0.0))
+            for kept, channel in ((self.proportional, "pss_bytes"), (self.resident, "rss_bytes")):
+                if channel in sample.values:
+                    kept[second] = max(sample.values[channel], kept.get(second, 0.0))
             if (joules := self._joules(sample)) is not None:
                 self.energy.setdefault(second, (sample.time_ns, joules))
             self.last_ns = sample.time_ns
-        newest = max(self.memory, default=0)
-        for kept in (self.memory, self.energy):
-            for second in [s for s in kept if s < newest - WINDOW_S]:
-                del kept[second]
+        oldest = (self.last_ns or 0) // 1_000_000_000 - WINDOW_S
+        self.proportional = {second: held for second, held in self.proportional.items() if second >= oldest}
+        self.resident = {second: held for second, held in self.resident.items() if second >= oldest}
+        self.energy = {second: reading for second, reading in self.energy.items() if second >= oldest}
 
     def _joules(self, sample: Sample) -> float | None:
         counters = {name: value for name, value in sample.values.items() if name.startswith(_ENERGY)}
@@ -48,8 +50,9 @@ class LiveTrace:
         return sum(measured) if measured else counters.get(_MODELLED)
 
     def memory_bytes(self) -> list[float]:
-        """The most memory held in each second, oldest first."""
-        return [self.memory[second] for second in sorted(self.memory)]
+        """The most memory held in each second, oldest first: proportional where it is read, else resident."""
+        held = self.proportional or self.resident
+        return [held[second] for second in sorted(held)]
 
     def power_w(self) -> list[float]:
         """Mean power from one second's first reading to the next one's, oldest first.

@@ -63,17 +63,26 @@ def run_rows(store: Store, runs: Sequence[RunRecord]) -> None:
     """A line for each run: a link to it, what it is, why it ended as it did, and what can be done."""
     names = labels(store, runs)
     for run in runs:
-        with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"row_{run.id}"):
-            shared.link("run", names[run.id], {"id": run.id})
-            note = describe(run)
-            if run.state is RunState.DONE:
-                note += f", {_took(run)}"
-            st.markdown(f":gray[{shared.plain(note)}]", width="content")
-            if run.disturbed:
-                why = "; ".join(run.disturbances) or "Something else used the machine."
-                st.markdown(":orange[:material/warning: disturbed]", help=shared.plain(why), width="content")
+        with st.container(
+            horizontal=True, wrap=False, vertical_alignment="center", gap="small", key=f"row_{run.id}", width=900
+        ):
+            with st.container(gap=None):
+                shared.link("run", names[run.id], {"id": run.id})
+                _about(run)
             _act(store, run)
-        if run.reason and run.state in (RunState.FAILED, RunState.CANCELLED):
-            st.caption(
-                f":red[{shared.plain(run.reason)}]" if run.state is RunState.FAILED else shared.plain(run.reason)
-            )
+
+
+def _about(run: RunRecord) -> None:
+    note = describe(run)
+    if run.state is RunState.DONE and (took := _took(run)):
+        note += f", took {took}"
+    text = f":gray[{shared.plain(note)}]"
+    why = None
+    if run.disturbed:
+        text += " :orange[:material/warning: disturbed]"
+        why = shared.plain("; ".join(run.disturbances) or "Something else used the machine.")
+    st.caption(text, help=why)
+    if run.reason and run.state is RunState.FAILED:
+        st.caption(f":red[{shared.plain(run.reason)}]")
+    elif run.reason and run.state is RunState.CANCELLED:
+        st.caption(shared.plain(run.reason))

@@ -10,8 +10,8 @@ from pydantic import BaseModel, JsonValue, ValidationError
 
 from pages import shared
 
-_FIRST = 4
-"""Settings shown at once; the others stand behind "More settings"."""
+_FIRST = ("threads", "context", "kv_cache_type", "flash_attention")
+"""Settings shown at once, where an engine has them; the others stand behind "More settings"."""
 
 
 def _resolve(field: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
@@ -96,11 +96,11 @@ def settings_form(settings_type: type[BaseModel], prefix: str) -> tuple[list[dic
                 elif values:
                     chosen[name] = values
 
-    names = list(fields)
-    show(names[:_FIRST])
-    if names[_FIRST:]:
+    first = [name for name in _FIRST if name in fields]
+    show(first)
+    if rest := [name for name in fields if name not in first]:
         with st.expander("More settings"):
-            show(names[_FIRST:])
+            show(rest)
     combinations: list[dict[str, JsonValue]] = []
     for values in product(*chosen.values()):
         settings = dict(zip(chosen, values, strict=True))

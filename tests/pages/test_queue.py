@@ -1,0 +1,168 @@
+"""The Queue page: empty, at work, waiting for a worker, and after failures."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from pages.parts.live import LiveTrace
+from pages.parts.worker import SINCE
+from trilemma.records import RunRecord, Sample
+from trilemma.schema import Artifact, Configuration, Phase, RunSpec, RunState, StudySpec, WorkloadSpec
+from trilemma.store import Store
+
+WORKLOAD = WorkloadSpec(name="short_chat", prompt_tokens=128, output_tokens=64, requests=10)
+
+
+@pytest.fixture
+def app(home: Path) -> AppTest:
+    st.cache_resource.clear()
+
+    def script() -> None:
+        from pages import queue, shared
+
+        with shared.errors_shown():
+            queue.page()
+
+    return AppTest.from_function(script, default_timeout=60)
+
+
+def add_study(store: Store, repeats: int = 3, name: str = "Chat", model: str = "Smol ![x](http://evil.example)") -> str:
+    artifact = Artifact(
+        id="a" * 64, path="/models/a.gguf", model=model, quantization="Q8_0", size_bytes=10**8, source="folder"
+    )
+    store.add_artifact(artifact)
+    configuration = Configuration(artifact_id=artifact.id, engine="llama.cpp", settings={"threads": 2})
+    spec = StudySpec(name=name, configurations=(configuration,), workloads=(WORKLOAD,), repeats=repeats)
+    runs = [RunSpec(configuration=configuration, workloads=(WORKLOAD,), repeat=n) for n in range(repeats)]
+    return store.add_study(spec, runs).id
+
+
+def begin(store: Store) -> RunRecord:
+    """Take the next run, as a worker would that is this very process."""
+    me = psutil.Process()
+    run = store.claim_next("test:1:1")
+    assert run is not None
+    store.set_owner(run.id, "test:1:1", os.getpid(), me.create_time())
+    return store.run(run.id)
+
+
+def shown(app: AppTest) -> str:
+    kinds = (app.markdown, app.caption, app.warning, app.error, app.title)
+    return "\n".join(element.value for kind in kinds for element in kind)
+
+
+def test_an_empty_queue_leads_to_a_new_study(app: AppTest) -> None:
+    app.run()
+    assert not app.exception
+    assert "Nothing has been asked for yet" in shown(app)
+    assert [button.label for button in app.button] == ["Start a study"]
+
+
+def test_runs_that_wait_for_nobody_say_which_command_helps(app: AppTest, store: Store) -> None:
+    add_study(store)
+    app.run()
+    assert not app.warning
+    app.session_state[SINCE] = time.monotonic() - 60
+    app.run()
+    assert not app.exception
+    assert "no worker is alive" in app.warning[0].value
+    assert app.code[0].value == "trilemma worker"
+
+
+def test_a_run_at_work_shows_its_phase_progress_and_use(app: AppTest, store: Store) -> None:
+    add_study(store)
+    run = begin(store)
+    samples = [
+        Sample(time_ns=n * 10**8, phase=Phase.SPEED, values={"rss_bytes": 2.0**30, "energy_j.modelled": 2.0 * n})
+        for n in range(50)
+    ]
+    store.write_batch(run.id, samples=samples, progress=(0.4, "request 4 of 10", Phase.SPEED, 90.0))
+    app.run()
+    assert not app.exception
+    assert not app.warning
+    assert [(metric.label, metric.value) for metric in app.metric] == [
+        ("Memory held", "1.00 GiB"),
+        ("Power, modelled", "20.0 W"),
+    ]
+    assert "**:material/radio_button_checked:\u00a0Speed**" in shown(app)
+    assert "Questions" not in shown(app), "this study asks none"
+    assert "![x](http" not in shown(app), "a model's name is no Markdown"
+
+
+def test_cancel_waiting_retry_and_pause(app: AppTest, store: Store) -> None:
+    study = add_study(store)
+    begin(store)
+    waiting = store.runs(study, [RunState.WAITING])
+    app.run()
+    app.button(key=f"cancel_{waiting[0].id}").click().run()
+    assert store.run(waiting[0].id).state is RunState.CANCELLED
+    next(b for b in app.button if b.label == "Pause the queue").click().run()
+    assert store.queue_paused()
+    next(b for b in app.button if b.label == "Resume the queue").click().run()
+    assert not store.queue_paused()
+    app.segmented_control(key="show").set_value("Failed").run()
+    app.button(key=f"retry_{waiting[0].id}").click().run()
+    assert not app.exception
+    assert store.run(waiting[0].id).state is RunState.WAITING
+
+
+def test_the_running_run_can_be_cancelled(app: AppTest, store: Store) -> None:
+    add_study(store)
+    run = begin(store)
+    app.run()
+    app.button(key=f"stop_{run.id}").click().run()
+    assert store.cancel_requested(run.id)
+    assert "Being cancelled" in shown(app)
+
+
+def test_a_failed_run_says_why(app: AppTest, store: Store) -> None:
+    add_study(store, repeats=1)
+    run = begin(store)
+    store.finish_run(run.id, RunState.FAILED, reason="Out of memory. <b>Choose</b> a smaller context.")
+    app.run()
+    assert not app.exception
+    assert "Out of memory" in shown(app)
+    assert "<b>" not in shown(app)
+
+
+def test_a_study_is_chosen_by_the_url_and_cancelled_whole(app: AppTest, store: Store) -> None:
+    add_study(store, repeats=2)
+    second = add_study(store, repeats=4, name="Other", model="Other")
+    app.query_params["study"] = second
+    app.run()
+    assert app.selectbox[0].value == second
+    next(b for b in app.button if b.label == "Cancel what is left").click().run()
+    assert not app.exception
+    assert {run.state for run in store.runs(second)} == {RunState.CANCELLED}
+
+
+def test_long_lists_come_in_pages(app: AppTest, store: Store) -> None:
+    add_study(store, repeats=40)
+    app.run()
+    assert sum(button.label == "Cancel" for button in app.button) == 15
+    app.number_input(key="page").set_value(3).run()
+    assert not app.exception
+    assert sum(button.label == "Cancel" for button in app.button) == 10
+
+
+def test_live_power_leaves_out_a_counter_that_begins_anew() -> None:
+    trace = LiveTrace("run", 1)
+    joules = [0.0, 10.0, 20.0, 0.0, 5.0]
+    values = [{"energy_j.rapl.package-0": counter} for counter in joules]
+    trace.feed([Sample(time_ns=n * 10**9, phase=Phase.IDLE, values=value) for n, value in enumerate(values)])
+    assert trace.power_w() == [10.0, 10.0, 5.0]
+    assert not trace.modelled
+
+
+def test_live_traces_keep_two_minutes() -> None:
+    trace = LiveTrace("run", 1)
+    trace.feed([Sample(time_ns=n * 10**9, phase=Phase.IDLE, values={"rss_bytes": float(n)}) for n in range(500)])
+    assert trace.memory_bytes()[-1] == 499
+    assert len(trace.memory_bytes()) == 121
