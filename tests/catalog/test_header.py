@@ -169,6 +169,14 @@ def test_absurd_counts_are_refused_at_once(tmp_path: Path, tiny_gguf: bytes) -> 
     assert time.process_time() - started < 1.0
 
 
+def test_tensors_that_leave_a_gap_are_refused(tmp_path: Path, tiny_gguf: bytes) -> None:
+    name = b"blk.1.attn_q.weight"
+    at = tiny_gguf.index(name) + len(name) + 4 + 2 * 8 + 4  # Behind the dimensions and the type: the offset.
+    offset = int.from_bytes(tiny_gguf[at : at + 8], "little")
+    moved = tiny_gguf[:at] + (offset + 32).to_bytes(8, "little") + tiny_gguf[at + 8 :] + bytes(64)
+    assert "not one behind the other" in refused(write(tmp_path, moved))
+
+
 def readable_or_refused(folder: Path, data: bytes) -> None:
     path = folder / "fuzzed.gguf"
     path.write_bytes(data)

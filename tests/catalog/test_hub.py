@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from trilemma.catalog import hub_transfer
 from trilemma.catalog.hub import HubSource
-from trilemma.errors import DiskFullError, HubError
+from trilemma.errors import CatalogError, DiskFullError, HubError
 from trilemma.schema import Relation
 from trilemma.settings import Settings
 
@@ -314,3 +315,35 @@ def test_a_full_disk_is_told_before_anything_is_fetched(
     assert "TRILEMMA_HOME" in caught.value.hint
     assert hub.transfers() == []
     assert leftovers(folder) == []
+
+
+def test_a_folder_that_cannot_be_written_is_told(hub: Any, source: HubSource, folder: Path) -> None:
+    hub.add(REPO, {"a.gguf": b"x"})
+    folder.write_text("a file where the folder should be")
+    with pytest.raises(CatalogError) as caught:
+        source.fetch(f"{REPO}/a.gguf")
+    assert caught.value.hint
+
+
+def test_a_connection_that_never_gives_a_byte_is_given_up(
+    hub: Any, source: HubSource, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_transfer, "WAIT_S", 0.01)
+    hub.add(REPO, {"a.gguf": BIG})
+    hub.drop_after, hub.drops = 0, 100
+    error = refusal(lambda: source.fetch(f"{REPO}/a.gguf"))
+    assert hub.url in error.message
+    assert len(hub.transfers()) == hub_transfer.MAX_STALLS
+    assert not (folder / REPO / "a.gguf").exists()
+
+
+def test_one_file_is_downloaded_by_one_at_a_time(hub: Any, source: HubSource, settings: Settings) -> None:
+    hub.add(REPO, {"a.gguf": BIG})
+    second: list[HubError] = []
+
+    def meanwhile(done: int, total: int) -> None:
+        if not second:
+            second.append(refusal(lambda: HubSource(settings).fetch(f"{REPO}/a.gguf")))
+
+    assert source.fetch(f"{REPO}/a.gguf", meanwhile).path.read_bytes() == BIG
+    assert "already" in second[0].message

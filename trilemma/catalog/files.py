@@ -52,18 +52,16 @@ def disk_full(folder: Path, needed_bytes: int, free: int | None = None) -> DiskF
 
 @contextlib.contextmanager
 def disk_errors(folder: Path, needed_bytes: int) -> Iterator[None]:
-    """Turns a full or unwritable disk into an error that says so."""
+    """Turns whatever the file system refuses into an error that says what to do; a full disk into its own."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise disk_full(folder, needed_bytes) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise CatalogError(
-                f"{folder} cannot be written ({error.strerror}).",
-                "Change its permissions, or set TRILEMMA_HOME to a folder that you may write to.",
-            ) from error
-        raise
+        raise CatalogError(
+            f"{error.filename or folder} cannot be read or written ({error.strerror or error}).",
+            "Check its permissions and the disk, or set TRILEMMA_HOME to a folder that you may write to.",
+        ) from error
 
 
 def temporary_name(final: Path) -> Path:

@@ -19,7 +19,7 @@ from trilemma.catalog.base import Progress
 from trilemma.catalog.files import disk_errors, disk_full, ensure_space, publish, sweep, temporary_name
 from trilemma.catalog.header import read_header
 from trilemma.catalog.names import clean
-from trilemma.errors import EngineUnavailableError, InvalidArtifactError, QuantizeError
+from trilemma.errors import DiskFullError, EngineUnavailableError, InvalidArtifactError, QuantizeError
 
 MODULE = "trilemma.engines.llama_cpp.quantize"
 _STEP = re.compile(r"\[\s*(\d+)/\s*(\d+)\]")
@@ -148,10 +148,10 @@ def _check(temporary: Path, quantization: str) -> None:
 
 def _failure(
     source: Path, target: Path, quantization: str, code: int, tail: list[str], expected_bytes: int
-) -> Exception:
+) -> QuantizeError | DiskFullError:
     try:
         ensure_space(target.parent, 0)
-    except Exception:
+    except DiskFullError:
         return disk_full(target.parent, expected_bytes)
     log = " | ".join(tail[-6:])
     how = f"was killed by signal {-code}" if code < 0 else f"failed with code {code}"
