@@ -1,0 +1,205 @@
+"""What all multiple-choice suites share: each choice is scored by its log-probability after the question.
+
+Prompts, tokenisation and scores are those of lm-evaluation-harness 0.4's ``multiple_choice`` tasks, without examples
+and without chat template.
+"""
+
+from __future__ import annotations
+
+import abc
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pydantic import JsonValue
+from scipy.stats import binomtest
+
+from trilemma.engines.base import Availability, ChoiceRequest, ChoiceScore, LoadedModel
+from trilemma.errors import StudyError
+from trilemma.records import AnswerRecord
+from trilemma.schema import Measurement, Method, Provenance, SuiteSpec
+from trilemma.suites import data
+from trilemma.suites.base import SuiteContext
+from trilemma.suites.encoding import encode_pair
+
+
+@dataclass(frozen=True)
+class Item:
+    """One question: choice ``i`` is scored by the log-probability of ``continuations[i]`` after ``contexts[i]``.
+
+    ``choices`` are the texts that length-normalisation counts the characters of; ``expected`` is the right one's index.
+    """
+
+    id: str
+    contexts: tuple[str, ...]
+    continuations: tuple[str, ...]
+    choices: tuple[str, ...]
+    expected: int
+
+
+def question(row_id: str, context: str, choices: Sequence[str], expected: int) -> Item:
+    """The usual item: one context, and each choice after a space."""
+    continuations = tuple(f" {choice}" for choice in choices)
+    return Item(row_id, (context,) * len(choices), continuations, tuple(choices), expected)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """An item as tokens: the requests that score it, and how much of the context did not fit."""
+
+    requests: list[ChoiceRequest]
+    continuations: list[list[int]]
+    context_tokens: int
+    truncated_tokens: int
+    branching: bool
+
+    def logprobs(self, scores: Sequence[ChoiceScore]) -> list[float]:
+        """The log-probability of each choice out of the scores of ``requests``, in nats."""
+        found = [one for score in scores for one in score.logprobs]
+        count = len(self.continuations)
+        if self.branching:
+            return [whole - head for whole, head in zip(found[:count], found[count:], strict=True)]
+        return found
+
+
+def encode(model: LoadedModel, item: Item) -> Encoded:
+    """Tokens of ``item``, its beginning cut off where it is longer than the context, as the field does.
+
+    Where the contexts differ from choice to choice (WinoGrande), what they share is still evaluated once: the rest of
+    each is asked for as a continuation too, with the choice's own and alone, and log P(own | context) is the
+    difference.
+    """
+    pairs = [encode_pair(model, *pair) for pair in zip(item.contexts, item.continuations, strict=True)]
+    conts = [cont for _, cont in pairs]
+    room = model.context_length + 1 - max(map(len, conts))
+    lengths = [len(context) for context, _ in pairs]
+    cut = max(0, max(lengths) - room)
+    contexts = [context[cut:] for context, _ in pairs]
+    if all(context == contexts[0] for context in contexts):
+        return Encoded([ChoiceRequest(contexts[0], conts)], conts, max(lengths), cut, branching=False)
+    shared = common_beginning(contexts)
+    if not shared:
+        requests = [ChoiceRequest(context, [cont]) for context, cont in zip(contexts, conts, strict=True)]
+        return Encoded(requests, conts, max(lengths), cut, branching=False)
+    heads = [context[len(shared) :] for context in contexts]
+    wholes = [head + cont for head, cont in zip(heads, conts, strict=True)]
+    return Encoded([ChoiceRequest(shared, [*wholes, *heads])], conts, max(lengths), cut, branching=True)
+
+
+def common_beginning(sequences: Sequence[list[int]]) -> list[int]:
+    """The tokens that all ``sequences`` begin with."""
+    columns = zip(*sequences, strict=False)
+    return [column[0] for column in itertools.takewhile(lambda column: len(set(column)) == 1, columns)]
+
+
+def best(values: Sequence[float]) -> int:
+    """The index of the largest value, the first of equals."""
+    return max(range(len(values)), key=values.__getitem__)
+
+
+class MultipleChoice(abc.ABC):
+    """Base of the suites: a subclass names its data and turns a row into an :class:`Item`."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    licence: ClassVar[str]
+    figures: ClassVar[tuple[str, ...]] = ("accuracy", "accuracy_norm")
+    dataset: ClassVar[data.Dataset]
+
+    @abc.abstractmethod
+    def item(self, row: data.Row, row_id: str) -> Item:
+        """The question that ``row`` holds, in the package's form or the hub's.
+
+        Raises:
+            SuiteDataError: the row is malformed.
+        """
+
+    def availability(self) -> Availability:
+        """Whether the questions are at hand; if not, how to get them."""
+        return data.availability(self.dataset)
+
+    def items(self, spec: SuiteSpec) -> list[Item]:
+        """The items that ``spec`` picks: seeded, and the same for every configuration.
+
+        Raises:
+            SuiteDataError: they are missing or malformed.
+        """
+        return self._pick(data.load(self.dataset), spec)
+
+    def answers(self, model: LoadedModel, context: SuiteContext) -> Iterator[AnswerRecord]:
+        """Score every choice of every item, in order."""
+        rows = data.load(self.dataset)
+        items = self._pick(rows, context.spec)
+        encoded = [encode(model, item) for item in items]
+        scores = iter(model.score_choices([request for one in encoded for request in one.requests]))
+        for index, (item, one) in enumerate(zip(items, encoded, strict=True)):
+            logprobs = one.logprobs([next(scores) for _ in one.requests])
+            yield self._record(item, index, one, logprobs, rows.source)
+            context.advance((index + 1) / len(items))
+
+    def measurements(self, answers: Sequence[AnswerRecord], spec: SuiteSpec) -> list[Measurement]:
+        """Share of right answers with its 95 % Wilson interval."""
+        return [self._accuracy(figure, answers) for figure in self.figures]
+
+    def _pick(self, rows: data.Rows, spec: SuiteSpec) -> list[Item]:
+        if spec.options:
+            raise StudyError(f"{self.title} has no option {next(iter(spec.options))!r}.", "Leave the options out.")
+        items = [self.item(row, f"{self.name}/{row.index}") for row in rows.rows]
+        return data.pick(((item.id, item) for item in items), spec.limit, spec.seed)
+
+    def _record(self, item: Item, index: int, one: Encoded, logprobs: list[float], source: str) -> AnswerRecord:
+        lengths = [len(choice) for choice in item.choices]
+        chosen = best(logprobs)
+        scores = {"accuracy": float(chosen == item.expected)}
+        detail: dict[str, JsonValue] = {
+            "choices": list(item.choices),
+            "logprobs": list(logprobs),
+            "lengths": list(lengths),
+            "tokens": [len(tokens) for tokens in one.continuations],
+            "context_tokens": one.context_tokens,
+            "truncated_tokens": one.truncated_tokens,
+            "expected_index": item.expected,
+            "chosen_index": chosen,
+            "source": source,
+        }
+        if "accuracy_norm" in self.figures:
+            rates = [value / length if length else -math.inf for value, length in zip(logprobs, lengths, strict=True)]
+            chosen_norm = best(rates)
+            scores["accuracy_norm"] = float(chosen_norm == item.expected)
+            detail["chosen_norm_index"] = chosen_norm
+        if len(set(item.contexts)) > 1:
+            detail["contexts"] = list(item.contexts)
+        return AnswerRecord(
+            suite=self.name,
+            item_id=item.id,
+            index=index,
+            prompt=item.contexts[0] if len(set(item.contexts)) == 1 else "\n".join(item.contexts),
+            answer=item.choices[chosen],
+            expected=item.choices[item.expected],
+            scores=scores,
+            detail=detail,
+        )
+
+    def _accuracy(self, figure: str, answers: Sequence[AnswerRecord]) -> Measurement:
+        sources = sorted({str(answer.detail.get("source", "")) for answer in answers})
+        source = f"{self.name}: {'; '.join(sources)}" if sources else self.name
+        if not answers:
+            provenance = Provenance(method=Method.MEASURED, source=source, valid=False, reasons=("no item answered",))
+            return Measurement(figure=figure, subject=self.name, value=None, provenance=provenance)
+        right = sum(answer.scores[figure] == 1.0 for answer in answers)
+        interval = binomtest(right, len(answers)).proportion_ci(method="wilson")
+        reasons = ["95 % interval by Wilson's method"]
+        cut = sum(bool(answer.detail.get("truncated_tokens")) for answer in answers)
+        if cut:
+            reasons.append(f"{cut} of {len(answers)} questions lost their beginning: longer than the context")
+        return Measurement(
+            figure=figure,
+            subject=self.name,
+            value=right / len(answers),
+            low=float(interval.low),
+            high=float(interval.high),
+            n=len(answers),
+            provenance=Provenance(method=Method.MEASURED, source=source, reasons=tuple(reasons)),
+        )
