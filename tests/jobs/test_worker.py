@@ -87,7 +87,9 @@ def test_a_run_that_dies_without_a_word_is_failed_with_the_reason(store: Store, 
 
 
 @pytest.mark.parametrize(("number", "says"), [(signal.SIGKILL, "SIGKILL"), (signal.SIGSEGV, "crashed (SIGSEGV)")])
-def test_a_killed_run_says_which_signal(store: Store, settings: Settings, number: signal.Signals, says: str) -> None:
+def test_a_killed_run_says_which_signal(
+    store: Store, settings: Settings, home: Path, number: signal.Signals, says: str
+) -> None:
     ids = add_runs(store, 1)
     thread, _ = in_background(worker(store, settings, "--step-s", "5"), drain=True)
     until(lambda: store.run(ids[0]).progress == 0 and store.run(ids[0]).note and store.process(ids[0]))
@@ -97,6 +99,7 @@ def test_a_killed_run_says_which_signal(store: Store, settings: Settings, number
     thread.join(20)
     assert says in store.run(ids[0]).reason
     assert store.run(ids[0]).state is RunState.FAILED
+    assert strays(home) == [], "its child was ended with it"
 
 
 def test_a_program_that_is_not_there_fails_its_run_alone(store: Store, settings: Settings) -> None:
