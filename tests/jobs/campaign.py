@@ -88,7 +88,7 @@ def campaign(
             real benchmarks.
         kills: How many kills must hit a living process.
         seed: Of victims and moments.
-        interval_s: Shortest and longest time between kills, s.
+        interval_s: Shortest and longest time that a victim lives on after it is seen, s.
         victims: Further processes to kill, by name: a function that gives the pid, or None while there is none.
         drain_timeout_s: How long the last worker may take.
         max_interruptions: After how many the worker gives a run up.
@@ -99,29 +99,40 @@ def campaign(
     begin = time.monotonic()
     options = ("--max-interruptions", str(max_interruptions))
     names = [*VICTIMS, *(victims or {})]
+    order = [names[number % len(names)] for number in range(kills)]
+    generator.shuffle(order)
     with open_store(settings_of(home).database_url) as store:
         worker = start_worker(home, command, *options)
+
+        def targets(name: str) -> list[int]:
+            if name not in VICTIMS:
+                pid = (victims or {})[name]()
+                return [] if pid is None else [pid]
+            runs = run_pids(store) if name != "worker" else []
+            workers = [worker.pid] if name != "run" else []
+            return runs + workers if runs or name == "worker" else []
+
         try:
-            while sum(result.kills.values()) < kills:
-                time.sleep(generator.uniform(*interval_s))
-                result.finished_early |= {run.id for run in store.runs(states=[RunState.DONE])}
-                if refill is not None and not store.runs(states=[RunState.WAITING, RunState.RUNNING]):
-                    refill(store)
-                name = generator.choice(names)
-                if name in VICTIMS:
-                    pids = run_pids(store) if name in ("run", "both") else []
-                    pids += [worker.pid] if name in ("worker", "both") and worker.poll() is None else []
-                    if name == "both" and len(pids) < 2:
+            for name in order:
+                deadline = time.monotonic() + drain_timeout_s
+                while True:
+                    assert time.monotonic() < deadline, (
+                        f"no {name} to kill\n" + (home / "worker.log").read_text()[-4000:]
+                    )
+                    result.finished_early |= {run.id for run in store.runs(states=[RunState.DONE])}
+                    if refill is not None and not store.runs(states=[RunState.WAITING, RunState.RUNNING]):
+                        refill(store)
+                    if not targets(name):
+                        time.sleep(0.02)
                         continue
-                else:
-                    pid = (victims or {})[name]()
-                    pids = [] if pid is None else [pid]
-                generator.shuffle(pids)
-                if kill(pids):
-                    result.kills[name] += 1
+                    time.sleep(generator.uniform(*interval_s))
+                    pids = targets(name)
+                    generator.shuffle(pids)
+                    if kill(pids):
+                        break
+                result.kills[name] += 1
                 if name in ("worker", "both"):
                     worker.wait()
-                if worker.poll() is not None:
                     worker = start_worker(home, command, *options)
         finally:
             worker.kill()

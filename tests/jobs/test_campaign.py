@@ -13,6 +13,7 @@ from trilemma.store import Store
 KILLS = 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [(), ("--orphan",)], ids=["ends with its worker", "outlives its worker"])
 def test_nothing_is_lost_whatever_is_killed(home: Path, store: Store, options: tuple[str, ...]) -> None:
     batch = itertools.count()
