@@ -181,7 +181,8 @@ def _recent(store: Store) -> None:
     )
     event = st.dataframe(
         shown, hide_index=True, on_select="rerun", selection_mode="single-row", key="run_recent",
-        height=min(720, 38 + 35 * len(shown)), alt="Recent runs",
+        height="content" if len(shown) <= 20 else 720, alt="Recent runs",
+        column_config={"Finished, UTC": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm", timezone="UTC")},
     )  # fmt: skip
     if len(frame) > _RECENT:
         st.caption(f"The latest {_RECENT} of {len(frame):,} runs; Explore shows all configurations.")

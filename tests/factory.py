@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
+from trilemma.analysis.points import Points, configuration_points
 from trilemma.records import AnswerRecord, HostInfo, PhaseWindow, RequestRecord, Sample, StudyRecord
 from trilemma.schema import (
     Artifact,
@@ -270,3 +271,9 @@ def fill_many(store: Store, runs: int = 10_000) -> StudyRecord:
         )
         store.finish_run(run.id, RunState.DONE)
     return study
+
+
+def points_of(store: Store, *keys: str) -> Points:
+    """All configurations of the store with the figures ``keys``."""
+    artifacts = {a.id: a for a in store.artifacts()}
+    return configuration_points(store.figure_frame(keys), store.run_frame(), artifacts, keys)

@@ -13,9 +13,9 @@ from pages.parts.explore_data import Catalog
 from pages.parts.url_state import UrlState
 from trilemma.analysis.format import key_title
 from trilemma.analysis.front import BoolArray
-from trilemma.analysis.headline import default_axes
+from trilemma.analysis.headline import default_axes, headline_keys
 from trilemma.analysis.limits import Limit, parse_limit
-from trilemma.analysis.points import Points, axis_of
+from trilemma.analysis.points import Points
 from trilemma.schema import Axis
 
 # On a phone the filters would push the picture off the screen: they fold behind one switch, and only there.
@@ -103,7 +103,7 @@ def filters(catalog: Catalog, url: UrlState) -> Chosen:
 def axis_pickers(catalog: Catalog, url: UrlState, chosen: Chosen) -> Chosen:
     """The row of figures for the axes and the size, and the switch between two and three dimensions."""
     x, y, size = default_axes(catalog.keys, catalog.workloads)
-    z = next((key for key in catalog.keys if key not in (x, y) and axis_of(key) is Axis.SPEED), y)
+    z = next((key for key in headline_keys(catalog.keys)[Axis.SPEED] if key not in (x, y)), y)
     url.defaults(x=x, y=y, z=z, size=size)
     for name in ("x", "y", "z"):
         url.keep_to(name, catalog.keys)
@@ -112,12 +112,14 @@ def axis_pickers(catalog: Catalog, url: UrlState, chosen: Chosen) -> Chosen:
     url.keep_to("log", ["x", "y"])
     deep = url.text("view") == "3D"
     with st.container(key="explore_axes"):
-        columns = st.columns([2, 2, 2, 2, 1] if deep else [2, 2, 2, 1.5, 1], vertical_alignment="bottom")
-        names = {"x": "Right", "y": "Back", "z": "Up"} if deep else {"x": "Right", "y": "Up"}
+        columns = st.columns([2, 2, 2, 2, 1] if deep else [2, 2, 2, 1, 1])
+        names = {"x": "Horizontal axis", "y": "Vertical axis"}
+        if deep:
+            names = {"x": "Axis to the right", "y": "Axis to the back", "z": "Vertical axis"}
         for column, (name, label) in zip(columns, names.items(), strict=False):
             column.selectbox(label, catalog.keys, format_func=key_title, key=url.key(name))
         columns[len(names)].selectbox(
-            "Size", ["", *catalog.keys], format_func=lambda key: key_title(key) if key else "All the same",
+            "Size of marks", ["", *catalog.keys], format_func=lambda key: key_title(key) if key else "All the same",
             key=url.key("size"),
         )  # fmt: skip
         if not deep:

@@ -13,7 +13,7 @@ from streamlit.elements.lib.column_types import ColumnConfig
 from pages import shared
 from pages.parts import explore_data
 from pages.parts.url_state import UrlState
-from trilemma.analysis.format import format_figure, interval_text, key_definition, key_title, scale_for
+from trilemma.analysis.format import format_figure, interval_text, key_definition, key_title, scale_for, short_titles
 from trilemma.analysis.front import dominated_by
 from trilemma.analysis.headline import headline_keys
 from trilemma.analysis.points import Points, better, labels, varying_settings
@@ -46,10 +46,10 @@ def card(points: Points, study_id: str, keys: Sequence[str], url: UrlState) -> N
 def _front_card(points: Points, keys: Sequence[str], url: UrlState) -> None:
     shown = points.select(points.complete(keys))
     front = shown.select(shown.front(keys))
-    st.metric("On the front", f"{len(front):,} of {len(shown):,}")
+    st.markdown("#### On the front")
     st.caption("Nothing else is at least as good in everything. Click a point, or one of these, to see its figures.")
     names = labels(front)
-    with st.container(gap="xsmall"):
+    with st.container(gap=None):
         for configuration_id, name in list(names.items())[:8]:
             st.button(
                 shared.plain(str(name)), key=f"explore_pick_{configuration_id}", type="tertiary", width="content",
@@ -134,7 +134,7 @@ def table(points: Points, keys: Sequence[str], models: Sequence[str], url: UrlSt
 
     st.dataframe(
         styled, key="explore_table", hide_index=True, column_config=config, on_select=pick,
-        selection_mode="single-row", height=min(520, 38 + 35 * max(1, len(frame))),
+        selection_mode="single-row", height="content" if len(frame) <= 14 else 528,
         alt="The configurations of the chart with their figures",
     )  # fmt: skip
     with st.container(horizontal=True, horizontal_alignment="right"):
@@ -152,7 +152,7 @@ def _display(points: Points, keys: Sequence[str]) -> tuple[pd.DataFrame, dict[st
     glyphs = [quantization_glyph(name, empty) for name, empty in zip(names, hollow, strict=True)]
     columns: dict[str, object] = {
         "Mark": glyphs,
-        "Front": ["on the front" if on else "" for on in front],
+        "Front": ["yes" if on else "" for on in front],
         "Model": points.meta["model"].astype(str).to_numpy(),
         "Quantization": names.to_numpy(),
     }
@@ -160,15 +160,17 @@ def _display(points: Points, keys: Sequence[str]) -> tuple[pd.DataFrame, dict[st
     if (extra != "").any():
         columns["Settings"] = extra.to_numpy()
     config: dict[str, ColumnConfig] = {"Mark": st.column_config.TextColumn("", width=36)}
-    for key in dict.fromkeys(keys):
+    titles = short_titles(list(dict.fromkeys(keys)))
+    for key in titles:
         values, low, high = (table[key] for table in (points.value, points.low, points.high))
         scale = scale_for(values, key_definition(key).unit)
-        title = f"{key_title(key)}{', ' + scale.unit if scale.unit else ''}"
+        title = f"{titles[key]}{', ' + scale.unit if scale.unit else ''}"
         columns[title] = (values / scale.factor).to_numpy()
         columns[f"{key} interval"] = [
             interval_text(value, a, b, scale) for value, a, b in zip(values, low, high, strict=True)
         ]
-        config[title] = st.column_config.NumberColumn(title, format="%.3g", help=key_definition(key).definition)
+        meaning = f"{shared.plain(key_title(key))}. {shared.plain(key_definition(key).definition)}"
+        config[title] = st.column_config.NumberColumn(title, format="%.3g", help=meaning)
         config[f"{key} interval"] = st.column_config.TextColumn("95 %", width=84, help="95 % interval")
     notes = ["disturbed" if one else "" for one in points.disturbed[list(keys)].any(axis=1).tolist()]
     if any(notes):

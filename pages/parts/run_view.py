@@ -106,9 +106,7 @@ def figures_table(measurements: Sequence[Measurement]) -> None:
                 "Definition": definition.definition if definition else "",
             }
         )
-    st.dataframe(
-        pd.DataFrame(rows), hide_index=True, alt="Every figure of this run", height=min(640, 38 + 35 * len(rows))
-    )
+    st.dataframe(pd.DataFrame(rows), hide_index=True, alt="Every figure of this run", height="content")
 
 
 def traces(samples: Sequence[Sample], phases: Sequence[PhaseWindow]) -> None:
@@ -243,5 +241,5 @@ def _facts(title: str, facts: dict[str, str]) -> None:
         st.caption(title)
         st.dataframe(
             pd.DataFrame({"": list(known), "value": list(known.values())}), hide_index=True,
-            height=38 + 35 * min(12, len(known)), alt=title,
+            height="content", alt=title,
         )  # fmt: skip

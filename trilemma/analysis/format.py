@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from trilemma.errors import TrilemmaError
@@ -121,6 +121,12 @@ def key_title(key: str) -> str:
     if definition is None:
         return key
     return ", ".join(part for part in (definition.title, statistic, subject.replace("_", " ")) if part)
+
+
+def short_titles(keys: Sequence[str]) -> dict[str, str]:
+    """Titles for narrow columns: without workload or suite, except where two would then be the same."""
+    bare = {key: key_title(measurement_key(split_key(key)[0], "", split_key(key)[2])) for key in keys}
+    return {key: title if list(bare.values()).count(title) == 1 else key_title(key) for key, title in bare.items()}
 
 
 def axis_title(key: str, scale: Scale) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trilemma.analysis.format import digits, find_key, key_definition, key_title, scale_for
+from trilemma.analysis.format import find_key, key_definition
 from trilemma.analysis.front import BoolArray
 from trilemma.analysis.points import Points
 from trilemma.errors import TrilemmaError
@@ -29,19 +29,6 @@ class Limit:
     key: str
     op: str
     value: float
-
-    @property
-    def text(self) -> str:
-        """As the user would write it, with a prefix that fits."""
-        unit = key_definition(self.key).unit
-        scale = scale_for([self.value], unit)
-        return f"{self.key} {self.op} {digits(scale.show(self.value), 6).replace(',', '')} {scale.unit}".strip()
-
-    @property
-    def words(self) -> str:
-        """As the page says it: ``Peak memory ≤ 400 MiB``."""
-        number = self.text.removeprefix(self.key).strip()
-        return f"{key_title(self.key)} {number.replace('<=', '≤').replace('>=', '≥')}"
 
 
 def _factor(unit: str, base: str, text: str) -> float:

@@ -6,11 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from trilemma.charts.marks import DIMMED, Marks, hollow
-from trilemma.charts.palette import escape
 from trilemma.schema import Method
-
-MANY_MODELS = 12
-"""Models up to which the legend names them; colours come again beyond eight."""
 
 
 def crowd(shown: Marks, front: bool) -> list[go.Scattergl]:
@@ -47,12 +43,4 @@ def crowd(shown: Marks, front: bool) -> list[go.Scattergl]:
                     hovertemplate=f"%{{hovertext}}{tail}<extra></extra>",
                 )
             )  # fmt: skip
-    if front and steps <= MANY_MODELS:
-        found += [
-            go.Scattergl(
-                x=[None], y=[None], mode="markers", name=escape(model), legendrank=1000 + position,
-                marker={"size": 11, "color": shown.colours[model]},
-            )
-            for position, model in enumerate(models)
-        ]  # fmt: skip
     return found

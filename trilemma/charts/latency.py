@@ -14,6 +14,8 @@ from trilemma.charts.palette import FONT, escape, layout, theme
 
 FloatArray = NDArray[np.float64]
 
+# Above 90 % the marks lie close, so their names part.
+_BESIDE = {50: "bottom right", 90: "bottom right", 95: "top left", 99: "top right"}
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 
 
@@ -48,7 +50,8 @@ def ecdf_figure(name: str, by_workload: Mapping[str, FloatArray], *, dark: bool 
             x=[value / scale.factor for value in known.values()], y=[percent / 100 for percent in known],
             mode="markers+text",
             text=[f"p{percent}  {digits(value / scale.factor)} {scale.unit}" for percent, value in known.items()],
-            textposition="bottom right", textfont={"family": FONT, "size": 12, "color": look.text}, cliponaxis=False,
+            textposition=[_BESIDE[percent] for percent in known],
+            textfont={"family": FONT, "size": 12, "color": look.text}, cliponaxis=False,
             marker={"size": 8, "color": look.ground, "line": {"width": 2, "color": look.text}},
             hoverinfo="skip", showlegend=False,
         )  # fmt: skip
@@ -58,6 +61,6 @@ def ecdf_figure(name: str, by_workload: Mapping[str, FloatArray], *, dark: bool 
     figure.update_xaxes(
         range=[least - 0.04 * (largest - least or largest), largest + 0.22 * (largest - least or largest)]
     )
-    figure.update_yaxes(title_text="Share of values", tickformat=".0%", range=[-0.02, 1.04])
+    figure.update_yaxes(title_text="Share of values", tickformat=".0%", range=[-0.02, 1.1])
     figure.update_layout(height=380, legend={"y": -0.2, "yanchor": "top"}, hovermode="closest", dragmode="zoom")
     return figure

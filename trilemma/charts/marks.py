@@ -19,6 +19,8 @@ FloatArray = NDArray[np.float64]
 
 MANY = 1000
 """Points from which a chart is drawn with WebGL and says less about each."""
+MANY_MODELS = 12
+"""Models up to which the legend names them; colours come again beyond eight."""
 MARK_SIZE = 13.0
 DIMMED = 0.38
 """Opacity of a dominated point."""
@@ -150,7 +152,11 @@ def legend_marks(shown: Marks, dark: bool, symbol_of: Mapping[str, str] | None =
             x=[None], y=[None], mode="markers", name=name, marker=marker, legendrank=rank, hoverinfo="skip"
         )
 
+    models = list(dict.fromkeys(shown.model))
     found = []
+    for position, model in enumerate(models if len(models) <= MANY_MODELS else []):
+        found.append(entry(escape(model), "circle", shown.colours[model], 1000 + position))
+        found[-1].legendgroup = escape(model)
     meta = shown.points.meta.sort_values("bits", ascending=False)
     by_symbol: dict[str, list[str]] = {}
     for name in dict.fromkeys(meta["quantization"].astype(str)):

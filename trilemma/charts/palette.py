@@ -67,7 +67,7 @@ def model_colours(models: Iterable[str], dark: bool = False) -> dict[str, str]:
 _BY_BITS = {8: "cross", 6: "hexagon", 5: "star", 4: "square", 3: "triangle-up", 2: "bowtie", 1: "y-down"}
 _OTHER = "hexagram"
 _FLOAT4 = ("AWQ", "GPTQ", "NVFP4", "MXFP4", "BNB")
-_IN_3D = {"cross": "cross", "square": "square", "triangle-up": "diamond", "bowtie": "x", "y-down": "x"}
+_IN_3D = {"cross": "cross", "square": "square", "triangle-up": "diamond", "bowtie": "diamond", "y-down": "diamond"}
 
 
 def quantization_bits(quantization: str) -> int | None:
@@ -89,7 +89,7 @@ def quantization_symbol(quantization: str) -> str:
 
 
 def symbol_3d(symbol: str) -> str:
-    """The nearest marker that 3-D charts have (they know four filled ones)."""
+    """The nearest marker that 3-D charts have: four filled ones, for their x is a character that many fonts lack."""
     return _IN_3D.get(symbol, "circle")
 
 

@@ -74,7 +74,7 @@ def pareto_figure(
         figure.update_layout(
             {
                 f"{axis}axis": {
-                    "title": {"text": axis_title(key, scale)},
+                    "title": {"text": axis_title(key, scale).replace(" (", "<br>(")},
                     "type": "log" if log else "linear",
                     "range": limits,
                     "tickformat": "" if log else None,
@@ -185,10 +185,9 @@ def _points(shown: Marks, front: bool) -> list[go.Scatter | go.Scattergl]:
         return list(crowd(shown, front))
     opacity = 1.0 if front else DIMMED
     modelled = shown.method == Method.MODELLED
-    on_front = set(shown.model[shown.front])
     ids = shown.points.meta.index.to_numpy(dtype=object)
     found = []
-    for position, model in enumerate(dict.fromkeys(shown.model)):
+    for model in dict.fromkeys(shown.model):
         rows = np.flatnonzero((shown.front == front) & (shown.model == model))
         if not rows.size:
             continue
@@ -201,7 +200,7 @@ def _points(shown: Marks, front: bool) -> list[go.Scatter | go.Scattergl]:
         found.append(
             go.Scatter(
                 x=shown.value[rows, 0], y=shown.value[rows, 1], mode="markers", marker=marker, name=escape(model),
-                legendgroup=escape(model), legendrank=1000 + position, showlegend=front or model not in on_front,
+                legendgroup=escape(model), showlegend=False,
                 # A click dims what is not clicked, unless it is told to leave it as it is.
                 selected={"marker": {"opacity": 1.0}}, unselected={"marker": {"opacity": opacity}},
                 customdata=[[ids[row]] for row in rows], hovertext=[shown.hover[row] for row in rows],
@@ -262,9 +261,11 @@ def _names(shown: Marks, ranges: list[list[float]], logs: tuple[bool, bool], dar
     rows = list(placed)
     return [
         go.Scatter(
-            x=shown.value[rows, 0], y=shown.value[rows, 1], mode="text", text=[texts[row] for row in rows],
+            x=shown.value[rows, 0], y=shown.value[rows, 1], mode="markers+text", text=[texts[row] for row in rows],
+            # Unseen marks of the points' size keep the names off the points.
+            marker={"size": shown.size[rows], "opacity": 0}, selected={"marker": {"opacity": 0}},
             textposition=[placed[row] for row in rows], textfont={"size": 12, "color": theme(dark).text},
             hoverinfo="skip", showlegend=False, cliponaxis=False,
-            unselected={"textfont": {"color": theme(dark).text}},
+            unselected={"marker": {"opacity": 0}, "textfont": {"color": theme(dark).text}},
         )
     ]  # fmt: skip

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import numpy as np
 import plotly.graph_objects as go
 
-from trilemma.analysis.format import axis_title
+from trilemma.analysis.format import Scale, axis_title
 from trilemma.analysis.points import Points, better
 from trilemma.charts.marks import DIMMED, legend_marks, marks
 from trilemma.charts.palette import escape, layout, quantization_symbol, symbol_3d, theme, with_alpha
 from trilemma.charts.pareto import HEIGHT, MANY_LADDERS
-from trilemma.schema import Method
+from trilemma.schema import Method, measurement_key, split_key
 
 _NAMED_UP_TO = 40
 
@@ -57,8 +57,7 @@ def pareto3d_figure(
         a, b, c = shown.value[rows].T
         line = {"width": 3, "color": with_alpha(colour, 0.5)}
         figure.add_scatter3d(x=a, y=b, z=c, mode="lines", line=line, hoverinfo="skip", showlegend=False)
-    for position, model in enumerate(dict.fromkeys(shown.model)):
-        first = True
+    for model in dict.fromkeys(shown.model):
         for front in (True, False):
             rows = np.flatnonzero((shown.model == model) & (shown.front == front))
             if not rows.size:
@@ -73,7 +72,7 @@ def pareto3d_figure(
                 text=[escape(name, 14) for name in names] if named else None,
                 textfont={"size": 11, "color": look.text},
                 textposition="top center",
-                name=escape(model), legendgroup=escape(model), legendrank=1000 + position, showlegend=first,
+                name=escape(model), legendgroup=escape(model), showlegend=False,
                 marker={
                     "symbol": [_hollow(s) if modelled[row] else s for s, row in zip(drawn, rows, strict=True)],
                     "size": shown.size[rows] * 0.6, "color": shown.colours[model],
@@ -82,7 +81,6 @@ def pareto3d_figure(
                 hovertext=[shown.hover[row] for row in rows], hovertemplate="%{hovertext}<extra></extra>",
                 customdata=[[ids[row]] for row in rows],
             )  # fmt: skip
-            first = False
     _outline(figure, shown.value, np.flatnonzero(shown.method == Method.IMPORTED), "diamond-open", look.muted)
     _outline(figure, shown.value, np.flatnonzero(shown.disturbed), "diamond-open", look.warning)
     if picked is not None:
@@ -94,7 +92,7 @@ def pareto3d_figure(
             **{
                 f"{axis}axis": {
                     # Axis titles in 3-D neither wrap nor make room, so they are broken by hand.
-                    "title": {"text": _broken(axis_title(key, scale)), "font": {"size": 12, "color": look.muted}},
+                    "title": {"text": _title(key, scale), "font": {"size": 12, "color": look.muted}},
                     "autorange": "reversed" if better(key) == "lower" else True,
                     "gridcolor": look.grid,
                     "zeroline": False,
@@ -103,7 +101,7 @@ def pareto3d_figure(
                 }
                 for axis, key, scale in zip("xyz", keys, shown.scales, strict=True)
             },
-            "camera": {"eye": {"x": 1.5, "y": -1.6, "z": 0.75}, "center": {"x": 0, "y": 0, "z": -0.12}},
+            "camera": {"eye": {"x": 1.35, "y": -1.45, "z": 0.65}, "center": {"x": 0, "y": 0, "z": -0.1}},
             "aspectmode": "cube",
         },
         legend={"y": -0.02, "yanchor": "top"},
@@ -112,12 +110,14 @@ def pareto3d_figure(
 
 
 def _hollow(symbol: str) -> str:
-    return symbol if symbol in ("cross", "x") else f"{symbol}-open"
+    return symbol if symbol == "cross" else f"{symbol}-open"
 
 
-def _broken(title: str) -> str:
-    head, _, way = title.partition(" (")
-    return f"{head}<br>({way}"
+def _title(key: str, scale: Scale) -> str:
+    """Without the workload or suite, which the pickers name: there is no room."""
+    name, _, statistic = split_key(key)
+    short = axis_title(measurement_key(name, "", statistic), scale)
+    return short.replace(" (", "<br>(").replace(": axis reversed", ", reversed")
 
 
 def _outline(figure: go.Figure, value: np.ndarray, rows: np.ndarray, symbol: str, colour: str) -> None:
@@ -132,5 +132,12 @@ def _as_3d(entry: go.Scatter) -> go.Scatter3d:
     if marker["symbol"] == "triangle-up":
         marker["symbol"] = "diamond-open"
     return go.Scatter3d(
-        x=[None], y=[None], z=[None], mode="markers", name=entry.name, marker=marker, legendrank=entry.legendrank
+        x=[None],
+        y=[None],
+        z=[None],
+        mode="markers",
+        name=entry.name,
+        marker=marker,
+        legendrank=entry.legendrank,
+        legendgroup=entry.legendgroup,
     )

@@ -12,7 +12,7 @@ from trilemma.analysis.points import Points, axis_of, better
 from trilemma.charts.palette import axis_colour, escape, layout, theme
 from trilemma.schema import Axis, Method
 
-_ROW = 46
+_ROW = 56
 
 
 def profile_figure(points: Points, configuration_id: str, keys: Sequence[str], *, dark: bool = False) -> go.Figure:
@@ -50,8 +50,8 @@ def profile_figure(points: Points, configuration_id: str, keys: Sequence[str], *
                 font={"size": 12 if shift == 32 else 13, "color": look.muted if shift == 32 else look.text},
             )  # fmt: skip
     figure.update_xaxes(visible=False, range=[0, 1], fixedrange=True)
-    figure.update_yaxes(visible=False, range=[len(known) - 0.6, -1], fixedrange=True)
-    figure.update_layout(height=24 + (_ROW + 12) * max(1, len(known)), margin={"l": 0, "r": 4, "t": 0, "b": 0})
+    figure.update_yaxes(visible=False, range=[len(known) - 0.85, -0.72], fixedrange=True)
+    figure.update_layout(height=_ROW * max(1, len(known)), margin={"l": 0, "r": 4, "t": 0, "b": 0})
     return figure
 
 

@@ -49,15 +49,15 @@ def traces_figure(samples: Sequence[Sample], phases: Sequence[PhaseWindow], *, d
     figure.update_xaxes(**axis, range=[0, end_s or 1])
     figure.update_yaxes(**axis, title_font={"color": look.muted, "size": 13}, nticks=5, automargin=True)
     figure.update_xaxes(
-        title={"text": "Time since the run began, s", "font": {"color": look.muted}}, row=len(rows) or 1
+        title={"text": "Time since the run began, s", "font": {"color": look.muted, "size": 13}}, row=len(rows) or 1
     )
     _shade(figure, phases, start_ns, end_s, dark)
     figure.update_layout(
         height=90 + _ROW_HEIGHT * max(1, len(rows)),
         hovermode="x unified",
         dragmode="zoom",
-        margin={"t": 26},
-        legend={"y": -0.13 if len(rows) > 1 else -0.35, "yanchor": "top"},
+        margin={"t": 44},
+        legend={"y": -0.17 if len(rows) > 1 else -0.45, "yanchor": "top"},
     )
     return figure
 
@@ -89,8 +89,9 @@ def _shade(figure: go.Figure, phases: Sequence[PhaseWindow], start_ns: int, end_
             layer="below",
         )  # fmt: skip
         name = (window.subject or window.phase.value).replace("_", " ")
+        # On two levels in turn, so that short neighbours do not touch on a narrow screen.
         if right - left >= 0.009 * max(1, len(name)) * max(end_s, 1e-9):
             figure.add_annotation(
-                x=(left + right) / 2, y=1, xref="x", yref="paper", yanchor="bottom", text=escape(name, 24),
-                showarrow=False, font={"size": 11, "color": axis_colour(axis, dark) if axis else look.muted},
+                x=(left + right) / 2, y=1, xref="x", yref="paper", yanchor="bottom", yshift=16 * (position % 2),
+                text=escape(name, 24), showarrow=False, font={"size": 11, "color": look.muted},
             )  # fmt: skip
