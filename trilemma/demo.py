@@ -92,10 +92,8 @@ def queue_demo(store: Store, spec: StudySpec, console: Console) -> StudyRecord:
         record = submit(store, spec)
     todo = expected.runs - expected.reused
     if todo:
-        console.print(
-            f"{todo} runs to measure, {expected.reused} reused: about {format_duration(expected.seconds)} "
-            f"({expected.basis})."
-        )
+        time = f"about {format_duration(expected.seconds)} ({expected.basis})"
+        console.print(f"Runs to measure: {todo}, reused: {expected.reused}; {time}.")
     else:
         console.print("Everything was measured before; nothing is measured again.")
     return record

@@ -78,7 +78,7 @@ class StudyFollower:
         for run in runs:
             if run.state.final and run.id not in self._seen:
                 self._seen.add(run.id)
-                self._console.print(Text(self._verdict(run)))
+                self._console.print(Text(self._verdict(run)), soft_wrap=True)
         shares = [1.0 if run.state.final else run.progress if run.state is RunState.RUNNING else 0.0 for run in mine]
         weights = [self._weight(run) for run in mine]
         left = remaining_seconds(weights, shares, time.monotonic() - self._started)
@@ -97,7 +97,7 @@ class StudyFollower:
             return
         self._said = now
         final = sum(run.state.final for run in mine)
-        self._console.print(Text(f"{final} of {len(mine)} runs; {what}; {left_text}"))
+        self._console.print(Text(f"{final} of {len(mine)} runs; {what}; {left_text}"), soft_wrap=True)
 
     def _weight(self, run: RunRecord) -> float:
         artifact = self._labels.get(run.spec.configuration.artifact_id)
