@@ -20,7 +20,7 @@ PHASE_NAMES = {
     Phase.IDLE: "Idle",
     Phase.LOAD: "Load",
     Phase.LOADED_IDLE: "Loaded, idle",
-    Phase.WARMUP: "Warm\u2011up",
+    Phase.WARMUP: "Warm-up",
     Phase.SPEED: "Speed",
     Phase.PERFORMANCE: "Questions",
     Phase.UNLOAD: "Unload",
@@ -126,7 +126,7 @@ def _current(store: Store, run: RunRecord) -> None:
             store.request_cancel(run.id)
             st.rerun()
     st.caption(shared.plain(describe(run)))
-    st.markdown(_steps(run), width="stretch")
+    _steps(run)
     left = f"{format_duration(run.remaining_s)} left" if run.remaining_s is not None else "time left not known yet"
     st.progress(run.progress, text=f"{run.progress:.0%}, {left}" + (f": {shared.plain(run.note)}" if run.note else ""))
     trace = _trace(store, run)
@@ -138,21 +138,18 @@ def _current(store: Store, run: RunRecord) -> None:
     shared.link("run", "Open this run", {"id": run.id}, icon=":material/query_stats:")
 
 
-def _steps(run: RunRecord) -> str:
+def _steps(run: RunRecord) -> None:
     """The phases in a row: behind us, now, ahead."""
     phases = [p for p in Phase if (p is not Phase.PERFORMANCE or run.spec.suites) and _speed(run, p)]
     now = phases.index(run.phase) if run.phase in phases else -1
-    marks = []
-    for index, phase in enumerate(phases):
-        name = PHASE_NAMES[phase]
-        if index < now:
-            marks.append(f":gray[:material/check_circle: {name}]")
-        elif index == now:
-            marks.append(f"**:material/radio_button_checked: {name}**")
-        else:
-            marks.append(f":gray[:material/radio_button_unchecked: {name}]")
-    # Names stay in one piece where the row breaks.
-    return " &emsp; ".join(mark.replace(" ", "\u00a0") for mark in marks)
+    with st.container(horizontal=True, gap="small"):
+        for index, phase in enumerate(phases):
+            name = PHASE_NAMES[phase]
+            if index == now:
+                st.markdown(f"**:material/radio_button_checked: {name}**", width="content", wrap=False)
+            else:
+                icon = "check_circle" if index < now else "radio_button_unchecked"
+                st.markdown(f":gray[:material/{icon}: {name}]", width="content", wrap=False)
 
 
 def _speed(run: RunRecord, phase: Phase) -> bool:

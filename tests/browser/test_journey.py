@@ -89,9 +89,10 @@ def test_from_nothing_to_a_measured_point(server, worker, open_page, settled) ->
     expect(page.get_by_role("heading", name="Can I trust this point?")).to_be_visible(timeout=60_000)
     settled(page)
     with open_store(f"sqlite:///{server.home / 'trilemma.db'}") as store:
-        (run,) = store.runs()
+        # On a busy machine the run is marked as disturbed and measured once more: then there are two.
+        run = store.run(page.url.rpartition("=")[2])
         assert run.state is RunState.DONE
         assert len(store.answers(run.id, "hellaswag")) == 4
         assert any(m.figure == "decode_tps" and m.value for m in store.measurements(run.id))
-    assert page.url.endswith(f"/run?id={run.id}")
+    assert page.url == f"{server.url}/run?id={run.id}"
     expect(page.get_by_text("SmolLM2-135M-Instruct").first).to_be_visible()

@@ -91,7 +91,7 @@ def test_a_run_at_work_shows_its_phase_progress_and_use(app: AppTest, store: Sto
         ("Memory held", "1.00 GiB"),
         ("Power, modelled", "20.0 W"),
     ]
-    assert "**:material/radio_button_checked:\u00a0Speed**" in shown(app)
+    assert "**:material/radio_button_checked: Speed**" in shown(app)
     assert "Questions" not in shown(app), "this study asks none"
     assert "![x](http" not in shown(app), "a model's name is no Markdown"
 
