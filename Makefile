@@ -46,7 +46,7 @@ browser: $(STAMP) ## get a Chromium for the browser tests if there is none
 	@$(BIN)/python packaging/chromium.py
 
 bench: $(STAMP) ## run a benchmark: make bench NAME=fidelity
-	@test -n "$(NAME)" || { echo "Which? make bench NAME=... with one of:" >&2; ls benchmarks/*.py | sed 's|.*/||; s|\.py$$||; /^_/d' >&2; exit 2; }
+	@test -n "$(NAME)" || { echo "Which? make bench NAME=... with one of:" >&2; ls benchmarks/*.py | sed 's|.*/||; s|\.py$$||; /^_/d; /^common$$/d; /_engine$$/d; /_tools$$/d' >&2; exit 2; }
 	@$(BIN)/python -m benchmarks.$(NAME) $(ARGS)
 
 lock: ## pin every dependency again into constraints.txt (ARGS=--upgrade for newer versions)
