@@ -61,8 +61,9 @@ def divergences(reference: FloatArray, other: FloatArray) -> tuple[Doubles, npt.
         log_sum = math.log(float(weights.sum()))
         np.exp(a, out=weights)
         total = float(weights.sum())
-        np.subtract(a, b, out=b)
-        if np.isneginf(row[row.argmin()]):
+        with np.errstate(invalid="ignore"):
+            np.subtract(a, b, out=b)
+        if np.isneginf(row.min()):
             # A token that the reference rules out adds nothing, whatever the other says.
             b[weights == 0] = 0
         found[index] = max(0.0, float(np.dot(weights, b)) / total - math.log(total) + log_sum)

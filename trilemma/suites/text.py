@@ -93,8 +93,9 @@ def load(wanted: TextOptions) -> tuple[str, str]:
 def cut(model: LoadedModel, spec: SuiteSpec) -> Chunks:
     """The first ``spec.limit`` chunks (8 if it sets none) of the text in the model's tokens.
 
-    As llama-perplexity does: the chunks follow each other in the tokenised text; each chunk's first token gives way to the start token if
-    the model wants one; the second half of each chunk is scored, so that every position has half a chunk of context.
+    As llama-perplexity does: the chunks follow each other in the tokenised text; each chunk's first token gives way to
+    the start token if the model wants one; the second half of each chunk is scored, so that every position has half a
+    chunk of context.
 
     Raises:
         StudyError: the options are wrong.
