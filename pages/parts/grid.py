@@ -28,6 +28,12 @@ def cell_key(artifact: Artifact) -> str:
     return f"a_{artifact.id[:12]}"
 
 
+def _ticked(artifact: Artifact) -> bool:
+    """Whether a cell is ticked, also before it is drawn for the first time."""
+    key = cell_key(artifact)
+    return bool(st.session_state[key]) if key in st.session_state else shared.param(key) == "true"
+
+
 def _set_all(artifacts: Sequence[Artifact], value: bool) -> None:
     for artifact in artifacts:
         st.session_state[cell_key(artifact)] = value
@@ -60,7 +66,7 @@ def model_grid(artifacts: Sequence[Artifact]) -> list[Artifact]:
     for number, (model, own) in enumerate(models.items()):
         head = st.container(horizontal=True, vertical_alignment="center", gap="small")
         head.markdown(f"**{shared.plain(model)}**", width="content")
-        everything = all(st.session_state.get(cell_key(a), False) for a in own)
+        everything = all(_ticked(a) for a in own)
         head.button(
             "Choose none" if everything else f"Choose all {len(own)}" if len(own) > 1 else "Choose it",
             key=f"all_{number}",
