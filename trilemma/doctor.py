@@ -15,8 +15,8 @@ from huggingface_hub import get_token
 from trilemma import registry
 from trilemma.engines.base import Availability
 from trilemma.errors import TrilemmaError
-from trilemma.meters.host import available_bytes
-from trilemma.meters.machine import cpu_model, cpu_quota, hypervisor, usable_cpus
+from trilemma.limits import available_bytes, cpu_quota, usable_cpus
+from trilemma.meters.machine import cpu_model, hypervisor
 from trilemma.meters.memory import memory_kind_here
 from trilemma.meters.sources import meter_availability
 from trilemma.schema import Frozen

@@ -8,7 +8,7 @@ from statistics import median
 
 from trilemma import registry
 from trilemma.effort import run_seconds
-from trilemma.engines.base import Engine
+from trilemma.engines.base import Engine, parse_settings
 from trilemma.errors import StudyError, TrilemmaError
 from trilemma.jobs.queue import interleave
 from trilemma.records import RunRecord, StudyRecord
@@ -79,11 +79,9 @@ def _check(configuration: Configuration, by_id: dict[str, Artifact]) -> None:
         )
     try:
         engine: Engine = registry.load("trilemma.engines", configuration.engine)()
-        engine.settings_type.model_validate(configuration.settings)
+        parse_settings(engine.settings_type, configuration.settings)
     except TrilemmaError as error:
         raise StudyError(f"{artifact.label} on {configuration.engine}: {error.message}", error.hint) from error
-    except ValueError as error:
-        raise StudyError(f"The settings of {artifact.label} are wrong: {error}", "Mend them and try again.") from error
     if artifact.format not in engine.formats:
         raise StudyError(
             f"{configuration.engine} cannot run {artifact.format} weights ({artifact.label}).",

@@ -78,7 +78,8 @@ def test_the_cache_estimate_counts_heads_layers_and_bytes(tmp_path: Path, tiny_g
     # 2 layers x 2 heads x (16 + 16) numbers x 512 tokens x 2 bytes
     assert kv_cache_bytes(header, 512) == 2 * 2 * 32 * 512 * 2
     assert kv_cache_bytes(header, 512, "q8_0") == 2 * 2 * 32 * 512 * 34 // 32
-    assert kv_cache_bytes(header, 257) == kv_cache_bytes(header, 512)
+    windowed = header.model_copy(update={"sliding_window": 128})
+    assert kv_cache_bytes(windowed, 512) == kv_cache_bytes(header, 128)
     with pytest.raises(ValueError, match="q9"):
         kv_cache_bytes(header, 512, "q9")
 

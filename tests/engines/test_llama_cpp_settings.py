@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
 
+from trilemma.engines.base import parse_settings
 from trilemma.engines.llama_cpp import LlamaCppSettings, chat, logs
-from trilemma.engines.llama_cpp.header import least_cache_bytes, read_sizes
-from trilemma.engines.llama_cpp.resources import available_memory, usable_cpus
-from trilemma.engines.llama_cpp.settings import parse
 from trilemma.errors import EngineError
 
 
@@ -28,7 +25,7 @@ from trilemma.errors import EngineError
 )
 def test_a_wrong_setting_is_named(settings: dict[str, object], field: str) -> None:
     with pytest.raises(EngineError, match=field):
-        parse(settings)  # type: ignore[arg-type]
+        parse_settings(LlamaCppSettings, settings)  # type: ignore[arg-type]
 
 
 def test_every_setting_tells_the_page_what_it_is() -> None:
@@ -43,44 +40,11 @@ def test_threads_are_those_that_the_process_may_use() -> None:
     one = {min(mine)}
     try:
         os.sched_setaffinity(0, one)
-        assert usable_cpus() == 1
         assert LlamaCppSettings().decode_threads == LlamaCppSettings().batch_threads == 1
     finally:
         os.sched_setaffinity(0, mine)
     assert LlamaCppSettings(threads=3).batch_threads == 3
     assert LlamaCppSettings(threads=3, prefill_threads=5).batch_threads == 5
-
-
-def write(folder: Path, **files: str) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in files.items():
-        (folder / name.replace("__", ".")).write_text(text)
-
-
-@pytest.mark.parametrize(("quota", "cpus"), [("100000 100000", 1), ("50000 100000", 1), ("max 100000", None)])
-def test_a_containers_cpu_quota_counts(tmp_path: Path, quota: str, cpus: int | None) -> None:
-    membership = tmp_path / "membership"
-    membership.write_text("0::/a/b\n")
-    write(tmp_path / "a", cpu__max=quota)
-    assert usable_cpus(tmp_path, membership) == (cpus or len(os.sched_getaffinity(0)))
-
-
-def test_an_old_containers_cpu_quota_counts(tmp_path: Path) -> None:
-    membership = tmp_path / "membership"
-    membership.write_text("3:cpu,cpuacct:/x\n2:memory:/y\n")
-    write(tmp_path / "cpu" / "x", cpu__cfs_quota_us="150000", cpu__cfs_period_us="100000")
-    assert usable_cpus(tmp_path, membership) == 1
-
-
-def test_a_containers_memory_limit_counts(tmp_path: Path) -> None:
-    membership = tmp_path / "membership"
-    membership.write_text("0::/pod\n")
-    write(
-        tmp_path / "pod", memory__max="1000000", memory__current="800000", memory__stat="anon 1\ninactive_file 300000\n"
-    )
-    assert available_memory(tmp_path, membership) == 500_000
-    write(tmp_path / "pod", memory__max="max")
-    assert available_memory(tmp_path, membership) > 1_000_000
 
 
 LOG = """\
@@ -120,23 +84,6 @@ def test_the_log_takes_anything(capsys: pytest.CaptureFixture[str]) -> None:
     assert written.out == ""
     logs._receive(4, b"after\n", None)
     assert len(log.errors) == 1
-
-
-def test_a_cache_is_estimated_from_the_header() -> None:
-    sizes = {"block_count": 30, "attention.head_count": 9, "attention.head_count_kv": 3, "embedding_length": 576}
-    assert least_cache_bytes(sizes, 2048, "f16") == 47_185_920
-    assert least_cache_bytes(sizes, 2048, "q8_0") == 47_185_920 * 17 // 32
-    assert least_cache_bytes(sizes | {"attention.sliding_window": 512}, 2048, "f16") == 47_185_920 // 4
-    assert least_cache_bytes(sizes | {"attention.head_count_kv": [3] * 15}, 2048, "f16") == 47_185_920 // 2
-    assert least_cache_bytes({}, 2048, "f16") == 0
-
-
-@pytest.mark.parametrize("data", [b"", b"GGUF", b"GGUF" + b"\xff" * 400, b"not one"])
-def test_a_damaged_header_tells_nothing(tmp_path: Path, data: bytes) -> None:
-    path = tmp_path / "x.gguf"
-    path.write_bytes(data)
-    assert read_sizes(path) == {}
-    assert read_sizes(tmp_path / "gone") == {}
 
 
 USER = [{"role": "user", "content": "{{ 7 * 7 }} <b>"}]

@@ -9,17 +9,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from trilemma.limits import available_bytes, cgroup_available_bytes, cpu_count, cpu_quota, usable_cpus
 from trilemma.meters.base import Target
-from trilemma.meters.host import HostMeter, available_bytes, clock_files
-from trilemma.meters.machine import (
-    cgroup_available_bytes,
-    cpu_model,
-    cpu_quota,
-    host_info,
-    hypervisor,
-    machine_id,
-    usable_cpus,
-)
+from trilemma.meters.host import HostMeter, clock_files
+from trilemma.meters.machine import cpu_model, host_info, hypervisor, machine_id
 from trilemma.schema import EnergyCoefficients
 
 
@@ -125,6 +118,20 @@ def test_a_group_whose_own_path_is_not_mounted_is_the_mounts_top(tmp_path: Path)
     assert cpu_quota(root) == 1.5
     write(tmp_path, {"sys/fs/cgroup/cpu.max": "max 100000\n"})
     assert cpu_quota(root) is None
+
+
+def test_an_old_groups_cpu_quota_counts(tmp_path: Path) -> None:
+    files = {
+        "proc/self/cgroup": "3:cpu,cpuacct:/x\n2:memory:/y\n",
+        "sys/fs/cgroup/cpu,cpuacct/x/cpu.cfs_quota_us": "50000\n",
+        "sys/fs/cgroup/cpu,cpuacct/x/cpu.cfs_period_us": "100000\n",
+    }
+    root = write(tmp_path, files)
+    assert cpu_quota(root) == 0.5
+    assert cpu_count(root) == 1, "half a CPU still takes one thread"
+    write(tmp_path, {"sys/fs/cgroup/cpu,cpuacct/x/cpu.cfs_quota_us": "-1\n"})
+    assert cpu_quota(root) is None
+    assert cpu_count(root) == len(usable_cpus())
 
 
 def test_the_host_meter_reads_once_a_second() -> None:

@@ -156,7 +156,6 @@ def measure(plan: Plan, channel: Channel) -> None:
     with contextlib.ExitStack() as stack:
         with channel.phase(Phase.LOAD):
             channel.advance(1.0, 0.0, f"Loading {plan.artifact.label}")
-            engine.check(plan.artifact, spec.configuration.settings)
             model = stack.enter_context(engine.load(plan.artifact, spec.configuration.settings))
         channel.send(EngineEvent(info=model.describe()))
         for measurement in memory_measurements(model):

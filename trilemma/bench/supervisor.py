@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from trilemma import registry
 from trilemma.bench.child import Child, describe_exit, oom_kill_count
 from trilemma.bench.events import (
     AnswerEvent,
@@ -20,6 +21,7 @@ from trilemma.bench.events import (
 )
 from trilemma.bench.plan import Plan
 from trilemma.bench.results import Evidence, disturbances_of, summarise
+from trilemma.engines.base import Engine
 from trilemma.errors import RunCancelledError, RunError, RunTimeoutError, TrilemmaError
 from trilemma.meters.base import Target
 from trilemma.meters.host import host_info
@@ -109,6 +111,8 @@ class Supervisor:
         """
         spec = self._run.spec
         reference = self._store.artifact(spec.reference_id) if spec.reference_id else None
+        engine: Engine = registry.load("trilemma.engines", spec.configuration.engine)()
+        engine.check(self._evidence.artifact, spec.configuration.settings)
         oom_kills = oom_kill_count()
         with self._log_path.open("ab", buffering=0) as log:
             self._child = Child(Plan(spec=spec, artifact=self._evidence.artifact, reference=reference), log)

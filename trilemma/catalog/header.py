@@ -97,9 +97,9 @@ def _cached(path: Path, _size: int, _mtime_ns: int) -> GgufHeader:
 
 
 def kv_cache_bytes(header: GgufHeader, context: int, cache_type: str = "f16") -> int:
-    """Bytes that the keys and values of ``context`` tokens take: the sum over layers of kv heads x (key + value length)
-    x the padded context x bytes per number. An upper bound where layers attend to a sliding window only, and an
-    estimate where an architecture compresses its cache.
+    """The least that the keys and values of ``context`` tokens take: the sum over layers of kv heads x (key + value
+    length) x context x bytes per number, with every layer of a model that has a sliding window counted at the window's
+    length. An estimate where an architecture compresses its cache.
 
     Raises:
         ValueError: an unknown ``cache_type``.
@@ -108,7 +108,7 @@ def kv_cache_bytes(header: GgufHeader, context: int, cache_type: str = "f16") ->
         width = CACHE_BYTES[cache_type.lower()]
     except KeyError:
         raise ValueError(f"{cache_type!r} is not one of {', '.join(CACHE_BYTES)}") from None
-    cells = -(-context // 256) * 256  # llama.cpp rounds the context up to a multiple of 256.
+    cells = min(context, header.sliding_window or context)
     return int(sum(header.kv_heads) * (header.key_length + header.value_length) * cells * width)
 
 

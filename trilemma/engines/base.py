@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, ClassVar, NamedTuple, Protocol, Self
+from typing import ClassVar, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, JsonValue
+from pydantic import BaseModel, JsonValue, ValidationError
 
+from trilemma.errors import EngineError
 from trilemma.schema import Artifact
 
+S = TypeVar("S", bound=BaseModel)
 FloatArray = npt.NDArray[np.float32]
 TokenCallback = Callable[[int, int], None]
 """Called with (token, ``perf_counter_ns``) as each token is known."""
@@ -155,6 +157,20 @@ class Engine(Protocol):
         """
 
 
-def parse_settings(engine: Engine, settings: dict[str, JsonValue]) -> Any:
-    """``settings`` as the engine's own type; its ``ValidationError`` is for the caller to explain."""
-    return engine.settings_type.model_validate(settings)
+def parse_settings(settings_type: type[S], settings: dict[str, JsonValue]) -> S:
+    """``settings`` as the engine's own type.
+
+    Raises:
+        EngineError: a field is unknown or out of range; the message names it.
+    """
+    try:
+        return settings_type.model_validate(settings)
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join(str(part) for part in item['loc']) or 'the combination'}: {item['msg']}"
+            for item in error.errors(include_url=False, include_input=False)
+        ]
+        known = ", ".join(settings_type.model_fields)
+        raise EngineError(
+            f"An engine setting is wrong ({'; '.join(problems)}).", f"Correct it; the settings are {known}."
+        ) from error

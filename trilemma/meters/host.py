@@ -7,12 +7,11 @@ import sys
 from pathlib import Path
 from typing import ClassVar
 
-import psutil
-
 from trilemma.engines.base import Availability
 from trilemma.errors import MeterError
+from trilemma.limits import available_bytes, usable_cpus
 from trilemma.meters.base import Target
-from trilemma.meters.machine import cgroup_available_bytes, host_info, hypervisor, usable_cpus
+from trilemma.meters.machine import host_info, hypervisor
 from trilemma.meters.pace import Pace
 
 __all__ = ["HostMeter", "host_info"]
@@ -76,10 +75,3 @@ def clock_files(root: Path = Path("/")) -> list[Path]:
     base = root / "sys/devices/system/cpu"
     paths = (base / f"cpu{cpu}/cpufreq/scaling_cur_freq" for cpu in sorted(usable_cpus()))
     return [path for path in paths if os.access(path, os.R_OK)]
-
-
-def available_bytes(root: Path = Path("/")) -> int:
-    """Memory that a new process could have: the system's, or less where a control group limits it."""
-    system = int(psutil.virtual_memory().available)
-    limited = cgroup_available_bytes(root)
-    return system if limited is None else min(system, limited)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import BaseModel, JsonValue
 
-from trilemma.engines.base import Availability
-from trilemma.engines.llama_cpp.header import least_cache_bytes, read_sizes
-from trilemma.engines.llama_cpp.resources import available_memory
-from trilemma.engines.llama_cpp.settings import LlamaCppSettings, parse
-from trilemma.errors import ContextError, LoadError, OutOfMemoryError
+from trilemma.catalog.header import GgufHeader, kv_cache_bytes, read_header
+from trilemma.engines.base import Availability, parse_settings
+from trilemma.engines.llama_cpp.settings import LlamaCppSettings
+from trilemma.errors import ContextError, InvalidArtifactError, LoadError, OutOfMemoryError
+from trilemma.limits import available_bytes
 from trilemma.schema import Artifact
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class LlamaCpp:
             LoadError: the file is missing or of another format.
             OutOfMemoryError: weights and KV cache alone exceed the memory that is available.
         """
-        chosen = parse(settings)
+        chosen = parse_settings(LlamaCppSettings, settings)
         if artifact.format not in self.formats:
             raise LoadError(
                 f"llama.cpp does not run {artifact.format} weights ({artifact.label}).", "Convert them to GGUF."
@@ -57,9 +57,8 @@ class LlamaCpp:
         path = Path(artifact.path)
         if not path.is_file():
             raise LoadError(f"The weights of {artifact.label} are not at {path}.", "Add the file to the catalog again.")
-        sizes = read_sizes(path)
-        length = sizes.get("context_length")
-        longest = artifact.context_length or (length if isinstance(length, int) else 0)
+        header = _header(path)
+        longest = artifact.context_length or (header.context_length if header else 0)
         if chosen.context and longest and chosen.context > longest:
             raise ContextError(
                 f"The context of {chosen.context} tokens is longer than the {longest} that {artifact.label} knows.",
@@ -67,8 +66,8 @@ class LlamaCpp:
             )
         weights = path.stat().st_size
         context = chosen.context or longest
-        cache = least_cache_bytes(sizes, context, chosen.kv_cache_type)
-        available = available_memory()
+        cache = kv_cache_bytes(header, context, chosen.kv_cache_type) if header else 0
+        available = available_bytes()
         if weights + cache > available:
             raise OutOfMemoryError(
                 f"{artifact.label} needs at least {_size(weights + cache)} of memory ({_size(weights)} of weights and "
@@ -81,12 +80,19 @@ class LlamaCpp:
 
         Raises:
             EngineUnavailableError: llama-cpp-python is missing.
-            EngineError: as :meth:`check`, or llama.cpp refused the file or the context.
+            EngineError: a setting is wrong, or llama.cpp refused the file or the context.
         """
-        self.check(artifact, settings)
         from trilemma.engines.llama_cpp.model import LoadedLlama  # noqa: PLC0415 (imports llama.cpp when first used)
 
-        return LoadedLlama(Path(artifact.path), parse(settings))
+        return LoadedLlama(Path(artifact.path), parse_settings(LlamaCppSettings, settings))
+
+
+def _header(path: Path) -> GgufHeader | None:
+    """None for a damaged file: llama.cpp gives the reason when it loads it."""
+    try:
+        return read_header(path)
+    except InvalidArtifactError:
+        return None
 
 
 def _size(size_bytes: int) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from trilemma.engines.llama_cpp.resources import usable_cpus
-from trilemma.errors import EngineError
+from trilemma.limits import cpu_count
 
 CacheType = Literal["f16", "q8_0", "q4_0"]
 FlashAttention = Literal["auto", "on", "off"]
@@ -87,28 +86,9 @@ class LlamaCppSettings(BaseModel):
     @property
     def decode_threads(self) -> int:
         """Threads that generate, resolved for this process."""
-        return self.threads or usable_cpus()
+        return self.threads or cpu_count()
 
     @property
     def batch_threads(self) -> int:
         """Threads that read the prompt, resolved for this process."""
         return self.prefill_threads or self.decode_threads
-
-
-def parse(settings: dict[str, JsonValue]) -> LlamaCppSettings:
-    """``settings`` checked.
-
-    Raises:
-        EngineError: a field is unknown or out of range; the message names it.
-    """
-    try:
-        return LlamaCppSettings.model_validate(settings)
-    except ValidationError as error:
-        problems = [
-            f"{'.'.join(str(part) for part in item['loc']) or 'the combination'}: {item['msg']}"
-            for item in error.errors(include_url=False, include_input=False)
-        ]
-        known = ", ".join(LlamaCppSettings.model_fields)
-        raise EngineError(
-            f"A setting of llama.cpp is wrong ({'; '.join(problems)}).", f"Correct it; the settings are {known}."
-        ) from error
