@@ -183,6 +183,7 @@ class RunSpec(Frozen):
     idle_s: float = Field(default=3.0, ge=0)
     stall_timeout_s: float = Field(default=600.0, gt=0, description="Fails when nothing happens for this long.")
     device: str = Field(default="local", description="Runs on one device never overlap.")
+    engine_version: str = Field(default="", description="Another version of the engine is another measurement.")
 
     @property
     def fingerprint(self) -> str:

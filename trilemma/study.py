@@ -45,8 +45,7 @@ def plan(spec: StudySpec, artifacts: Sequence[Artifact]) -> list[RunSpec]:
     if not spec.workloads and not spec.suites:
         raise StudyError("The study measures nothing.", "Choose at least one workload or suite.")
     by_id = {artifact.id: artifact for artifact in artifacts}
-    for configuration in spec.configurations:
-        _check(configuration, by_id)
+    versions = {each.id: _check(each, by_id) for each in spec.configurations}
     if len({configuration.id for configuration in spec.configurations}) < len(spec.configurations):
         raise StudyError("The same configuration is listed twice.", "Remove one; repeats are set for the whole study.")
     repeats = spec.repeats if spec.workloads else 1
@@ -66,12 +65,14 @@ def plan(spec: StudySpec, artifacts: Sequence[Artifact]) -> list[RunSpec]:
                 energy=spec.energy,
                 sample_hz=spec.sample_hz,
                 idle_s=spec.idle_s,
+                engine_version=versions[configuration.id],
             )
         )
     return runs
 
 
-def _check(configuration: Configuration, by_id: dict[str, Artifact]) -> None:
+def _check(configuration: Configuration, by_id: dict[str, Artifact]) -> str:
+    """The engine's version, once the configuration is found to be one that it can run."""
     artifact = by_id.get(configuration.artifact_id)
     if artifact is None:
         raise StudyError(
@@ -87,6 +88,7 @@ def _check(configuration: Configuration, by_id: dict[str, Artifact]) -> None:
             f"{configuration.engine} cannot run {artifact.format} weights ({artifact.label}).",
             f"It runs {', '.join(engine.formats)}.",
         )
+    return engine.availability().detail
 
 
 def _correction(done: Sequence[RunRecord], by_id: dict[str, Artifact]) -> float | None:
@@ -108,7 +110,7 @@ def estimate(spec: StudySpec, artifacts: Sequence[Artifact], store: Store | None
     runs = plan(spec, artifacts)
     by_id = {artifact.id: artifact for artifact in artifacts}
     done = store.runs(states=[RunState.DONE], limit=50, newest_first=True) if store else []
-    known = {run.spec.fingerprint for run in store.runs(states=[RunState.DONE])} if store else set()
+    known = store.reusable() if store else set()
     todo = [run for run in runs if run.fingerprint not in known]
     guess = sum(run_seconds(by_id[run.configuration.artifact_id], run) for run in todo)
     factor = _correction(done, by_id)

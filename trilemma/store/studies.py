@@ -57,6 +57,11 @@ class StudyStore(StoreBase):
             self._changed(connection)
         return self.study(study_id)
 
+    def reusable(self) -> set[str]:
+        """Fingerprints of the runs that a new study would share instead of queueing them again."""
+        with self._db.read() as connection:
+            return set(_reusable(connection))
+
     def studies(self) -> list[StudyRecord]:
         """All studies, the newest first."""
         return self._studies(None)
