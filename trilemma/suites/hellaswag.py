@@ -8,7 +8,7 @@ from typing import ClassVar
 from trilemma.suites.data import Dataset, Row
 from trilemma.suites.multiple_choice import Item, MultipleChoice, question
 
-_LAST_SENTENCE = re.compile(r"""(.*[.!?]["')]*)\s+(\S[^.!?]*)""", re.DOTALL)
+LAST_SENTENCE = re.compile(r"""(.*[.!?]["')]*)\s+(\S[^.!?]*)""", re.DOTALL)
 
 
 def clean(text: str) -> str:
@@ -29,7 +29,7 @@ class HellaSwag(MultipleChoice):
         """The hub has the context in two parts; the package has them joined, the second one in lower case."""
         if "question" in row:
             whole = row.text("question")
-            match = _LAST_SENTENCE.fullmatch(whole)
+            match = LAST_SENTENCE.fullmatch(whole)
             first, second = match.groups() if match else (whole, "")
             heading, endings = "", row.texts("choices")
             expected = row.position("answer", row.texts("labels"))

@@ -1,0 +1,244 @@
+"""Do the multiple-choice suites agree with lm-evaluation-harness, item by item, and how fast are they?
+
+Agreement: lm-evaluation-harness's own ``hellaswag`` and ``piqa`` tasks build prompts and judge answers for the same
+documents, over the same weights, scored through an in-process ``LM`` that evaluates every choice in full. Prompts are
+compared as text, answers item by item, for accuracy and length-normalised accuracy.
+
+Speed: our evaluation, evaluating every choice in full, and llama-bench's prompt processing run alternately. Ours is
+counted in distinct tokens: each token of a context once, beginnings that choices share once, and the last token of a
+choice, which is never evaluated, not at all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import os
+import site
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import common
+from benchmarks.common import ROOT, Limit, say
+from benchmarks.fidelity import ladder
+from benchmarks.fidelity_engine import load
+from benchmarks.llama_tools import build, clean_environment
+from benchmarks.suites_harness import score_in_full
+from trilemma import registry
+from trilemma.engines.base import ChoiceRequest, LoadedModel
+from trilemma.engines.llama_cpp.scoring import distinct_tokens
+from trilemma.records import AnswerRecord
+from trilemma.schema import SuiteSpec
+from trilemma.suites import data
+from trilemma.suites.base import SuiteContext
+from trilemma.suites.hellaswag import LAST_SENTENCE
+from trilemma.suites.multiple_choice import Encoded, Item, MultipleChoice, encode
+
+TASKS = ("hellaswag", "piqa")
+HARNESS = "lm-eval==0.4.13"
+LIMITS = {
+    "prompts_equal": Limit(at_least=1.0),
+    "agreement": Limit(at_least=0.99),
+    "speed_of_llama_bench": Limit(at_least=0.75),
+    "time_of_evaluating_in_full": Limit(at_most=0.5),
+}
+PROMPT = 512
+
+
+def suite(name: str) -> MultipleChoice:
+    """The registered suite."""
+    made: MultipleChoice = registry.load("trilemma.suites", name)()
+    return made
+
+
+def document(task: str, row: data.Row) -> dict[str, Any]:
+    """``row`` in the form of the hub's data set, which lm-evaluation-harness's task reads."""
+    if "choices" not in row:
+        return dict(row.values)
+    choices = row.texts("choices")
+    label = row.position("answer", row.texts("labels"))
+    if task == "piqa":
+        return {"goal": row.text("goal"), "sol1": choices[0], "sol2": choices[1], "label": label}
+    match = LAST_SENTENCE.fullmatch(row.text("question"))
+    assert match is not None
+    return {
+        "ctx_a": match[1],
+        "ctx_b": match[2],
+        "activity_label": "",
+        "endings": list(choices),
+        "label": str(label),
+    }
+
+
+def harness() -> Path:
+    """The Python of an environment that has lm-evaluation-harness, and sees this one's packages behind its own."""
+    python = common.environment("suites", [HARNESS])
+    query = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    folder = Path(subprocess.run(query, check=True, capture_output=True, text=True).stdout.strip())
+    here = [path for path in site.getsitepackages() if Path(path).is_dir()]
+    (folder / "trilemma-environment.pth").write_text("".join(f"import site; site.addsitedir({p!r})\n" for p in here))
+    return python
+
+
+def theirs(python: Path, model: Path, settings: Mapping[str, Any], items: Mapping[str, list[Item]]) -> dict[str, Any]:
+    """What lm-evaluation-harness makes of the documents of ``items``."""
+    documents = {}
+    for task in TASKS:
+        rows = data.load(suite(task).dataset).rows
+        documents[task] = [document(task, rows[int(item.id.partition("/")[2])]) for item in items[task]]
+    done = subprocess.run(
+        [str(python), "-m", "benchmarks.suites_harness"],
+        input=json.dumps({"model": str(model), "settings": settings, "documents": documents}),
+        cwd=ROOT,
+        env=clean_environment() | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"lm-evaluation-harness's side failed:\n{done.stderr[-3000:]}")
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+def ours(model: Path, settings: Mapping[str, Any], limit: int) -> dict[str, list[AnswerRecord]]:
+    """The suites' answers."""
+    answers = {}
+    with load(str(model), dict(settings)) as loaded:
+        for task in TASKS:
+            context = SuiteContext(SuiteSpec(name=task, limit=limit), None, "", lambda _: None)
+            answers[task] = list(suite(task).answers(loaded, context))
+    return answers
+
+
+def agreement(python: Path, made: Mapping[str, Path], settings: Mapping[str, Any], limit: int) -> dict[str, float]:
+    """Shares of items on which both sides agree, the least of all tasks, metrics and quantizations as ``agreement``."""
+    items = {task: suite(task).items(SuiteSpec(name=task, limit=limit)) for task in TASKS}
+    figures: dict[str, float] = {}
+    prompts: list[bool] = []
+    for quantization, path in made.items():
+        say(f"{quantization}: the suites, then lm-evaluation-harness, on {limit} items of {' and '.join(TASKS)} ...")
+        mine, other = ours(path, settings, limit), theirs(python, path, settings, items)
+        for task in TASKS:
+            pairs = [[list(pair) for pair in zip(i.contexts, i.continuations, strict=True)] for i in items[task]]
+            prompts += [have == want["pairs"] for have, want in zip(pairs, other[task], strict=True)]
+            for metric in ("accuracy", "accuracy_norm"):
+                same = [a.scores[metric] == b[metric] for a, b in zip(mine[task], other[task], strict=True)]
+                figures[f"agreement_{quantization}_{task}_{metric}"] = statistics.fmean(same)
+            apart = [
+                abs(float(x) - y)
+                for a, b in zip(mine[task], other[task], strict=True)
+                for x, y in zip(_logprobs(a), b["logprobs"], strict=True)
+            ]
+            figures[f"logprob_difference_{quantization}_{task}"] = statistics.fmean(apart)
+            right = statistics.fmean(answer.scores["accuracy_norm"] for answer in mine[task])
+            figures[f"accuracy_norm_{quantization}_{task}"] = right
+    least = min(value for name, value in figures.items() if name.startswith("agreement_"))
+    for name, value in figures.items():
+        say(f"  {name} = {value:.4f}")
+    return figures | {"agreement": least, "prompts_equal": statistics.fmean(prompts)}
+
+
+def _logprobs(answer: AnswerRecord) -> list[float]:
+    found: Any = answer.detail["logprobs"]
+    return list(found)
+
+
+def _requests(encoded: Sequence[Encoded]) -> list[ChoiceRequest]:
+    return [request for one in encoded for request in one.requests]
+
+
+def speed(model: Path, settings: Mapping[str, Any], rounds: int, items_a_round: int) -> dict[str, float]:
+    """Ours against llama-bench and against evaluating in full; other items every round, the same for both sides."""
+    tools = build()
+    limit = rounds * items_a_round
+
+    def bench() -> float:
+        (result,) = tools.bench_json(model, "-p", str(PROMPT), "-n", "0", "-r", "5", *flags)
+        return float(result["avg_ts"])
+
+    figures: dict[str, list[float]] = {"bench": [], "ours": [], "ratio": [], "time": []}
+    noise: list[float] = []
+    with load(str(model), dict(settings)) as loaded:
+        described = loaded.describe()
+        flags = ("-t", str(described["prefill_threads"]), "-b", "2048", "-ub", "512", "-fa", "auto", "-lm", "mmap")
+        chosen = {task: suite(task).items(SuiteSpec(name=task, limit=limit)) for task in TASKS}
+        for number in range(rounds):
+            part = slice(number * items_a_round, (number + 1) * items_a_round)
+            requests = _requests([encode(loaded, item) for task in TASKS for item in chosen[task][part]])
+            sides: dict[str, Callable[[], float]] = {
+                "bench": bench,
+                "ours": functools.partial(_packed, loaded, requests),
+                "full": functools.partial(_in_full, loaded, requests),
+                "bench again": bench,
+            }
+            found: dict[str, float] = {}
+            for name in list(sides) if number % 2 == 0 else ["bench", "full", "ours", "bench again"]:
+                with common.watched() as disturbance:
+                    found[name] = sides[name]()
+                noise.append(disturbance.cores)
+            theirs_tps = (found["bench"] + found["bench again"]) / 2
+            tps = distinct_tokens(requests) / found["ours"]
+            say(
+                f"  round {number + 1}: llama-bench {theirs_tps:.0f} tokens/s; ours {tps:.0f} distinct tokens/s in "
+                f"{found['ours']:.1f} s; in full {found['full']:.1f} s; others kept {max(noise[-4:]):.2f} cores busy"
+            )
+            for name, value in zip(
+                figures, (theirs_tps, tps, tps / theirs_tps, found["ours"] / found["full"]), strict=True
+            ):
+                figures[name].append(value)
+    common.require_quiet_throughout(noise)
+    medians = {name: statistics.median(values) for name, values in figures.items()}
+    return {
+        "llama_bench_prompt_tokens_per_s": medians["bench"],
+        "distinct_tokens_per_s": medians["ours"],
+        "speed_of_llama_bench": medians["ratio"],
+        "time_of_evaluating_in_full": medians["time"],
+    }
+
+
+def _packed(model: LoadedModel, requests: Sequence[ChoiceRequest]) -> float:
+    begin = time.perf_counter()
+    for _ in model.score_choices(requests):
+        pass
+    return time.perf_counter() - begin
+
+
+def _in_full(model: LoadedModel, requests: Sequence[ChoiceRequest]) -> float:
+    pairs = [(request.context, one) for request in requests for one in request.continuations]
+    begin = time.perf_counter()
+    score_in_full(model, pairs)
+    return time.perf_counter() - begin
+
+
+def measure(options: argparse.Namespace) -> Mapping[str, float]:
+    """Everything, agreement first: it does not mind a noisy machine."""
+    made = ladder(*options.quantizations)
+    settings: dict[str, Any] = {"context": 1024, "flash_attention": options.flash_attention}
+    figures: dict[str, float] = {}
+    if not options.speed_only:
+        figures |= agreement(harness(), made, settings, options.items)
+    if not options.agreement_only:
+        build()
+        common.wait_until_quiet()
+        figures |= speed(ladder("Q8_0")["Q8_0"], {"context": 1024}, options.rounds, options.items_a_round)
+    return figures
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.suites", description=__doc__)
+    parser.add_argument("--items", type=int, default=200, help="items of each suite that are compared")
+    parser.add_argument("--rounds", type=int, default=5, help="how often the sides are timed")
+    parser.add_argument("--items-a-round", type=int, default=20, help="items of each suite in a round of timing")
+    parser.add_argument("--quantizations", nargs="+", default=["F16", "Q8_0"], help="what agreement is taken on")
+    parser.add_argument("--flash-attention", choices=("auto", "on", "off"), default="auto")
+    part = parser.add_mutually_exclusive_group()
+    part.add_argument("--speed-only", action="store_true", help="a part alone never counts as holding")
+    part.add_argument("--agreement-only", action="store_true", help="a part alone never counts as holding")
+    common.main("suites", LIMITS, functools.partial(measure, parser.parse_args()))
