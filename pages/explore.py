@@ -13,7 +13,7 @@ from trilemma.analysis.limits import within
 from trilemma.analysis.points import Points
 from trilemma.analysis.text import caveats, front_headline, pareto_text
 from trilemma.charts.palette import model_colours
-from trilemma.charts.pareto import pareto_figure
+from trilemma.charts.pareto import blank_figure, pareto_figure
 from trilemma.charts.pareto3d import pareto3d_figure
 
 DEFAULTS: dict[str, str | list[str] | bool | None] = {
@@ -36,17 +36,24 @@ def page() -> None:
             to="new_study",
         )
         return
-    url = UrlState("explore", DEFAULTS)
     shared.heading("explore")
-    fold()
-    chosen = filters(catalog, url)
-    chosen = axis_pickers(catalog, url, chosen)
+    controls, answer = st.container(), st.container()
+    # An empty chart first: the browser loads what draws it while the figures are read, and nothing jumps.
+    blank = answer.empty()
+    if "explore:url" not in st.session_state:
+        blank.plotly_chart(blank_figure(), theme=None, key="explore_blank", config={"staticPlot": True})
+    url = UrlState("explore", DEFAULTS)
+    with controls:
+        fold()
+        chosen = axis_pickers(catalog, url, filters(catalog, url))
     everything = explore_data.load(chosen.study, chosen.wanted)
     shown = everything.select(chosen.mask(everything) & within(everything, chosen.limits))
-    if not len(shown):
-        _nothing_left(url, len(everything))
-    else:
-        _picture(shown, catalog.models, chosen, url)
+    blank.empty()
+    with answer:
+        if not len(shown):
+            _nothing_left(url, len(everything))
+        else:
+            _picture(shown, catalog.models, chosen, url)
     url.write()
 
 

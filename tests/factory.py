@@ -6,6 +6,7 @@ import hashlib
 import random
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from trilemma.analysis.points import Points, configuration_points
 from trilemma.records import AnswerRecord, HostInfo, PhaseWindow, RequestRecord, Sample, StudyRecord
@@ -67,9 +68,10 @@ def artifact(model: str, quantization: str) -> Artifact:
     )
 
 
-def modelled(value: float, **more: object) -> Provenance:
+def modelled(window_s: float) -> Provenance:
+    """Energy as the modelled source states it."""
     return Provenance(
-        method=Method.MODELLED, source="modelled", scope="process tree", idle_subtracted=False, window_s=value
+        method=Method.MODELLED, source="modelled", scope="process tree", idle_subtracted=False, window_s=window_s
     )
 
 
@@ -77,7 +79,7 @@ MEASURED = Provenance(method=Method.MEASURED, source="client's clock", scope="re
 MEMORY = Provenance(method=Method.MEASURED, source="proportional set size of the process tree", scope="process tree")
 
 
-def _spread(figure: str, value: float, rng: random.Random, width: float = 0.01, **rest: object) -> Measurement:
+def _spread(figure: str, value: float, rng: random.Random, width: float = 0.01, **rest: Any) -> Measurement:
     drawn = value * rng.gauss(1, width)
     half = abs(drawn) * width
     return Measurement.model_validate(
@@ -93,7 +95,7 @@ def figures(
     size = item.size_bytes
     decode = 1.6e10 / size * (threads / 2) ** 0.7 / slow
     energy = 20.0 / decode + size * 4e-10
-    chat = {"subject": WORKLOAD.name}
+    chat: dict[str, Any] = {"subject": WORKLOAD.name}
     found = [
         _spread("peak_memory_bytes", size * 1.08 + 1.1e8, rng, 0.002, provenance=MEMORY, low=None, high=None, n=120),
         Measurement(figure="weights_memory_bytes", value=float(size), n=1, provenance=MEMORY),
@@ -146,7 +148,7 @@ def figures(
 
 def records(
     item: Artifact, rng: random.Random, *, quality: bool, start_ns: int = 5_000_000_000
-) -> dict[str, list[object]]:
+) -> dict[str, list[Any]]:
     """The phases, 10 Hz samples, requests and answers of one run."""
     decode = 1.6e10 / item.size_bytes
     step = int(1e9 / decode)
@@ -164,7 +166,8 @@ def records(
     for phase, subject, seconds in spans:
         phases.append(PhaseWindow(phase=phase, subject=subject, start_ns=now, end_ns=now + int(seconds * 1e9)))
         now += int(seconds * 1e9)
-    samples, cpu, joules = [], 0.0, 0.0
+    samples: list[Sample] = []
+    cpu = joules = 0.0
     for time_ns in range(start_ns, now, 100_000_000):
         phase = next(w.phase for w in phases if w.end_ns is not None and time_ns < w.end_ns)
         busy = phase in (Phase.WARMUP, Phase.SPEED, Phase.PERFORMANCE)
@@ -236,7 +239,14 @@ def fill_store(
         store.start_run(run.id, HOST)
         if detail:
             store.set_engine_info(run.id, {"name": "llama.cpp", "build": "b7000", "threads": 2})
-            store.write_batch(run.id, **records(item, rng, quality=quality))  # type: ignore[arg-type]
+            kept = records(item, rng, quality=quality)
+            store.write_batch(
+                run.id,
+                phases=kept["phases"],
+                samples=kept["samples"],
+                requests=kept["requests"],
+                answers=kept["answers"],
+            )
         threads = int(str(run.spec.configuration.settings.get("threads", 2)))
         store.set_measurements(run.id, figures(item, rng, quality=quality, threads=threads))
         store.finish_run(

@@ -77,8 +77,9 @@ class UrlState:
 
     def write(self) -> None:
         """Write the URL; the page is not run again."""
-        texts = {name: _spell(self.get(name)) for name in self._defaults if self.get(name) != self._defaults[name]}
-        texts = {name: values for name, values in texts.items() if values}
+        # Nothing chosen where something is by default is a choice too, and is written as an empty parameter.
+        changed = {name: self.get(name) for name in self._defaults if self.get(name) != self._defaults[name]}
+        texts = {name: _spell(value) or [""] for name, value in changed.items()}
         for name in self._defaults:
             now = st.query_params.get_all(name)
             if name in texts and now != texts[name]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
-from trilemma.charts.marks import DIMMED, Marks, hollow
+from trilemma.charts.marks import DIMMED, VERY_MANY, Marks, hollow
 from trilemma.schema import Method
 
 
@@ -22,7 +22,8 @@ def crowd(shown: Marks, front: bool) -> list[go.Scattergl]:
     ids = shown.points.meta.index.to_numpy(dtype=object)
     hover = np.array(shown.hover, dtype=object)
     # What the hover text of a dominated point among many leaves out, plotly fills in.
-    tail = "" if front else f"<br>%{{x:.3~g}} {shown.scales[0].unit}, %{{y:.3~g}} {shown.scales[1].unit}"
+    brief = len(shown.points) > VERY_MANY and not front
+    tail = f"<br>%{{x:.3~g}} {shown.scales[0].unit}, %{{y:.3~g}} {shown.scales[1].unit}" if brief else ""
     coloured = {"colorscale": scale, "cmin": -0.5, "cmax": steps - 0.5}
     found = []
     for symbol in dict.fromkeys(shown.symbol):

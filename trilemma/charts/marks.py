@@ -17,8 +17,10 @@ from trilemma.schema import Method
 
 FloatArray = NDArray[np.float64]
 
-MANY = 1000
-"""Points from which a chart is drawn with WebGL and says less about each."""
+MANY = 250
+"""Points above which marks are drawn by WebGL: as SVG, a change of 700 takes a browser half a second."""
+VERY_MANY = 1000
+"""Points above which a dominated one has no interval and a brief hover text."""
 MANY_MODELS = 12
 """Models up to which the legend names them; colours come again beyond eight."""
 MARK_SIZE = 13.0
@@ -118,7 +120,7 @@ def _hover(points: Points, keys: Sequence[str], front: BoolArray) -> list[str]:
     others get their name, and the chart adds the two figures.
     """
     lines = [[f"<b>{escape(name, 90)}</b>"] for name in labels(points)]
-    told = front if len(points) > MANY else np.ones(len(points), dtype=np.bool_)
+    told = front if len(points) > VERY_MANY else np.ones(len(points), dtype=np.bool_)
     rows = np.flatnonzero(told)
     for key in keys:
         title, unit = key_title(key), key_definition(key).unit

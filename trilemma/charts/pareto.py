@@ -13,7 +13,7 @@ from trilemma.analysis.front import staircase
 from trilemma.analysis.points import Points, better
 from trilemma.charts.crowd import crowd
 from trilemma.charts.labels import place
-from trilemma.charts.marks import DIMMED, MANY, Marks, hollow, legend_marks, marks
+from trilemma.charts.marks import DIMMED, MANY, VERY_MANY, Marks, hollow, legend_marks, marks
 from trilemma.charts.palette import escape, layout, theme, with_alpha
 from trilemma.schema import Method
 
@@ -86,12 +86,18 @@ def pareto_figure(
     return figure
 
 
+def blank_figure() -> go.Figure:
+    """Nothing, in the size of the chart."""
+    hidden = {"visible": False}
+    return go.Figure(layout=layout(False) | {"height": HEIGHT, "xaxis": hidden, "yaxis": hidden})
+
+
 def _range(shown: Marks, axis: int, log: bool, lower_is_better: bool) -> list[float]:
     """The axis's ends in its own coordinates (exponents of ten on a log axis), worse first."""
     if not len(shown.points):
         return [1.0, 0.0] if lower_is_better else [0.0, 1.0]
     ends = [shown.value[:, axis]]
-    if len(shown.points) <= MANY:
+    if len(shown.points) <= VERY_MANY:
         ends += [shown.low[:, axis], shown.high[:, axis]]
     values = np.concatenate(ends)
     values = values[np.isfinite(values) & ((values > 0) | (not log))]
@@ -160,7 +166,7 @@ def _intervals(shown: Marks, logs: tuple[bool, bool], dark: bool) -> list[go.Sca
     look = theme(dark)
     found = []
     for of_front, alpha in ((False, 0.3), (True, 0.75)):
-        if not of_front and len(shown.points) > MANY:
+        if not of_front and len(shown.points) > VERY_MANY:
             continue
         parts = []
         for row in np.flatnonzero(shown.front == of_front):

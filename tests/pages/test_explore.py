@@ -1,0 +1,200 @@
+"""Explore on a real store: what is shown, what the URL says, and what goes wrong."""
+
+from __future__ import annotations
+
+import io
+
+import pandas as pd
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from pages.parts.explore_view import export
+from tests.factory import DEMO, SMOL, fill_store, points_of
+from trilemma.schema import RunSpec
+from trilemma.settings import Settings
+from trilemma.store import Store, open_store
+
+ENERGY, QUALITY = "energy_per_token_j@short_chat", "accuracy_norm@hellaswag"
+
+
+@pytest.fixture(autouse=True)
+def fresh_caches(settings: Settings) -> None:
+    st.cache_resource.clear()
+
+
+def explore(**query: str | list[str]) -> AppTest:
+    def script() -> None:
+        from pages import explore, shared
+
+        with shared.errors_shown():
+            explore.page()
+
+    app = AppTest.from_function(script, default_timeout=60)
+    for name, value in query.items():
+        app.query_params[name] = value
+    return app
+
+
+def shown(app: AppTest) -> pd.DataFrame:
+    assert not app.exception
+    frame: pd.DataFrame = app.dataframe[0].value
+    return frame
+
+
+def test_an_empty_store_says_what_will_be_here_and_how_to_get_there(store: Store) -> None:
+    app = explore().run()
+    assert not app.exception
+    assert app.title[0].value == "Which options are worth having?"
+    assert "Set up a study" in [button.label for button in app.button]
+
+
+def test_a_study_that_is_only_queued_points_to_the_queue(store: Store) -> None:
+    done = fill_store(store, DEMO[:1], 1, detail=False)
+    waiting = RunSpec(configuration=done.spec.configurations[0], workloads=done.spec.workloads, repeat=9)
+    queued = store.add_study(done.spec, [waiting])
+    app = explore(study=queued.id).run()
+    assert not app.exception
+    assert "No run here is done yet" in app.info[0].value
+
+
+def test_when_nothing_passes_the_filters_they_can_be_cleared(store: Store) -> None:
+    fill_store(store, DEMO[:2], 1, detail=False)
+    app = explore(limit="peak_memory_bytes <= 1 KiB").run()
+    assert not app.exception
+    assert "None of 2 configurations passes" in app.info[0].value
+    app.button[0].click().run()
+    assert len(shown(app)) == 2
+
+
+def test_all_configurations_are_shown_with_the_front_and_what_to_know(store: Store) -> None:
+    fill_store(store)
+    app = explore().run()
+    frame = shown(app)
+    assert list(zip(frame["Model"], frame["Quantization"], strict=True)) == DEMO
+    points = points_of(store, ENERGY, QUALITY)
+    assert (frame["Front"] == "yes").tolist() == points.front([ENERGY, QUALITY]).tolist()
+    assert frame["Energy per token, mJ/tok"].tolist() == pytest.approx((points.value[ENERGY] * 1000).tolist())
+    on = int(points.front([ENERGY, QUALITY]).sum())
+    assert f"{on} of 9 configurations are on the front" in app.markdown[0].value
+    assert "modelled, not measured" in app.markdown[0].value
+
+
+def test_a_link_reproduces_the_view(store: Store) -> None:
+    fill_store(store)
+    app = explore(
+        model=SMOL, quantization=["Q8_0", "Q2_K"], x="peak_memory_bytes", y="decode_tps@short_chat", size="load_s"
+    ).run()
+    frame = shown(app)
+    assert frame["Quantization"].tolist() == ["Q8_0", "Q2_K"]
+    assert "Decode speed, tok/s" in frame.columns
+    assert app.query_params == {
+        "model": SMOL, "quantization": ["Q8_0", "Q2_K"], "x": "peak_memory_bytes", "y": "decode_tps@short_chat",
+        "size": "load_s",
+    }  # fmt: skip
+    again = explore(**app.query_params).run()
+    pd.testing.assert_frame_equal(shown(again), frame)
+
+
+def test_the_view_writes_its_link_and_leaves_out_defaults(store: Store) -> None:
+    fill_store(store, detail=False)
+    app = explore().run()
+    assert app.query_params == {}
+    app.multiselect(key="explore:quantization").set_value(["Q4_K_M"]).run()
+    app.selectbox(key="explore:x").set_value("peak_memory_bytes").run()
+    assert app.query_params == {"quantization": "Q4_K_M", "x": "peak_memory_bytes"}
+    assert len(shown(app)) == 2
+    app.multiselect(key="explore:quantization").set_value([]).run()
+    assert app.query_params == {"x": "peak_memory_bytes"}
+    app.selectbox(key="explore:size").set_value("").run()
+    assert app.query_params == {"x": "peak_memory_bytes", "size": ""}, "no size is a choice too"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"x": "nothing"}, {"y": "'; drop table runs"}, {"view": "4D"}, {"study": "gone"}, {"point": "<script>"},
+        {"model": ["nobody"]}, {"log": ["z"]}, {"engine": "x"}, {"size": "?"},
+    ],
+)  # fmt: skip
+def test_a_made_up_link_falls_back_to_what_there_is(store: Store, query: dict[str, str | list[str]]) -> None:
+    fill_store(store, DEMO[:2], 1, detail=False)
+    assert len(shown(explore(**query).run())) == 2
+
+
+def test_a_limit_that_cannot_be_read_says_so_and_the_rest_holds(store: Store) -> None:
+    fill_store(store, detail=False)
+    app = explore(limit=["beauty >= 3", "accuracy_norm@hellaswag >= 43%"]).run()
+    assert "beauty" in app.error[0].value
+    assert 0 < len(shown(app)) < 9
+
+
+def test_a_study_narrows_what_is_shown(store: Store) -> None:
+    fill_store(store, DEMO[:2], 1, name="first", detail=False)
+    second = fill_store(store, DEMO[6:], 1, name="second", detail=False)
+    assert len(shown(explore().run())) == 5
+    assert len(shown(explore(study=second.id).run())) == 3
+
+
+def test_a_picked_point_shows_its_figures_and_who_beats_it(store: Store) -> None:
+    fill_store(store)
+    points = points_of(store, ENERGY, QUALITY)
+    beaten = points.meta.index[~points.front([ENERGY, QUALITY])][0]
+    app = explore(point=beaten).run()
+    text = " ".join(element.value for element in [*app.markdown, *app.caption])
+    assert "Beaten by" in text
+    assert "A full bar is the best in view" in text
+    best = points.meta.index[points.front([ENERGY, QUALITY])][0]
+    text = " ".join(element.value for element in explore(point=best).run().caption)
+    assert "On the front." in text
+
+
+def test_three_dimensions_have_a_third_picker(store: Store) -> None:
+    fill_store(store, detail=False)
+    app = explore(view="3D").run()
+    frame = shown(app)
+    assert "Decode speed, tok/s" in frame.columns
+    app.selectbox(key="explore:z").set_value("load_s").run()
+    assert app.query_params == {"view": "3D", "z": "load_s"}
+
+
+def test_new_results_are_seen_at_the_next_look(store: Store) -> None:
+    fill_store(store, DEMO[:2], 1, detail=False)
+    app = explore().run()
+    assert len(shown(app)) == 2
+    fill_store(store, DEMO[2:4], 1, detail=False)
+    assert len(shown(app.run())) == 4
+
+
+def test_hostile_names_stay_text(store: Store) -> None:
+    fill_store(
+        store, [('<img src=x onerror="x()">[a](javascript:x) $x$ *y*', "Q8_0"), ("plain", "F16")], 1, detail=False
+    )
+    app = explore().run()
+    shown(app)
+    picks = [button.label for button in app.button if "img" in button.label]
+    assert all(r"\<img" in label and r"\[a\]" in label and r"\$" in label for label in picks)
+    for element in app.markdown:
+        assert "<img" not in element.value.replace(r"\<img", "")
+
+
+def test_the_table_exports_base_units_and_no_formula(store: Store) -> None:
+    fill_store(store, [('=HYPERLINK("http://x")', "Q8_0"), ("plain", "F16")], 1, detail=False)
+    points = points_of(store, ENERGY, QUALITY)
+    frame = pd.read_csv(io.BytesIO(export(points)))
+    assert frame[ENERGY].tolist() == pytest.approx(points.value[ENERGY].tolist())
+    assert set(frame[f"{ENERGY}:method"]) == {"modelled"}
+    assert not frame["model"].str.startswith("=").any()
+
+
+def test_a_database_that_cannot_be_opened_is_an_error_in_words(settings: Settings) -> None:
+    (settings.home / "trilemma.db").write_bytes(b"this is no database" * 100)
+    app = explore().run()
+    assert not app.exception
+    assert app.error
+
+
+def test_everything_is_the_same_in_another_process_of_the_same_store(store: Store, settings: Settings) -> None:
+    fill_store(store, DEMO[:2], 1, detail=False)
+    with open_store(settings.database_url) as other:
+        assert len(points_of(other, ENERGY)) == len(shown(explore().run()))
