@@ -26,7 +26,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from benchmarks.common import ROOT, Figures, Limit, TooNoisyError, main, say, wait_until_quiet
+from benchmarks.common import ROOT, Figures, Limit, main, say, wait_until_quiet
 from tests.factory import BITS, fill_many
 from trilemma.store import open_store
 
@@ -124,7 +124,7 @@ def measure() -> Figures:
     """Fill a store, open Explore on it cold and warm, and filter."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
-        raise TooNoisyError("There is no Chromium here. Install one (Debian: apt install chromium) and try again.")
+        raise RuntimeError("There is no Chromium here. Install one (Debian: apt install chromium) and try again.")
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         say(f"Filling a store with {RUNS:,} runs; this takes a few minutes ...")

@@ -82,7 +82,7 @@ def pareto_figure(
             }
         )
     figure.update_layout(height=HEIGHT, hovermode="closest", clickmode="event+select", dragmode="pan")
-    figure.update_layout(legend={"y": -0.16, "yanchor": "top"})
+    figure.update_layout(legend={"y": -0.21, "yanchor": "top"})
     return figure
 
 

@@ -101,7 +101,7 @@ def pareto3d_figure(
                 }
                 for axis, key, scale in zip("xyz", keys, shown.scales, strict=True)
             },
-            "camera": {"eye": {"x": 1.35, "y": -1.45, "z": 0.65}, "center": {"x": 0, "y": 0, "z": -0.1}},
+            "camera": {"eye": {"x": 1.5, "y": -1.6, "z": 0.7}, "center": {"x": 0, "y": 0, "z": -0.1}},
             "aspectmode": "cube",
         },
         legend={"y": -0.02, "yanchor": "top"},
