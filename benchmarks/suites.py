@@ -159,66 +159,79 @@ def _requests(encoded: Sequence[Encoded]) -> list[ChoiceRequest]:
 
 
 def speed(model: Path, settings: Mapping[str, Any], rounds: int, items_a_round: int) -> dict[str, float]:
-    """Ours against llama-bench and against evaluating in full; other items every round, the same for both sides."""
+    """Ours against llama-bench and against evaluating in full; other items every round, the same for both sides.
+
+    The limits are on the suites together; each one's own share of the time in full is given beside it.
+    """
     tools = build()
-    limit = rounds * items_a_round
-
-    def bench() -> float:
-        (result,) = tools.bench_json(model, "-p", str(PROMPT), "-n", "0", "-r", "5", *flags)
-        return float(result["avg_ts"])
-
-    figures: dict[str, list[float]] = {"bench": [], "ours": [], "ratio": [], "time": []}
+    figures: dict[str, list[float]] = {}
     noise: list[float] = []
     with load(str(model), dict(settings)) as loaded:
-        described = loaded.describe()
-        flags = ("-t", str(described["prefill_threads"]), "-b", "2048", "-ub", "512", "-fa", "auto", "-lm", "mmap")
+        threads = str(loaded.describe()["prefill_threads"])
+        flags = ("-t", threads, "-b", "2048", "-ub", "512", "-fa", "auto", "-lm", "mmap")
+        limit = rounds * items_a_round
         chosen = {task: suite(task).items(SuiteSpec(name=task, limit=limit)) for task in TASKS}
+
+        def bench() -> list[float]:
+            (result,) = tools.bench_json(model, "-p", str(PROMPT), "-n", "0", "-r", "5", *flags)
+            return [float(result["avg_ts"])]
+
         for number in range(rounds):
             part = slice(number * items_a_round, (number + 1) * items_a_round)
-            requests = _requests([encode(loaded, item) for task in TASKS for item in chosen[task][part]])
-            sides: dict[str, Callable[[], float]] = {
+            requests = [_requests([encode(loaded, item) for item in chosen[task][part]]) for task in TASKS]
+            sides: dict[str, Callable[[], list[float]]] = {
                 "bench": bench,
-                "ours": functools.partial(_packed, loaded, requests),
-                "full": functools.partial(_in_full, loaded, requests),
+                "ours": functools.partial(_seconds, _packed, loaded, requests),
+                "full": functools.partial(_seconds, _in_full, loaded, requests),
                 "bench again": bench,
             }
-            found: dict[str, float] = {}
+            found: dict[str, list[float]] = {}
             for name in list(sides) if number % 2 == 0 else ["bench", "full", "ours", "bench again"]:
                 with common.watched() as disturbance:
                     found[name] = sides[name]()
                 noise.append(disturbance.cores)
-            theirs_tps = (found["bench"] + found["bench again"]) / 2
-            tps = distinct_tokens(requests) / found["ours"]
+            theirs_tps = statistics.fmean(found["bench"] + found["bench again"])
+            tokens = sum(distinct_tokens(one) for one in requests)
+            took, in_full = sum(found["ours"]), sum(found["full"])
             say(
-                f"  round {number + 1}: llama-bench {theirs_tps:.0f} tokens/s; ours {tps:.0f} distinct tokens/s in "
-                f"{found['ours']:.1f} s; in full {found['full']:.1f} s; others kept {max(noise[-4:]):.2f} cores busy"
+                f"  round {number + 1}: llama-bench {theirs_tps:.0f} tokens/s; ours {tokens / took:.0f} distinct "
+                f"tokens/s in {took:.1f} s; in full {in_full:.1f} s; others kept {max(noise[-4:]):.2f} cores busy"
             )
-            for name, value in zip(
-                figures, (theirs_tps, tps, tps / theirs_tps, found["ours"] / found["full"]), strict=True
-            ):
-                figures[name].append(value)
+            values = {
+                "llama_bench_prompt_tokens_per_s": theirs_tps,
+                "distinct_tokens_per_s": tokens / took,
+                "speed_of_llama_bench": tokens / took / theirs_tps,
+                "time_of_evaluating_in_full": took / in_full,
+            }
+            for task, mine, whole in zip(TASKS, found["ours"], found["full"], strict=True):
+                values[f"time_of_evaluating_in_full_{task}"] = mine / whole
+            for name, value in values.items():
+                figures.setdefault(name, []).append(value)
     common.require_quiet_throughout(noise)
-    medians = {name: statistics.median(values) for name, values in figures.items()}
-    return {
-        "llama_bench_prompt_tokens_per_s": medians["bench"],
-        "distinct_tokens_per_s": medians["ours"],
-        "speed_of_llama_bench": medians["ratio"],
-        "time_of_evaluating_in_full": medians["time"],
-    }
+    return {name: statistics.median(values) for name, values in figures.items()}
 
 
-def _packed(model: LoadedModel, requests: Sequence[ChoiceRequest]) -> float:
-    begin = time.perf_counter()
+def _seconds(
+    work: Callable[[LoadedModel, Sequence[ChoiceRequest]], None],
+    model: LoadedModel,
+    suites: Sequence[Sequence[ChoiceRequest]],
+) -> list[float]:
+    """How long ``work`` takes on each suite's requests."""
+    found = []
+    for requests in suites:
+        begin = time.perf_counter()
+        work(model, requests)
+        found.append(time.perf_counter() - begin)
+    return found
+
+
+def _packed(model: LoadedModel, requests: Sequence[ChoiceRequest]) -> None:
     for _ in model.score_choices(requests):
         pass
-    return time.perf_counter() - begin
 
 
-def _in_full(model: LoadedModel, requests: Sequence[ChoiceRequest]) -> float:
-    pairs = [(request.context, one) for request in requests for one in request.continuations]
-    begin = time.perf_counter()
-    score_in_full(model, pairs)
-    return time.perf_counter() - begin
+def _in_full(model: LoadedModel, requests: Sequence[ChoiceRequest]) -> None:
+    score_in_full(model, [(request.context, one) for request in requests for one in request.continuations])
 
 
 def measure(options: argparse.Namespace) -> Mapping[str, float]:
