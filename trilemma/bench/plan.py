@@ -11,4 +11,8 @@ class Plan(Frozen):
     spec: RunSpec
     artifact: Artifact
     reference: Artifact | None = None
-    loaded_idle_s: float = 2.0
+
+    @property
+    def loaded_idle_s(self) -> float:
+        """How long power is read with the engine loaded but idle, s: two seconds at most."""
+        return min(self.spec.idle_s, 2.0)
