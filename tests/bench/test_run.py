@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from trilemma.catalog.catalog import Catalog
 
+from trilemma.catalog.catalog import Catalog
 from trilemma.records import RunRecord
 from trilemma.schema import (
     Artifact,
