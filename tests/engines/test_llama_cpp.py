@@ -172,7 +172,7 @@ def test_choices_are_scored_as_logits_say(smollm2: LoadedModel) -> None:
     choices = [smollm2.tokenize(text) for text in (" Paris.", " London.", " a a a")]
     (score,) = smollm2.score_choices([ChoiceRequest(context, choices)])
     for choice, logprob in zip(choices, score.logprobs, strict=True):
-        (rows,) = smollm2.logits([context + choice], first=len(context) - 1)
+        (rows,) = [view.copy() for view in smollm2.logits([context + choice], first=len(context) - 1)]
         shifted = rows.astype(np.float64) - rows.max(axis=1, keepdims=True)
         logprobs = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
         assert logprob == pytest.approx(sum(logprobs[i, token] for i, token in enumerate(choice)), abs=0.2)
