@@ -253,14 +253,14 @@ def test_others_are_those_outside_the_tree(spawn: Callable, ask: Callable) -> No
         meter.start(target(pid))
         meter.read(0.1)
         start = time.monotonic()
-        ask(process, "0.5")
+        ask(process, "1.0")
         elapsed = time.monotonic() - start
         return meter.read(elapsed)["others_cpu_cores"] * elapsed
 
     # Whatever else the machine does at the moment is in both; the least of several is the quietest.
     outside = min(others_s(None) for _ in range(3))
     inside = min(others_s(process.pid) for _ in range(3))
-    assert outside > 0.44
+    assert outside > 0.88
     assert inside < outside
     meter.close()
 

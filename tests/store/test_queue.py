@@ -164,6 +164,15 @@ TestQueue.settings = settings(
 )
 
 
+def test_a_process_may_claim_again_what_it_gave_up(store: Store) -> None:
+    _, (run_id,) = add(store, run_specs(1))
+    for _ in range(2):
+        claim(store)
+        store.start_run(run_id, HOST)
+        store.release(run_id)
+    assert store.run(run_id).attempt == 2
+
+
 def test_claiming_states_the_owner(store: Store) -> None:
     _, (run_id,) = add(store, run_specs(1))
     assert store.owner(run_id) is None
