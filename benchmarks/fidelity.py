@@ -37,7 +37,7 @@ LIMITS = {
 }
 PROMPT, OUTPUT = 512, 64
 """Tokens prefilled, and tokens then decoded, on both sides."""
-REPEATS = 3
+REPEATS = 5
 """Requests in each process, after a warm-up."""
 CHUNK = 512
 SPREAD = 0.015

@@ -34,18 +34,21 @@ def speed(model: str, settings: dict[str, Any], prompt: int, output: int, repeat
     with load(model, settings) as loaded:
         text = "The quick brown fox jumps over the lazy dog while seven wizards mix potions. " * (prompt // 8)
         tokens = loaded.tokenize(text)[:prompt]
+        # In llama-bench's order: a warm-up, prompts one after the other, then decoding. What ran just before counts:
+        # prompts between stretches of decoding come out slower than prompts in a row.
+        for repeat in range(repeats + 1):
+            done = loaded.generate(GenerationRequest(tokens, 1, ignore_eos=True))
+            assert done.prefilled_tokens == prompt
+            assert done.engine_prefill_s is not None
+            if repeat:
+                prefill.append(prompt / done.engine_prefill_s)
         # The first token comes out of the prefill: one more than is decoded.
         request = GenerationRequest(tokens, output + 1, ignore_eos=True)
-        for repeat in range(repeats + 1):
+        for _ in range(repeats):
             done = loaded.generate(request)
-            if repeat == 0:
-                continue
-            assert done.prefilled_tokens == prompt
             assert done.engine_decoded_tokens == output
-            assert done.engine_prefill_s is not None
             assert done.engine_decode_s is not None
             waited_s = (done.token_times_ns[-1] - done.token_times_ns[0]) / 1e9
-            prefill.append(prompt / done.engine_prefill_s)
             decode.append(output / done.engine_decode_s)
             loop.append((waited_s - done.engine_decode_s) / output * 1000)
     return {name: statistics.median(v) for name, v in (("prefill", prefill), ("decode", decode), ("loop_ms", loop))}
