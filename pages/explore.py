@@ -73,7 +73,7 @@ def _picture(shown: Points, models: list[str], chosen: Chosen, url: UrlState) ->
         _chart(shown, models, chosen, url)
     with side, st.container(key="explore_card"):
         explore_view.card(shown, chosen.study, chosen.axes, url)
-    explore_view.table(shown, chosen.columns, models, url)
+    explore_view.table(shown, chosen.axes, chosen.columns, models, url)
 
 
 def _chart(shown: Points, models: list[str], chosen: Chosen, url: UrlState) -> None:

@@ -119,9 +119,9 @@ def _provenance(points: Points, keys: Sequence[str], picked: str) -> str:
     return text
 
 
-def table(points: Points, keys: Sequence[str], models: Sequence[str], url: UrlState) -> None:
+def table(points: Points, axes: Sequence[str], keys: Sequence[str], models: Sequence[str], url: UrlState) -> None:
     """The same points in the same order with the same marks; a click on a row picks it."""
-    frame, config = _display(points, keys)
+    frame, config = _display(points, axes, keys)
     styled: pd.DataFrame | Styler = frame
     if len(frame) <= _STYLED_UP_TO:
         colours = model_colours(models, is_dark())
@@ -144,10 +144,11 @@ def table(points: Points, keys: Sequence[str], models: Sequence[str], url: UrlSt
         )  # fmt: skip
 
 
-def _display(points: Points, keys: Sequence[str]) -> tuple[pd.DataFrame, dict[str, ColumnConfig]]:
+def _display(points: Points, axes: Sequence[str], keys: Sequence[str]) -> tuple[pd.DataFrame, dict[str, ColumnConfig]]:
     """The table in the units of the chart, numbers as numbers so that they sort."""
-    front = points.front(keys) if len(points) else np.empty(0, dtype=np.bool_)
-    hollow = [method == Method.MODELLED for method in points.methods(keys)]
+    # The chart's own front and marks: the size of a mark is no axis.
+    front = points.front(axes) if len(points) else np.empty(0, dtype=np.bool_)
+    hollow = [method == Method.MODELLED for method in points.methods(axes)]
     names = points.meta["quantization"].astype(str)
     glyphs = [quantization_glyph(name, empty) for name, empty in zip(names, hollow, strict=True)]
     columns: dict[str, object] = {

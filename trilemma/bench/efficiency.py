@@ -34,14 +34,23 @@ def file_measurements(artifact: Artifact) -> list[Measurement]:
     ]
 
 
-def memory_measurements(samples: Sequence[Sample], accounted: Sequence[Measurement]) -> list[Measurement]:
+def memory_measurements(
+    samples: Sequence[Sample],
+    windows: Mapping[tuple[Phase, str], PhaseWindow],
+    accounted: Sequence[Measurement],
+) -> list[Measurement]:
     """Peak memory of serving, and what of it is neither weights nor KV cache.
 
     Args:
         samples: Of the whole run.
+        windows: Phases by (phase, subject).
         accounted: Measurements so far, with the engine's own split.
     """
-    peak = peak_memory(samples, _SERVING)
+    # A sample's tag is the phase that the supervisor knew of: after serving has ended it may still say speed, while the
+    # measured process makes room for the suites already. The windows are the measured process's own.
+    ends = [w.end_ns for (phase, _), w in windows.items() if phase in _SERVING]
+    over = max((end for end in ends if end is not None), default=None) if None not in ends else None
+    peak = peak_memory([s for s in samples if over is None or s.time_ns <= over], _SERVING)
     if peak is None:
         return []
     provenance = Provenance(

@@ -32,7 +32,7 @@ def summarise(evidence: Evidence) -> list[Measurement]:
     found = list(evidence.measurements)
     found += file_measurements(evidence.artifact)
     found += load_measurement(evidence.windows.get((Phase.LOAD, "")))
-    found += memory_measurements(evidence.samples, found)
+    found += memory_measurements(evidence.samples, evidence.windows, found)
     energy = EnergyReading(evidence.samples, evidence.windows, evidence.domains, evidence.spec.energy)
     found += energy.idle_measurements()
     by_workload: defaultdict[str, list[RequestRecord]] = defaultdict(list)
