@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+import plotly.graph_objects as go
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from pages import shared
 from pages.parts import explore_data, explore_view
-from pages.parts.explore_filters import Chosen, axis_pickers, filters, fold
+from pages.parts.explore_filters import Chosen, choose, controls
 from pages.parts.url_state import UrlState
 from trilemma.analysis.limits import within
 from trilemma.analysis.points import Points
@@ -37,23 +41,28 @@ def page() -> None:
         )
         return
     shared.heading("explore")
-    controls, answer = st.container(), st.container()
-    # An empty chart first: the browser loads what draws it while the figures are read, and nothing jumps.
-    blank = answer.empty()
-    if "explore:url" not in st.session_state:
-        blank.plotly_chart(blank_figure(), theme=None, key="explore_blank", config={"staticPlot": True})
+    above, answer, below = st.container(), st.container(), st.container()
     url = UrlState("explore", DEFAULTS)
-    with controls:
-        fold()
-        chosen = axis_pickers(catalog, url, filters(catalog, url))
-    everything = explore_data.load(chosen.study, chosen.wanted)
-    shown = everything.select(chosen.mask(everything) & within(everything, chosen.limits))
+    # An empty chart while figures are read: meanwhile the browser loads what draws it, and nothing jumps.
+    blank = answer.empty()
+    if not explore_data.at_hand():
+        blank.plotly_chart(blank_figure(), theme=None, key="explore_blank", config={"staticPlot": True})
+    chosen = choose(catalog, url)
+    shown, total = _shown(explore_data.version(), chosen)
     blank.empty()
+    # The picture first: the browser draws it while the widgets above and the table below are still made.
     with answer:
         if not len(shown):
-            _nothing_left(url, len(everything))
+            _nothing_left(url, total)
         else:
-            _picture(shown, catalog.models, chosen, url)
+            side = _picture(catalog.models, chosen, url)
+    with above:
+        controls(catalog, url, chosen)
+    if len(shown):
+        with side, st.container(key="explore_card"):
+            explore_view.card(shown, chosen.study, chosen.axes, url)
+        with below:
+            explore_view.table(shown, chosen.axes, chosen.columns, catalog.models, url)
     url.write()
 
 
@@ -66,25 +75,57 @@ def _nothing_left(url: UrlState, total: int) -> None:
         shared.link("queue", "See the queue", icon=":material/pending_actions:")
 
 
-def _picture(shown: Points, models: list[str], chosen: Chosen, url: UrlState) -> None:
-    st.markdown(f"**{front_headline(shown, chosen.axes)}** {' '.join(caveats(shown, chosen.axes))}")
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _shown(of: tuple[str, int], chosen: Chosen) -> tuple[Points, int]:
+    """What passes the filters and limits in the state ``of`` the store, and of how many."""
+    everything = explore_data.points(of, chosen.study, chosen.wanted)
+    return everything.select(chosen.mask(everything) & within(everything, chosen.limits)), len(everything)
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """A chart and what it says."""
+
+    figure: go.Figure
+    headline: str
+    alt: str
+    intervals: bool
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _drawn(of: tuple[str, int], chosen: Chosen, models: list[str], picked: str | None, dark: bool) -> _Drawn:
+    """The chart of what is shown: with thousands of points, making it takes longer than sending it."""
+    shown, axes = _shown(of, chosen)[0], chosen.axes
+    colours = model_colours([*models, *shown.meta["model"].astype(str).unique()], dark)
+    if len(axes) == 3:
+        figure = pareto3d_figure(shown, *axes, size=chosen.size, colours=colours, dark=dark, picked=picked)
+    else:
+        figure = pareto_figure(
+            shown, *axes, size=chosen.size, colours=colours, dark=dark, log_x="x" in chosen.log,
+            log_y="y" in chosen.log, picked=picked,
+        )  # fmt: skip
+    return _Drawn(
+        figure=figure,
+        headline=f"**{front_headline(shown, axes)}** {' '.join(caveats(shown, axes))}",
+        alt=pareto_text(shown, axes),
+        intervals=bool(np.isfinite(shown.low[list(axes)].to_numpy()).any()),
+    )
+
+
+def _picture(models: list[str], chosen: Chosen, url: UrlState) -> DeltaGenerator:
+    """What the chart says, and the chart; returns the column beside it."""
+    drawn = _drawn(explore_data.version(), chosen, models, url.text("point") or None, explore_view.is_dark())
+    st.markdown(drawn.headline)
     chart, side = st.columns([3, 1], gap="medium")
     with chart:
-        _chart(shown, models, chosen, url)
-    with side, st.container(key="explore_card"):
-        explore_view.card(shown, chosen.study, chosen.axes, url)
-    explore_view.table(shown, chosen.axes, chosen.columns, models, url)
+        _chart(drawn, chosen, url)
+    return side
 
 
-def _chart(shown: Points, models: list[str], chosen: Chosen, url: UrlState) -> None:
-    dark = explore_view.is_dark()
-    colours = model_colours([*models, *shown.meta["model"].astype(str).unique()], dark)
-    alt = pareto_text(shown, chosen.axes)
-    picked = url.text("point") or None
+def _chart(drawn: _Drawn, chosen: Chosen, url: UrlState) -> None:
+    config = explore_view.CHART_CONFIG
     if len(chosen.axes) == 3:
-        x, y, z = chosen.axes
-        figure = pareto3d_figure(shown, x, y, z, size=chosen.size, colours=colours, dark=dark, picked=picked)
-        st.plotly_chart(figure, theme=None, key="explore_3d", config=explore_view.CHART_CONFIG, alt=alt)
+        st.plotly_chart(drawn.figure, theme=None, key="explore_3d", config=config, alt=drawn.alt)
         st.caption("Drag to turn, scroll to come closer. Pick a point in the table below.")
         return
 
@@ -93,16 +134,11 @@ def _chart(shown: Points, models: list[str], chosen: Chosen, url: UrlState) -> N
         found = [point["customdata"][0] for point in hits if point.get("customdata")]
         url.put("point", str(found[0]) if found else "")
 
-    x, y = chosen.axes
-    figure = pareto_figure(
-        shown, x, y, size=chosen.size, colours=colours, dark=dark, log_x="x" in chosen.log, log_y="y" in chosen.log,
-        picked=picked,
-    )  # fmt: skip
     st.plotly_chart(
-        figure, theme=None, key="explore_2d", config=explore_view.CHART_CONFIG, alt=alt, on_select=pick,
+        drawn.figure, theme=None, key="explore_2d", config=config, alt=drawn.alt, on_select=pick,
         selection_mode="points",
     )  # fmt: skip
-    if not np.isfinite(shown.low[list(chosen.axes)].to_numpy()).any():
+    if not drawn.intervals:
         st.caption("No intervals: each configuration has one run, and these figures have none of their own.")
 
 

@@ -59,13 +59,10 @@ def page_object(name: str) -> Page:
     return st.Page(function, title=info.title, icon=info.icon, url_path=name)
 
 
-def _to_home() -> None:
-    go(HOME, {name: st.query_params.get_all(name) for name in st.query_params})
-
-
 def alias() -> Page:
     """The home page by its own name: Streamlit knows the default page as ``/`` only."""
-    return st.Page(_to_home, title=PAGES[HOME].title, url_path=HOME, visibility="hidden")
+    function = importlib.import_module(f"pages.{HOME}").page
+    return st.Page(function, title=PAGES[HOME].title, url_path=HOME, visibility="hidden")
 
 
 def go(name: str, params: Mapping[str, str | list[str]] | None = None) -> NoReturn:

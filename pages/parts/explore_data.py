@@ -64,12 +64,26 @@ def choices(of: tuple[str, int], study_id: str) -> dict[str, list[str]]:
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def points(of: tuple[str, int], study_id: str, keys: tuple[str, ...]) -> Points:
+def points(of: tuple[str, int], study_id: str, keys: Sequence[str]) -> Points:
     """All configurations with the figures ``keys``; of one study, or of all when ``study_id`` is empty."""
     store = shared.get_store()
     frame = store.figure_frame(keys, study_id or None)
     artifacts = {artifact.id: artifact for artifact in store.artifacts()}
-    return configuration_points(frame, runs(of, study_id), artifacts, keys)
+    found = configuration_points(frame, runs(of, study_id), artifacts, keys)
+    _latest()[of[0]] = of[1]
+    return found
+
+
+@st.cache_resource(show_spinner=False)
+def _latest() -> dict[str, int]:
+    """The version that was read last, by store."""
+    return {}
+
+
+def at_hand() -> bool:
+    """Whether figures of the store as it is now are in memory; else reading them takes a moment."""
+    url, number = version()
+    return _latest().get(url) == number
 
 
 def load(study_id: str, keys: Sequence[str]) -> Points:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import streamlit as st
@@ -16,6 +16,7 @@ from trilemma.analysis.front import BoolArray
 from trilemma.analysis.headline import default_axes, headline_keys
 from trilemma.analysis.limits import Limit, parse_limit
 from trilemma.analysis.points import Points
+from trilemma.errors import TrilemmaError
 from trilemma.schema import Axis
 
 # On a phone the filters would push the picture off the screen: they fold behind one switch, and only there.
@@ -32,13 +33,14 @@ _LIMITS_HELP = (
 
 @dataclass(frozen=True)
 class Chosen:
-    """What the user chose; empty means everything."""
+    """What the user chose; empty means everything. ``problems`` are what is wrong with limits that cannot be read."""
 
     study: str = ""
     models: list[str] = field(default_factory=list)
     quantizations: list[str] = field(default_factory=list)
     engines: list[str] = field(default_factory=list)
     limits: list[Limit] = field(default_factory=list)
+    problems: list[TrilemmaError] = field(default_factory=list)
     axes: tuple[str, ...] = ()
     size: str | None = None
     log: tuple[str, ...] = ()
@@ -64,16 +66,47 @@ class Chosen:
         return kept
 
 
-def fold() -> None:
-    """On a phone, one switch that shows the filters; elsewhere they are always there."""
+def choose(catalog: Catalog, url: UrlState) -> Chosen:
+    """What is chosen, from the URL and the session alone: known before any widget is drawn."""
+    url.keep_to("study", [*catalog.studies])
+    for name, choices in explore_data.choices(explore_data.version(), url.text("study")).items():
+        url.keep_to(name, choices)
+    x, y, size = default_axes(catalog.keys, catalog.workloads)
+    z = next((key for key in headline_keys(catalog.keys)[Axis.SPEED] if key not in (x, y)), y)
+    url.defaults(x=x, y=y, z=z, size=size)
+    for name in ("x", "y", "z"):
+        url.keep_to(name, catalog.keys)
+    url.keep_to("size", ["", *catalog.keys])
+    url.keep_to("view", ["2D", "3D"])
+    url.keep_to("log", ["x", "y"])
+    limits, problems = [], []
+    for text in url.texts("limit"):
+        try:
+            limits.append(parse_limit(text, catalog.keys))
+        except TrilemmaError as error:
+            problems.append(error)
+    deep = url.text("view") == "3D"
+    return Chosen(
+        study=url.text("study"), models=url.texts("model"), quantizations=url.texts("quantization"),
+        engines=url.texts("engine"), limits=limits, problems=problems,
+        axes=tuple(url.text(name) for name in ("x", "y", *(["z"] if deep else []))), size=url.text("size") or None,
+        log=() if deep else tuple(url.texts("log")),
+    )  # fmt: skip
+
+
+def controls(catalog: Catalog, url: UrlState, chosen: Chosen) -> None:
+    """The widgets: what is shown, and what the axes are."""
+    # On a phone, one switch that shows the filters; elsewhere they are always there.
     with st.container(key="explore_fold"):
         opened = st.toggle("Filters and axes", key="explore_unfold")
     st.html(f"<style>{_FOLD}{'' if opened else _FOLDED}{_NARROW}</style>")
+    _filters(catalog, url)
+    for problem in chosen.problems:
+        shared.show_error(problem)
+    _axis_pickers(catalog, url)
 
 
-def filters(catalog: Catalog, url: UrlState) -> Chosen:
-    """The row of filters, and what was chosen in it (the axes are chosen by :func:`axis_pickers`)."""
-    url.keep_to("study", [*catalog.studies])
+def _filters(catalog: Catalog, url: UrlState) -> None:
     options = explore_data.choices(explore_data.version(), url.text("study"))
     with st.container(key="explore_filters"):
         columns = st.columns([1.2, 1.6, 1.4, 1, 1.8], vertical_alignment="bottom")
@@ -84,32 +117,15 @@ def filters(catalog: Catalog, url: UrlState) -> Chosen:
         for column, (name, choices), plural in zip(
             columns[1:4], options.items(), ("Models", "Quantizations", "Engines"), strict=True
         ):
-            url.keep_to(name, choices)
             column.multiselect(plural, choices, key=url.key(name), placeholder="All")
-        written = columns[4].multiselect(
+        columns[4].multiselect(
             "Limits", url.texts("limit"), key=url.key("limit"), accept_new_options=True,
             placeholder="peak_memory_bytes <= 400 MiB", help=_LIMITS_HELP,
         )  # fmt: skip
-    limits = []
-    for text in written:
-        with shared.errors_shown():
-            limits.append(parse_limit(text, catalog.keys))
-    return Chosen(
-        study=url.text("study"), models=url.texts("model"), quantizations=url.texts("quantization"),
-        engines=url.texts("engine"), limits=limits,
-    )  # fmt: skip
 
 
-def axis_pickers(catalog: Catalog, url: UrlState, chosen: Chosen) -> Chosen:
-    """The row of figures for the axes and the size, and the switch between two and three dimensions."""
-    x, y, size = default_axes(catalog.keys, catalog.workloads)
-    z = next((key for key in headline_keys(catalog.keys)[Axis.SPEED] if key not in (x, y)), y)
-    url.defaults(x=x, y=y, z=z, size=size)
-    for name in ("x", "y", "z"):
-        url.keep_to(name, catalog.keys)
-    url.keep_to("size", ["", *catalog.keys])
-    url.keep_to("view", ["2D", "3D"])
-    url.keep_to("log", ["x", "y"])
+def _axis_pickers(catalog: Catalog, url: UrlState) -> None:
+    """The figures for the axes and the size, and the switch between two and three dimensions."""
     deep = url.text("view") == "3D"
     with st.container(key="explore_axes"):
         columns = st.columns([2, 2, 2, 2, 1] if deep else [2, 2, 2, 1, 1])
@@ -125,5 +141,3 @@ def axis_pickers(catalog: Catalog, url: UrlState, chosen: Chosen) -> Chosen:
         if not deep:
             columns[3].pills("Logarithmic", ["x", "y"], selection_mode="multi", key=url.key("log"))
         columns[4].segmented_control("View", ["2D", "3D"], key=url.key("view"), required=True)
-    axes = tuple(url.text(name) for name in names)
-    return replace(chosen, axes=axes, size=url.text("size") or None, log=() if deep else tuple(url.texts("log")))

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 import pytest
 
 from tests.factory import DEMO, SMOL, artifact, fill_store, points_of, records
+from trilemma.analysis.format import scale_for
 from trilemma.analysis.points import Points
 from trilemma.charts.labels import place
 from trilemma.charts.latency import ecdf_figure
@@ -127,26 +128,25 @@ def test_points_without_a_figure_are_not_drawn(points: Points) -> None:
     assert len(pareto3d_figure(nothing, SPEED, QUALITY, MEMORY).data) == 0
 
 
-def test_many_points_are_drawn_by_webgl_with_all_marks(points: Points) -> None:
+@pytest.mark.parametrize("log", [False, True])
+def test_of_very_many_points_the_front_is_drawn_and_the_rest_counted_where_it_lies(points: Points, log: bool) -> None:
     many = points.select(np.tile(np.arange(9), 130))
     for field in dataclasses.fields(many):
         if isinstance(table := getattr(many, field.name), pd.DataFrame):
             table.index = pd.Index([f"configuration {i}" for i in range(len(table))])
     many.value[ENERGY] *= np.linspace(1, 2, len(many))
-    figure = pareto_figure(many, ENERGY, QUALITY, size=MEMORY)
-    found = drawn(figure)
-    assert len(found) == len(many) == 9 * 130
-    assert {trace.type for trace in found.values()} == {"scattergl"}
-    front = dict(zip(many.meta.index, many.front([ENERGY, QUALITY]), strict=True))
-    assert {key: trace.marker.opacity == 1 for key, trace in found.items()} == front
-    # Colours are numbers on a stepped scale here: each must land on its model's colour.
-    colours = model_colours(sorted(set(many.meta["model"])))
-    for trace in figure.data:
-        if trace.customdata is not None:
-            for row, code in zip(trace.customdata, trace.marker.color, strict=True):
-                at = (code - trace.marker.cmin) / (trace.marker.cmax - trace.marker.cmin)
-                step = [s for s in trace.marker.colorscale if s[0] <= at][-1]
-                assert step[1] == colours[many.meta["model"][row[0]]]
+    figure = pareto_figure(many, ENERGY, QUALITY, size=MEMORY, log_x=log)
+    front = many.front([ENERGY, QUALITY])
+    assert set(drawn(figure)) == set(many.meta.index[front])
+    (cells,) = (trace for trace in figure.data if trace.type == "heatmap")
+    counts = np.nan_to_num(np.asarray(cells.z, dtype=float))
+    assert counts.sum() == len(many) - front.sum() == 9 * 130 - front.sum()
+    # Each dominated point is counted in the cell that it lies in, in the units of the axes.
+    across, up = (
+        np.searchsorted(edges, (many.value[key] / scale_for(many.value[key], unit).factor)[~front], side="right") - 1
+        for key, unit, edges in ((ENERGY, "J/tok", cells.x), (QUALITY, "", cells.y))
+    )
+    assert np.array_equal(np.histogram2d(up, across, bins=[range(55), range(97)])[0], counts)
 
 
 def test_hostile_names_are_shown_letter_for_letter(store: Store) -> None:

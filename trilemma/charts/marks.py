@@ -17,10 +17,9 @@ from trilemma.schema import Method
 
 FloatArray = NDArray[np.float64]
 
-MANY = 250
-"""Points above which marks are drawn by WebGL: as SVG, a change of 700 takes a browser half a second."""
-VERY_MANY = 1000
-"""Points above which a dominated one has no interval and a brief hover text."""
+MANY = 500
+"""Dominated points above which they are counted cell by cell (a browser needs a quarter of a second to draw 700 marks),
+and the hover text of a dominated point is brief."""
 MANY_MODELS = 12
 """Models up to which the legend names them; colours come again beyond eight."""
 MARK_SIZE = 13.0
@@ -48,6 +47,11 @@ class Marks:
     model: NDArray[np.object_]
     colours: Mapping[str, str]
     hover: list[str]
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the dominated points are too many to be told apart as marks."""
+        return int((~self.front).sum()) > MANY
 
     def ladders(self) -> list[NDArray[np.intp]]:
         """Positions of each ladder: one model, engine and settings, from most to fewest bits; at least two steps."""
@@ -117,10 +121,10 @@ def _hover(points: Points, keys: Sequence[str], front: BoolArray) -> list[str]:
     """One block of text a point: its name, then each figure with interval, number of runs and where it comes from.
 
     Among very many points only those on the front get all of it, for the text would be most of what is sent; the
-    others get their name, and the chart adds the two figures.
+    others get their name.
     """
     lines = [[f"<b>{escape(name, 90)}</b>"] for name in labels(points)]
-    told = front if len(points) > VERY_MANY else np.ones(len(points), dtype=np.bool_)
+    told = front if (~front).sum() > MANY else np.ones(len(points), dtype=np.bool_)
     rows = np.flatnonzero(told)
     for key in keys:
         title, unit = key_title(key), key_definition(key).unit

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from trilemma.analysis.format import axis_title
 from trilemma.analysis.front import staircase
 from trilemma.analysis.points import Points, better
-from trilemma.charts.crowd import crowd
+from trilemma.charts.density import density
 from trilemma.charts.labels import place
-from trilemma.charts.marks import DIMMED, MANY, VERY_MANY, Marks, hollow, legend_marks, marks
+from trilemma.charts.marks import DIMMED, Marks, hollow, legend_marks, marks
 from trilemma.charts.palette import escape, layout, theme, with_alpha
 from trilemma.schema import Method
 
@@ -38,8 +38,9 @@ def pareto_figure(
     """Two figures of every configuration, with the front, intervals, ladders and provenance.
 
     Model by colour, quantization by marker (as many corners as bits), a thin line along each ladder, the area that the
-    front dominates shaded, dominated points dimmed. Hollow marks are modelled, marks in a diamond imported, a small
-    triangle means disturbed. Each mark carries its configuration id as ``customdata[0]``.
+    front dominates shaded, dominated points dimmed, or counted cell by cell where there are very many.
+    Hollow marks are modelled, marks in a diamond imported, a small triangle means disturbed. Each mark carries its
+    configuration id as ``customdata[0]``.
 
     Args:
         points: must hold ``x``, ``y`` and ``size``; points that lack ``x`` or ``y`` are not drawn.
@@ -62,7 +63,7 @@ def pareto_figure(
                 *_front_area(shown, ranges, logs, dark),
                 *_ladders(shown, dark),
                 *_intervals(shown, logs, dark),
-                *_points(shown, front=False),
+                *([_crowd(shown, ranges, logs, dark)] if shown.crowded else _points(shown, front=False)),
                 *_points(shown, front=True),
                 *_provenance(shown, dark),
                 *_picked(shown, picked, dark),
@@ -97,7 +98,7 @@ def _range(shown: Marks, axis: int, log: bool, lower_is_better: bool) -> list[fl
     if not len(shown.points):
         return [1.0, 0.0] if lower_is_better else [0.0, 1.0]
     ends = [shown.value[:, axis]]
-    if len(shown.points) <= VERY_MANY:
+    if not shown.crowded:
         ends += [shown.low[:, axis], shown.high[:, axis]]
     values = np.concatenate(ends)
     values = values[np.isfinite(values) & ((values > 0) | (not log))]
@@ -166,7 +167,7 @@ def _intervals(shown: Marks, logs: tuple[bool, bool], dark: bool) -> list[go.Sca
     look = theme(dark)
     found = []
     for of_front, alpha in ((False, 0.3), (True, 0.75)):
-        if not of_front and len(shown.points) > VERY_MANY:
+        if not of_front and shown.crowded:
             continue
         parts = []
         for row in np.flatnonzero(shown.front == of_front):
@@ -185,10 +186,12 @@ def _intervals(shown: Marks, logs: tuple[bool, bool], dark: bool) -> list[go.Sca
     return found
 
 
-def _points(shown: Marks, front: bool) -> list[go.Scatter | go.Scattergl]:
+def _crowd(shown: Marks, ranges: list[list[float]], logs: tuple[bool, bool], dark: bool) -> go.Heatmap:
+    return density(shown.value[~shown.front], ranges, logs, [scale.unit for scale in shown.scales], dark)
+
+
+def _points(shown: Marks, front: bool) -> list[go.Scatter]:
     """One trace a model, so that the legend can hide it."""
-    if len(shown.points) > MANY:
-        return list(crowd(shown, front))
     opacity = 1.0 if front else DIMMED
     modelled = shown.method == Method.MODELLED
     ids = shown.points.meta.index.to_numpy(dtype=object)
@@ -228,10 +231,11 @@ def _provenance(shown: Marks, dark: bool) -> list[go.Scatter]:
     """A diamond around imported points, and a small warning triangle beside disturbed ones."""
     look = theme(dark)
     found = []
-    imported = np.flatnonzero(shown.method == Method.IMPORTED)
+    alone = shown.front | (not shown.crowded)
+    imported = np.flatnonzero((shown.method == Method.IMPORTED) & alone)
     if imported.size:
         found.append(_ring(shown, imported, "diamond-open", 12, 1.5, look.muted))
-    disturbed = np.flatnonzero(shown.disturbed)
+    disturbed = np.flatnonzero(shown.disturbed & alone)
     if disturbed.size:
         found.append(
             go.Scatter(
