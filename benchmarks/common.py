@@ -112,13 +112,23 @@ def environment(name: str, requirements: Sequence[str]) -> Path:
     return python
 
 
-def alternate(rounds: int, sides: Mapping[str, Callable[[], T]]) -> dict[str, list[T]]:
-    """Call every side once a round, in turned order every other round, so that drift falls on all alike."""
+def alternate(
+    rounds: int, sides: Mapping[str, Callable[[], T]], enough: Callable[[dict[str, list[T]]], bool] = lambda _: False
+) -> dict[str, list[T]]:
+    """Call every side once a round, in turned order every other round, so that drift falls on all alike.
+
+    Args:
+        rounds: How many at most.
+        sides: By name.
+        enough: Asked after each round whether the results so far do; it must not look at which way they point.
+    """
     results: dict[str, list[T]] = {name: [] for name in sides}
     for number in range(rounds):
         order = list(sides) if number % 2 == 0 else list(sides)[::-1]
         for name in order:
             results[name].append(sides[name]())
+        if enough(results):
+            break
     return results
 
 

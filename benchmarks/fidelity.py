@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks import common
 from benchmarks.common import BENCH, ROOT, Limit, TooNoisyError, say
@@ -40,8 +41,10 @@ PROMPT, OUTPUT = 512, 64
 REPEATS = 5
 """Requests in each process, after a warm-up."""
 CHUNK = 512
+LEAST_ROUNDS = 12
 SPREAD = 0.015
-"""Half-width of the 95 % interval of a compared median above which nothing is concluded."""
+"""Half-width of the 95 % interval of a difference above which nothing is concluded."""
+FloatArray = npt.NDArray[np.float64]
 
 
 def ladder(*quantizations: str) -> dict[str, Path]:
@@ -103,7 +106,7 @@ def timing(tools: Tools, model: Path, rounds: int) -> dict[str, float | int | st
     from trilemma.engines.llama_cpp.settings import LlamaCppSettings
 
     threads = LlamaCppSettings().decode_threads
-    say(f"Speed of {model.name}: {rounds} rounds, {PROMPT} tokens in, {OUTPUT} out, {threads} threads")
+    say(f"Speed of {model.name}: up to {rounds} rounds, {PROMPT} tokens in, {OUTPUT} out, {threads} threads")
     noise: list[float] = []
 
     def watched(side: Callable[[Tools, Path, int], dict[str, float]]) -> dict[str, float]:
@@ -114,36 +117,50 @@ def timing(tools: Tools, model: Path, rounds: int) -> dict[str, float | int | st
         say(f"  {side.__name__:<12} {listed}  (others: {seen.cores:.2f} cores)")
         return values
 
+    def speeds(results: Mapping[str, list[dict[str, float]]], name: str) -> tuple[FloatArray, FloatArray]:
+        engine, bench = (np.array([values[name] for values in results[side]]) for side in ("engine", "bench"))
+        return engine, bench
+
     results = common.alternate(
         rounds,
         {"bench": functools.partial(watched, bench_side), "engine": functools.partial(watched, engine_side)},
+        lambda so_far: (
+            len(so_far["engine"]) >= LEAST_ROUNDS
+            and all(paired(*speeds(so_far, name))[1] <= SPREAD for name in ("prefill", "decode"))
+        ),
     )
     common.require_quiet_throughout(noise)
-    figures: dict[str, float | int | str] = {"model": model.name, "threads": threads, "rounds": rounds}
+    figures: dict[str, float | int | str] = {
+        "model": model.name, "threads": threads, "rounds": len(results["engine"]),
+    }  # fmt: skip
     for name in ("prefill", "decode"):
-        bench, engine = (np.array([values[name] for values in results[side]]) for side in ("bench", "engine"))
-        difference, spread = compare(engine, bench)
+        engine, bench = speeds(results, name)
+        middle, spread = paired(engine, bench)
         figures |= {
             f"{name}_tps_llama_bench": round(float(np.median(bench)), 3),
             f"{name}_tps_engine": round(float(np.median(engine)), 3),
-            f"{name}_difference": round(abs(difference), 5),
+            f"{name}_difference": round(abs(float(np.median(engine) / np.median(bench)) - 1), 5),
+            f"{name}_difference_paired": round(middle, 5),
             f"{name}_spread": round(spread, 5),
         }
         if spread > SPREAD:
             raise TooNoisyError(
-                f"The machine is too noisy to tell: the difference in {name} speed is {difference:+.1%} give or take "
+                f"The machine is too noisy to tell: the difference in {name} speed is {middle:+.1%} give or take "
                 f"{spread:.1%}. Stop what else is running, or use more rounds."
             )
     figures["loop_overhead_ms"] = round(statistics.median(v["loop_ms"] for v in results["engine"]), 4)
     return figures
 
 
-def compare(ours_: np.ndarray[Any, Any], theirs: np.ndarray[Any, Any], seed: int = 0) -> tuple[float, float]:
-    """Relative difference of the medians, and the half-width of its 95 % interval (bootstrap over rounds)."""
-    picks = np.random.default_rng(seed).integers(0, len(ours_), (4000, len(ours_)))
-    ratios = np.median(ours_[picks], axis=1) / np.median(theirs[picks], axis=1)
-    low, high = np.quantile(ratios, [0.025, 0.975])
-    return float(np.median(ours_) / np.median(theirs) - 1), float(high - low) / 2
+def paired(engine: FloatArray, bench: FloatArray, seed: int = 0) -> tuple[float, float]:
+    """Median relative difference round by round, and the half-width of its 95 % interval (bootstrap over rounds).
+
+    The two sides of a round ran one after the other, so a machine that drifts is in both of them.
+    """
+    ratios = engine / bench
+    picks = np.random.default_rng(seed).integers(0, len(ratios), (4000, len(ratios)))
+    low, high = np.quantile(np.median(ratios[picks], axis=1), [0.025, 0.975])
+    return float(np.median(ratios)) - 1, float(high - low) / 2
 
 
 def quality(tools: Tools, reference: Path, model: Path, chunks: int) -> dict[str, float | int]:
@@ -200,7 +217,12 @@ def measure(options: argparse.Namespace) -> Mapping[str, float | int | str]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fidelity", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=12, help="how often both sides are timed")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=40,
+        help="how often both sides are timed at most; fewer once the difference is known well enough",
+    )
     parser.add_argument("--chunks", type=int, default=16, help="chunks of text for perplexity and divergence")
     parser.add_argument("--model", type=Path, help="the file to time; SmolLM2-135M-Instruct as Q8_0 if not given")
     part = parser.add_mutually_exclusive_group()

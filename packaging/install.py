@@ -7,12 +7,15 @@ Standard library only: it runs before anything is installed. What it prints is s
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
+import platform
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import venv
@@ -104,11 +107,73 @@ def ask(command: Sequence[str]) -> str:
     return result.stdout if result.returncode == 0 else ""
 
 
-def install_llama(python: Path, log: Path) -> None:
-    """Install llama-cpp-python, compiled here unless pip kept the wheel of an earlier compile.
+def cpu_features() -> str:
+    """What tells this CPU from others that run other machine code."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.machine())
+
+
+def wheel_folder(version: str, environment: dict[str, str]) -> Path:
+    """Where the wheel of a compile with these versions, settings and CPU is kept.
+
+    pip's own cache does not do: it knows a wheel by its version alone, and hands one that was compiled for another CPU,
+    or with other settings, to a machine on which it ends with an illegal instruction.
+    """
+    include = (ROOT / "packaging" / "llama-only.cmake").read_text(encoding="utf-8")
+    settings = [environment.get(name, "") for name in ("CMAKE_ARGS", "CC", "CXX", "CFLAGS", "CXXFLAGS")]
+    parts = [version, include, cpu_features(), platform.system(), *platform.libc_ver(), *settings]
+    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+    cache = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "trilemma" / "llama-cpp-python" / f"{version}-{key}"
+
+
+def compiled_wheel(pip: Sequence[str], version: str, log: Path) -> Path:
+    """The wheel for this machine, compiled here unless it was before.
 
     Raises:
         InstallError: there is no C compiler, or the compile failed.
+    """
+    folder = wheel_folder(version, dict(os.environ))
+    if kept := next(folder.glob("*.whl"), None):
+        say(f"[2/4] llama.cpp: installing llama-cpp-python {version}, compiled before")
+        return kept
+    if not (os.environ.get("CC") or any(map(shutil.which, ("cc", "gcc", "clang", "cl")))):
+        raise InstallError(
+            "llama.cpp has to be compiled and there is no C compiler. Install one: "
+            "`apt-get install build-essential` (Debian, Ubuntu), `dnf install gcc-c++` (Fedora), "
+            "`xcode-select --install` (macOS)."
+        )
+    guess = max(1, round(COMPILE_CORE_SECONDS / cores() / 60 + 0.5))
+    unit = "minute" if guess == 1 else "minutes"
+    plural = "core" if cores() == 1 else "cores"
+    say(f"[2/4] Compiling llama.cpp: about {guess} {unit} on {cores()} {plural}, once (the result is kept)")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as made:
+        run(
+            [
+                *(*pip, "wheel", "-v", "--no-deps", "--no-cache-dir", "--no-binary", "llama-cpp-python"),
+                *("--wheel-dir", made, f"llama-cpp-python=={version}"),
+            ],
+            log,
+            "llama.cpp",
+            {
+                "CMAKE_ARGS": cmake_args(dict(os.environ)),
+                "CMAKE_BUILD_PARALLEL_LEVEL": os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL", str(cores())),
+            },
+        )
+        wheel = next(Path(made).glob("*.whl"))
+        folder.mkdir(exist_ok=True)
+        return wheel.rename(folder / wheel.name)
+
+
+def install_llama(python: Path, log: Path) -> None:
+    """Install llama-cpp-python, unless this version is there: compiled here before, or chosen by the user.
+
+    Raises:
+        InstallError: it cannot be compiled.
     """
     match = PINNED.search((ROOT / "constraints.txt").read_text(encoding="utf-8"))
     if match is None:
@@ -119,30 +184,8 @@ def install_llama(python: Path, log: Path) -> None:
         say(f"[2/4] llama.cpp: llama-cpp-python {version} is installed already")
         return
     pip = [str(python), "-m", "pip"]
-    kept = ask([*pip, "cache", "list", "llama_cpp_python", "--format", "abspath"])
-    compiled = f"llama_cpp_python-{version}-" in kept
-    if compiled:
-        say(f"[2/4] llama.cpp: installing llama-cpp-python {version}, compiled before")
-    else:
-        if not (os.environ.get("CC") or any(map(shutil.which, ("cc", "gcc", "clang", "cl")))):
-            raise InstallError(
-                "llama.cpp has to be compiled and there is no C compiler. Install one: "
-                "`apt-get install build-essential` (Debian, Ubuntu), `dnf install gcc-c++` (Fedora), "
-                "`xcode-select --install` (macOS)."
-            )
-        guess = max(1, round(COMPILE_CORE_SECONDS / cores() / 60 + 0.5))
-        unit = "minute" if guess == 1 else "minutes"
-        plural = "core" if cores() == 1 else "cores"
-        say(f"[2/4] Compiling llama.cpp: about {guess} {unit} on {cores()} {plural}, once (pip keeps the result)")
-    run(
-        [*pip, "install", "-v", "-c", "constraints.txt", f"llama-cpp-python=={version}"],
-        log,
-        "llama.cpp",
-        {
-            "CMAKE_ARGS": cmake_args(dict(os.environ)),
-            "CMAKE_BUILD_PARALLEL_LEVEL": os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL", str(cores())),
-        },
-    )
+    wheel = compiled_wheel(pip, version, log)
+    run([*pip, "install", "-c", "constraints.txt", str(wheel)], log, "llama-cpp-python")
 
 
 def install(folder: Path, extras: str) -> None:

@@ -59,6 +59,8 @@ def test_sides_take_turns_at_being_first() -> None:
     calls: list[str] = []
     common.alternate(3, {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")})
     assert "".join(calls) == "abbaab"
+    one = {"a": lambda: 1, "b": lambda: 2}
+    assert common.alternate(9, one, lambda found: len(found["b"]) == 2) == {"a": [1, 1], "b": [2, 2]}
 
 
 def test_what_others_do_is_seen_and_what_we_do_is_not() -> None:
@@ -82,14 +84,15 @@ def test_a_disturbed_series_is_refused() -> None:
         common.wait_until_quiet(-1.0, patience_s=0.0, window_s=0.05)
 
 
-def test_medians_are_compared_with_their_uncertainty() -> None:
+def test_rounds_are_compared_with_their_uncertainty_and_drift_cancels() -> None:
     rng = np.random.default_rng(1)
-    theirs = 100 * (1 + 0.01 * rng.standard_normal(12))
-    ours = 105 * (1 + 0.01 * rng.standard_normal(12))
-    difference, spread = fidelity.compare(ours, theirs)
+    drift = np.linspace(1, 1.4, 12)
+    theirs = 100 * drift * (1 + 0.01 * rng.standard_normal(12))
+    ours = 105 * drift * (1 + 0.01 * rng.standard_normal(12))
+    difference, spread = fidelity.paired(ours, theirs)
     assert difference == pytest.approx(0.05, abs=0.01)
     assert 0.002 < spread < 0.02
-    assert fidelity.compare(ours, 100 * (1 + 0.2 * rng.standard_normal(12)))[1] > fidelity.SPREAD
+    assert fidelity.paired(ours, 100 * drift * (1 + 0.2 * rng.standard_normal(12)))[1] > fidelity.SPREAD
 
 
 def test_other_libraries_are_noticed(tmp_path: Path) -> None:

@@ -124,6 +124,11 @@ def describe_exit(status: int, oom_kills: int) -> str:
             "The measured process was killed (SIGKILL) from outside; if nobody did so on purpose, memory ran out. "
             "Retry, or choose fewer bits per weight or a shorter context."
         )
+    if -status == signal.SIGILL:
+        return (
+            "The engine crashed: it was compiled for another CPU, or wrongly for this one (SIGILL). "
+            "Install the engine again on this machine so that it is compiled here."
+        )
     return f"The engine crashed ({name}). See the end of the log; the artifact or a setting may be to blame."
 
 

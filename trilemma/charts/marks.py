@@ -148,7 +148,9 @@ def hollow(symbol: str) -> str:
     return f"{symbol}-open"
 
 
-def legend_marks(shown: Marks, dark: bool, symbol_of: Mapping[str, str] | None = None) -> list[go.Scatter]:
+def legend_marks(
+    shown: Marks, dark: bool, symbol_of: Mapping[str, str] | None = None, *, counted: bool = False
+) -> list[go.Scatter]:
     """Empty traces whose legend entries explain the markers and the marks that this chart uses, and no others."""
     look = theme(dark)
 
@@ -170,6 +172,8 @@ def legend_marks(shown: Marks, dark: bool, symbol_of: Mapping[str, str] | None =
     for position, (symbol, names) in enumerate(by_symbol.items()):
         text = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
         found.append(entry(escape(text), symbol, rank=2000 + position))
+    if counted:
+        found.append(entry("how many are beaten here: darker for more", "square", look.line, 1600))
     if (shown.method == Method.MODELLED).any():
         found.append(entry("hollow: modelled, not measured", "circle-open", rank=3000))
     if (shown.method == Method.IMPORTED).any():

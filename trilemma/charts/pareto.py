@@ -68,7 +68,7 @@ def pareto_figure(
                 *_provenance(shown, dark),
                 *_picked(shown, picked, dark),
                 *_names(shown, ranges, logs, dark),
-                *legend_marks(shown, dark),
+                *legend_marks(shown, dark, counted=shown.crowded),
             ]
         )
     for axis, key, scale, log, limits in zip("xy", (x, y), shown.scales, logs, ranges, strict=True):
