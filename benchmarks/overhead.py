@@ -1,9 +1,11 @@
 """What the sampler costs: decode speed with it on against off, and the CPU time that it takes.
 
-A child process decodes with the llama.cpp engine, one request of fixed length after the other. Its parent is what the
-supervisor of a run is: for every other request it samples the child's process tree with all meters and writes the
-samples to a store each second. Requests go in blocks of on, off, off, on, so that a drift of the machine cancels; each
-block gives one figure, the loss of speed, and the blocks give its interval. Blocks are added until the interval is
+One process decodes with the llama.cpp engine, request after request. Another is what the supervisor of a run is: it
+samples the first one's process tree with all meters and writes the samples to a store each second. While a request is
+answered, that other process is stopped and continued four times a second - on, off, off, on, then the other way round -
+so that what drifts cancels: speed here wanders by several percent within seconds, whatever runs. A token far into the
+text costs more than an early one, in steps; so a slice's speed is how much of a typical request it got through. Each
+four slices give one figure, the loss of speed, and all of them its interval. Requests are added until the interval is
 narrow enough to tell, or the machine is called too noisy.
 """
 
@@ -11,18 +13,22 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
+import json
 import select
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import psutil
 from scipy import stats
 
@@ -34,49 +40,59 @@ from trilemma.meters.sampler import Sampler, open_meters
 from trilemma.schema import Artifact, Configuration, EnergyCoefficients, RunSpec, StudySpec
 from trilemma.store import Store, open_store
 
+FloatArray = npt.NDArray[np.float64]
 LIMITS = {
     "loss": Limit(at_most=0.01),
     "loss_high": Limit(at_most=0.01),
     "sampler_cores": Limit(at_most=0.02),
 }
-LEAST_BLOCKS = 12
-NARROW = 0.004
-"""Half the width of the loss's interval at which no more blocks are needed."""
+SLICE_S = 0.25
+LEAST_BLOCKS = 100
+NARROW = 0.003
+"""Half the width of the loss's interval at which no more requests are needed."""
 WIDE = 0.006
-"""Half the width above which, after the last block, nothing can be concluded."""
+"""Half the width above which, after the last request, nothing can be concluded."""
 MOST_DISTURBED = 0.2
+Slice = tuple[bool, int, int]
 PROMPT = "The three things that everyone who serves a language model trades against each other are"
 
 
-class Segment(NamedTuple):
-    """One request."""
-
-    tps: float
-    own_cpu_s: float
-    elapsed_s: float
-    samples: int
-
-
 class Block(NamedTuple):
-    """Four requests: on, off, off, on."""
+    """Four slices of one request; speeds as shares of a typical request a second."""
 
     loss: float
-    on_tps: float
-    off_tps: float
+    on: float
+    off: float
+
+
+class Answered(NamedTuple):
+    """One request: the times of its tokens, ns, and whether the sampler was on from when to when, ns."""
+
+    times: FloatArray
+    slices: list[Slice]
     sampler_cores: float
     others_cores: float
-    samples: int
 
 
 def decode(model: Path, tokens: int) -> None:
-    """The child: for every line that comes in, answer a request and print its decode speed, tokens/s."""
-    with LlamaCpp().load(artifact_of(model), {"context": 1024}) as loaded:
+    """A child: for every line that comes in, answer a request and print the times of its tokens, ns."""
+    with LlamaCpp().load(artifact_of(model), {"context": tokens + 64}) as loaded:
         request = GenerationRequest(loaded.tokenize(PROMPT), max_tokens=tokens, ignore_eos=True)
         loaded.generate(request)
         print("ready", flush=True)
         for _ in sys.stdin:
-            times = loaded.generate(request).token_times_ns
-            print((len(times) - 1) / (times[-1] - times[0]) * 1e9, flush=True)
+            print(json.dumps(loaded.generate(request).token_times_ns), flush=True)
+
+
+def sample(model: Path, pid: int, hz: float) -> None:
+    """A child: sample the process tree of ``pid`` and write to a store once a second, until the input ends."""
+    with store_with_a_run(artifact_of(model)) as (store, run_id), Sampler(open_meters(), hz) as sampler:
+        sampler.start(Target(pid, EnergyCoefficients()))
+        print("ready", flush=True)
+        while not select.select([sys.stdin], [], [], 1.0)[0]:
+            store.add_samples(run_id, sampler.drain())
+    if sampler.problems:
+        say(f"meters that failed: {sampler.problems}")
 
 
 def artifact_of(model: Path) -> Artifact:
@@ -117,57 +133,96 @@ def store_with_a_run(artifact: Artifact) -> Iterator[tuple[Store, str]]:
         yield store, run.id
 
 
-def ask(child: subprocess.Popen[str], each_second: Callable[[], None] = lambda: None) -> float:
-    """Have the child answer one request; its decode speed. ``each_second`` is called while it works."""
-    assert child.stdin is not None
-    assert child.stdout is not None
-    child.stdin.write("go\n")
-    child.stdin.flush()
-    while not select.select([child.stdout], [], [], 1.0)[0]:
-        each_second()
-    return float(child.stdout.readline())
+@contextmanager
+def child(model: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A child of this module, once it is ready; killed at the end."""
+    command = [sys.executable, "-m", "benchmarks.overhead", *arguments, "--model", str(model)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        if process.stdout.readline().strip() != "ready":
+            sys.exit("A child did not start; its message is above.")
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
-def segment(child: subprocess.Popen[str], hz: float | None, write: Callable[[Sampler], int]) -> Segment:
-    """One request with the sampler at ``hz``, or off."""
-    if hz is None:
-        start, own = time.perf_counter(), time.process_time()
-        tps = ask(child)
-        return Segment(tps, time.process_time() - own, time.perf_counter() - start, 0)
-    with Sampler(open_meters(), hz) as sampler:
-        sampler.start(Target(child.pid, EnergyCoefficients()))
-        sampler.drain()
-        start, own = time.perf_counter(), time.process_time()
-        samples = 0
+def answer(decoder: subprocess.Popen[str], sampler: subprocess.Popen[str], flipped: bool) -> Answered:
+    """Have one request answered while the sampler is stopped and continued; ``flipped`` begins with it stopped."""
+    assert decoder.stdin is not None
+    assert decoder.stdout is not None
+    tree = [psutil.Process(process.pid) for process in (decoder, sampler)]
 
-        def store() -> None:
-            nonlocal samples
-            samples += write(sampler)
+    def own_cpu_s() -> list[float]:
+        return [sum(process.cpu_times()[:2]) for process in [*tree, psutil.Process()]]
 
-        tps = ask(child, store)
-        store()
-        cost = Segment(tps, time.process_time() - own, time.perf_counter() - start, samples)
-    if sampler.problems:
-        say(f"meters that failed: {sampler.problems}")
-    return cost
-
-
-def block(child: subprocess.Popen[str], hz: float, write: Callable[[Sampler], int]) -> Block:
-    """Four requests, and what others did to the machine meanwhile."""
-    process = psutil.Process(child.pid)
-
-    def foreign() -> float:
-        times, used, own = psutil.cpu_times(), process.cpu_times(), psutil.Process().cpu_times()
-        busy = sum(times[:3]) + sum(getattr(times, name, 0.0) for name in ("irq", "softirq", "steal"))
+    def busy_cpu_s() -> float:
+        times = psutil.cpu_times()
         # psutil's third field is "system" on Linux and macOS alike; idle and waiting come after it.
-        return float(busy - used.user - used.system - own.user - own.system)
+        return float(sum(times[:3]) + sum(getattr(times, name, 0.0) for name in ("irq", "softirq", "steal")))
 
-    before, start = foreign(), time.perf_counter()
-    first, second, third, fourth = (segment(child, which, write) for which in (hz, None, None, hz))
-    others = max(0.0, (foreign() - before) / (time.perf_counter() - start))
-    on, off = (first.tps + fourth.tps) / 2, (second.tps + third.tps) / 2
-    cost = (first.own_cpu_s + fourth.own_cpu_s) / (first.elapsed_s + fourth.elapsed_s)
-    return Block(1 - on / off, on, off, cost, others, first.samples + fourth.samples)
+    busy, own, start = busy_cpu_s(), own_cpu_s(), time.perf_counter_ns()
+    decoder.stdin.write("go\n")
+    decoder.stdin.flush()
+    slices: list[Slice] = []
+    for number in itertools.count():
+        # on off off on, off on on off
+        on = (number % 4 in (0, 3)) != ((number // 4 % 2 == 1) != flipped)
+        sampler.send_signal(signal.SIGCONT if on else signal.SIGSTOP)
+        began = time.perf_counter_ns()
+        finished = bool(select.select([decoder.stdout], [], [], SLICE_S)[0])
+        slices.append((on, began, time.perf_counter_ns()))
+        if finished:
+            break
+    sampler.send_signal(signal.SIGCONT)
+    times = np.array(json.loads(decoder.stdout.readline()), dtype=np.float64)
+    elapsed_s = (time.perf_counter_ns() - start) / 1e9
+    used = [after - before for after, before in zip(own_cpu_s(), own, strict=True)]
+    on_s = sum(end - began for on, began, end in slices if on) / 1e9
+    others = max(0.0, busy_cpu_s() - busy - sum(used)) / elapsed_s
+    return Answered(times, slices, used[1] / on_s, others)
+
+
+def progress_of(answered: Sequence[Answered]) -> FloatArray:
+    """The share of a typical request that is done at each of its tokens, from 0 to 1."""
+    gaps = np.diff(np.array([found.times for found in answered]), axis=1)
+    typical = np.median(gaps / np.median(gaps, axis=1, keepdims=True), axis=0)
+    return np.concatenate([[0.0], np.cumsum(typical)]) / float(typical.sum())
+
+
+def blocks_of(times: FloatArray, slices: Sequence[Slice], progress: FloatArray) -> list[Block]:
+    """The blocks of four slices that lie between the first and the last token.
+
+    Args:
+        times: Of the tokens, ns.
+        slices: Whether the sampler was on, and from when to when, ns.
+        progress: :func:`progress_of` all requests.
+    """
+    found = []
+    for first in range(0, len(slices) - 3, 4):
+        four = slices[first : first + 4]
+        if four[0][1] < times[0] or four[3][2] > times[-1]:
+            continue
+        done = {True: 0.0, False: 0.0}
+        seconds = {True: 0.0, False: 0.0}
+        for on, began, end in four:
+            # A token that a slice's end cuts through counts to both sides in proportion.
+            at = np.interp([began, end], times, progress)
+            done[on] += float(at[1] - at[0])
+            seconds[on] += (end - began) / 1e9
+        speeds = {on: done[on] / seconds[on] for on in done}
+        found.append(Block(1 - speeds[True] / speeds[False], speeds[True], speeds[False]))
+    return found
+
+
+def blocks_in(answered: Sequence[Answered]) -> list[Block]:
+    """The blocks of all requests that nobody disturbed."""
+    quiet = [found for found in answered if found.others_cores <= OTHERS_CORES]
+    if not quiet:
+        return []
+    progress = progress_of(quiet)
+    return [block for found in quiet for block in blocks_of(found.times, found.slices, progress)]
 
 
 def interval(losses: list[float]) -> tuple[float, float, float]:
@@ -177,67 +232,52 @@ def interval(losses: list[float]) -> tuple[float, float, float]:
     return mean, mean - half, mean + half
 
 
-def measure(model: Path, tokens: int, most_blocks: int, hz: float) -> Figures:
-    """Run blocks until the interval is narrow.
+def measure(model: Path, tokens: int, most: int, hz: float) -> Figures:
+    """Answer requests until the interval is narrow.
 
     Raises:
-        TooNoisyError: others disturbed too many blocks, or the interval stayed too wide.
+        TooNoisyError: others disturbed too many requests, or the interval stayed too wide.
     """
-    say(f"Decoding {tokens} tokens a request of {model.name}, sampler at {hz:g} Hz for every other pair of requests.")
+    say(f"Decoding {tokens} tokens a request of {model.name}, sampler at {hz:g} Hz on and off every {SLICE_S:g} s.")
     wait_until_quiet()
-    command = [sys.executable, "-m", "benchmarks.overhead", "--decode", "--model", str(model), "--tokens", str(tokens)]
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        assert child.stdout is not None
-        if child.stdout.readline().strip() != "ready":
-            sys.exit("The engine could not load the weights; its message is above.")
-        with store_with_a_run(artifact_of(model)) as (store, run_id):
-
-            def write(sampler: Sampler) -> int:
-                samples = sampler.drain()
-                store.add_samples(run_id, samples)
-                return len(samples)
-
-            return _conclude(_blocks(lambda: block(child, hz, write), most_blocks))
-    finally:
-        child.kill()
-        child.communicate()
-
-
-def _blocks(one: Callable[[], Block], most: int) -> list[Block]:
-    """Blocks, the first thrown away as warm-up, until the undisturbed ones tell."""
-    one()
-    blocks: list[Block] = []
-    while len(blocks) < most:
-        blocks.append(one())
-        last = blocks[-1]
-        quiet = [found.loss for found in blocks if found.others_cores <= OTHERS_CORES]
-        text = ""
-        if len(quiet) > 1:
-            mean, low, high = interval(quiet)
-            text = f"; so far {mean:+.2%} ({low:+.2%} to {high:+.2%})"
-            if len(quiet) >= LEAST_BLOCKS and (high - low) / 2 <= NARROW:
-                most = len(blocks)
-        note = "" if last.others_cores <= OTHERS_CORES else f", DISTURBED: others used {last.others_cores:.2f} cores"
-        say(
-            f"block {len(blocks):3}: on {last.on_tps:7.2f}, off {last.off_tps:7.2f} tok/s, loss {last.loss:+.2%}, "
-            f"sampler {last.sampler_cores:.2%} of a core{note}{text}"
-        )
-    return blocks
+    with (
+        child(model, "--decode", "--tokens", str(tokens)) as decoder,
+        child(model, "--sample", str(decoder.pid), "--hz", str(hz)) as sampler,
+    ):
+        answer(decoder, sampler, False)  # warm-up
+        answered: list[Answered] = []
+        while len(answered) < most:
+            answered.append(answer(decoder, sampler, len(answered) % 2 == 1))
+            last = answered[-1]
+            losses = [block.loss for block in blocks_in(answered)]
+            text = ""
+            if len(losses) > 1:
+                mean, low, high = interval(losses)
+                text = f"; so far {mean:+.2%} ({low:+.2%} to {high:+.2%}) from {len(losses)} blocks"
+                if len(losses) >= LEAST_BLOCKS and (high - low) / 2 <= NARROW:
+                    most = len(answered)
+            disturbed = last.others_cores > OTHERS_CORES
+            note = f", DISTURBED: others used {last.others_cores:.2f} cores" if disturbed else ""
+            speed = (len(last.times) - 1) / (last.times[-1] - last.times[0]) * 1e9
+            say(
+                f"request {len(answered):3}: {speed:6.1f} tok/s, sampler {last.sampler_cores:.2%} of a core{note}{text}"
+            )
+    return _conclude(answered)
 
 
-def _conclude(blocks: list[Block]) -> Figures:
-    quiet = [found for found in blocks if found.others_cores <= OTHERS_CORES]
-    disturbed = len(blocks) - len(quiet)
-    if disturbed > MOST_DISTURBED * len(blocks) or len(quiet) < LEAST_BLOCKS:
+def _conclude(answered: Sequence[Answered]) -> Figures:
+    quiet = [found for found in answered if found.others_cores <= OTHERS_CORES]
+    disturbed = len(answered) - len(quiet)
+    blocks = blocks_in(answered)
+    if disturbed > MOST_DISTURBED * len(answered) or len(blocks) < LEAST_BLOCKS:
         raise TooNoisyError(
-            f"The machine is too noisy: others disturbed {disturbed} of {len(blocks)} blocks; {len(quiet)} are left, "
-            f"{LEAST_BLOCKS} are needed. Stop what else is running and try again."
+            f"The machine is too noisy: others disturbed {disturbed} of {len(answered)} requests; {len(blocks)} blocks "
+            f"are left, {LEAST_BLOCKS} are needed. Stop what else is running and try again."
         )
-    mean, low, high = interval([found.loss for found in quiet])
+    mean, low, high = interval([block.loss for block in blocks])
     if (high - low) / 2 > WIDE:
         raise TooNoisyError(
-            f"After {len(quiet)} blocks the loss is known to no better than {low:+.2%} to {high:+.2%}: "
+            f"After {len(blocks)} blocks the loss is known to no better than {low:+.2%} to {high:+.2%}: "
             "the machine is too noisy to tell."
         )
     return {
@@ -245,24 +285,26 @@ def _conclude(blocks: list[Block]) -> Figures:
         "loss_low": low,
         "loss_high": high,
         "sampler_cores": float(np.mean([found.sampler_cores for found in quiet])),
-        "on_tps": float(np.median([found.on_tps for found in quiet])),
-        "off_tps": float(np.median([found.off_tps for found in quiet])),
-        "blocks": len(quiet),
-        "disturbed_blocks": disturbed,
-        "samples": sum(found.samples for found in quiet),
+        "decode_tps": float(np.median([(len(q.times) - 1) / (q.times[-1] - q.times[0]) * 1e9 for q in quiet])),
+        "blocks": len(blocks),
+        "requests": len(quiet),
+        "disturbed_requests": disturbed,
     }
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, help="a GGUF file; SmolLM2-135M-Instruct of the demo if not given")
-    parser.add_argument("--tokens", type=int, default=240, help="tokens decoded in each request")
-    parser.add_argument("--blocks", type=int, default=60, help="most blocks of four requests")
+    parser.add_argument("--tokens", type=int, default=900, help="tokens decoded in each request")
+    parser.add_argument("--requests", type=int, default=150, help="requests at most")
     parser.add_argument("--hz", type=float, default=10.0, help="readings per second")
     parser.add_argument("--decode", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--sample", type=int, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     weights = chosen.model or demo_model()
     if chosen.decode:
         decode(weights, chosen.tokens)
+    elif chosen.sample:
+        sample(weights, chosen.sample, chosen.hz)
     else:
-        main("overhead", LIMITS, lambda: measure(weights, chosen.tokens, chosen.blocks, chosen.hz))
+        main("overhead", LIMITS, lambda: measure(weights, chosen.tokens, chosen.requests, chosen.hz))

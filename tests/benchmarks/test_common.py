@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import common, fidelity, llama_tools
+from benchmarks import common, fidelity, llama_tools, overhead
 from benchmarks.common import Limit, TooNoisyError
 
 
@@ -93,6 +93,29 @@ def test_rounds_are_compared_with_their_uncertainty_and_drift_cancels() -> None:
     assert difference == pytest.approx(0.05, abs=0.01)
     assert 0.002 < spread < 0.02
     assert fidelity.paired(ours, 100 * drift * (1 + 0.2 * rng.standard_normal(12)))[1] > fidelity.SPREAD
+
+
+@pytest.mark.parametrize("cost", [0.0, 0.05])
+def test_the_samplers_cost_is_found_whatever_drifts_and_steps(cost: float) -> None:
+    """Tokens come ever more slowly, at half speed from the 300th on, and more slowly still while the sampler is on."""
+    answered = []
+    for number in range(4):
+        slices = [((i % 4 in (0, 3)) != (number % 2 == 1), i * 250_000_000, (i + 1) * 250_000_000) for i in range(40)]
+        now, times = 0.0, []
+        for token in range(500):
+            times.append(now * 1e9)
+            on = slices[min(int(now / 0.25), 39)][0]
+            speed = (120 - number - now) * (0.5 if token >= 300 else 1.0) * (1 - cost if on else 1.0)
+            now += 1 / speed
+        answered.append(overhead.Answered(np.array(times), slices, 0.01, 0.0))
+    losses = [block.loss for block in overhead.blocks_in(answered)]
+    assert len(losses) > 12
+    assert overhead.interval(losses)[0] == pytest.approx(cost, abs=0.006)
+    # What others disturbed does not count.
+    spoilt = [found._replace(others_cores=1.0) for found in answered]
+    assert overhead.blocks_in([*answered[:2], *spoilt]) == overhead.blocks_in(answered[:2])
+    with pytest.raises(TooNoisyError, match="disturbed 4 of 4"):
+        overhead._conclude(spoilt)
 
 
 def test_other_libraries_are_noticed(tmp_path: Path) -> None:

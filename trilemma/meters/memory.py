@@ -21,10 +21,11 @@ def memory_kind_here() -> MemoryKind:
 
 
 class MemoryMeter:
-    """Reads ``rss_bytes`` each time, and ``pss_bytes``, ``uss_bytes`` and ``file_bytes`` about once a second.
+    """Reads ``rss_bytes`` each time, and ``pss_bytes``, ``uss_bytes`` and ``file_bytes`` once a second.
 
     The latter make the kernel walk the page tables (3-5 ms and more): they come sooner while resident memory is at a
-    new high, more seldom where they would take more than half a percent of a core, and at once from :meth:`read_full`.
+    new high, every five seconds while it does not change, more seldom where they would take more than half a percent
+    of a core, and at once from :meth:`read_full`.
 
     Attributes:
         memory_kind: What the headline is taken from: ``pss``, else ``uss``, else ``rss``.

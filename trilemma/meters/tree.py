@@ -18,6 +18,8 @@ __all__ = ["FullMemory", "Tree", "open_tree"]
 
 RSS_HIGH = 1.01
 """A resident size this much above the highest seen asks for a full reading soon: a peak must not slip between two."""
+RSS_STILL = 0.002
+"""A resident size this close to that of the last full reading has not changed: the next one can wait five seconds."""
 
 
 class FullMemory(NamedTuple):
@@ -67,12 +69,18 @@ class Tree(ABC):
         if rss is None:
             self.full = None
             return None
-        rising = rss > self._highest_rss * RSS_HIGH
-        if force or self._full_pace.due(sooner=2.0 if rising else 1.0):
+        if force or self._full_pace.due(sooner=self._hurry(rss)):
             with self._full_pace.spend():
                 self.full = self._read_full()
             self._highest_rss = max(self._highest_rss, rss)
         return self.full
+
+    def _hurry(self, rss: int) -> float:
+        """How much sooner than once a second the costly figures are due: they change with resident memory."""
+        if rss > self._highest_rss * RSS_HIGH:
+            return 2.0
+        still = self.full is not None and abs(rss - self.full.rss) <= RSS_STILL * rss
+        return 0.2 if still else 1.0
 
     def close(self) -> None:
         """Give up one use of it; the last one releases what is open."""
