@@ -28,7 +28,8 @@ DEFAULTS: dict[str, str | list[str] | bool | None] = {
 
 def page() -> None:
     """The page, from its question to its table."""
-    catalog = explore_data.catalog(explore_data.version())
+    of = explore_data.version()
+    catalog = explore_data.catalog(of)
     if not catalog.keys:
         shared.heading("explore")
         shared.empty_state(
@@ -45,17 +46,19 @@ def page() -> None:
     url = UrlState("explore", DEFAULTS)
     # An empty chart while figures are read: meanwhile the browser loads what draws it, and nothing jumps.
     blank = answer.empty()
-    if not explore_data.at_hand():
+    if not explore_data.at_hand(of):
         blank.plotly_chart(blank_figure(), theme=None, key="explore_blank", config={"staticPlot": True})
     chosen = choose(catalog, url)
-    shown, total = _shown(explore_data.version(), chosen)
+    # Before anything that can be clicked: what is written late would land in the address of the page clicked to.
+    url.write()
+    shown, total = _shown(of, chosen)
     blank.empty()
     # The picture first: the browser draws it while the widgets above and the table below are still made.
     with answer:
         if not len(shown):
             _nothing_left(url, total)
         else:
-            side = _picture(catalog.models, chosen, url)
+            side = _picture(of, catalog.models, chosen, url)
     with above:
         controls(catalog, url, chosen)
     if len(shown):
@@ -63,7 +66,6 @@ def page() -> None:
             explore_view.card(shown, chosen.study, chosen.axes, url)
         with below:
             explore_view.table(shown, chosen.axes, chosen.columns, catalog.models, url)
-    url.write()
 
 
 def _nothing_left(url: UrlState, total: int) -> None:
@@ -78,7 +80,7 @@ def _nothing_left(url: UrlState, total: int) -> None:
 @st.cache_resource(max_entries=32, show_spinner=False)
 def _shown(of: tuple[str, int], chosen: Chosen) -> tuple[Points, int]:
     """What passes the filters and limits in the state ``of`` the store, and of how many."""
-    everything = explore_data.points(of, chosen.study, chosen.wanted)
+    everything = explore_data.points(of, chosen.study, tuple(sorted(chosen.wanted)))
     return everything.select(chosen.mask(everything) & within(everything, chosen.limits)), len(everything)
 
 
@@ -112,9 +114,9 @@ def _drawn(of: tuple[str, int], chosen: Chosen, models: list[str], picked: str |
     )
 
 
-def _picture(models: list[str], chosen: Chosen, url: UrlState) -> DeltaGenerator:
+def _picture(of: tuple[str, int], models: list[str], chosen: Chosen, url: UrlState) -> DeltaGenerator:
     """What the chart says, and the chart; returns the column beside it."""
-    drawn = _drawn(explore_data.version(), chosen, models, url.text("point") or None, explore_view.is_dark())
+    drawn = _drawn(of, chosen, models, url.text("point") or None, explore_view.is_dark())
     st.markdown(drawn.headline)
     chart, side = st.columns([3, 1], gap="medium")
     with chart:

@@ -37,7 +37,7 @@ def catalog(of: tuple[str, int]) -> Catalog:
     """What there is to choose from in the state ``of`` the store."""
     store = shared.get_store()
     studies = sorted(store.studies(), key=lambda study: study.created_at, reverse=True)
-    names = [workload.name for study in studies for workload in study.spec.workloads]
+    names = [workload.subject for study in studies for workload in study.spec.workloads]
     models = [artifact.model for artifact in sorted(store.artifacts(), key=lambda a: (a.added_at, a.id))]
     return Catalog(
         keys=in_order(store.figure_keys()),
@@ -64,7 +64,7 @@ def choices(of: tuple[str, int], study_id: str) -> dict[str, list[str]]:
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def points(of: tuple[str, int], study_id: str, keys: Sequence[str]) -> Points:
+def points(of: tuple[str, int], study_id: str, keys: tuple[str, ...]) -> Points:
     """All configurations with the figures ``keys``; of one study, or of all when ``study_id`` is empty."""
     store = shared.get_store()
     frame = store.figure_frame(keys, study_id or None)
@@ -80,10 +80,9 @@ def _latest() -> dict[str, int]:
     return {}
 
 
-def at_hand() -> bool:
-    """Whether figures of the store as it is now are in memory; else reading them takes a moment."""
-    url, number = version()
-    return _latest().get(url) == number
+def at_hand(of: tuple[str, int]) -> bool:
+    """Whether figures of the state ``of`` the store are in memory; else reading them takes a moment."""
+    return _latest().get(of[0]) == of[1]
 
 
 def load(study_id: str, keys: Sequence[str]) -> Points:
