@@ -13,10 +13,11 @@ from pydantic import JsonValue
 
 from benchmarks.llama_tools import mapped_libraries
 from trilemma import registry
-from trilemma.engines.base import GenerationRequest, LoadedModel
+from trilemma.engines.base import Generation, GenerationRequest, LoadedModel, ServingModel
 from trilemma.engines.llama_cpp import LlamaCpp
 from trilemma.schema import Artifact, SuiteSpec
 from trilemma.suites.base import Suite, SuiteContext
+from trilemma.workloads.load import closed_loop
 
 
 def load(path: str, settings: dict[str, Any]) -> LoadedModel:
@@ -54,6 +55,23 @@ def speed(model: str, settings: dict[str, Any], prompt: int, output: int, repeat
     return {name: statistics.median(v) for name, v in (("prefill", prefill), ("decode", decode), ("loop_ms", loop))}
 
 
+def load_test(model: str, settings: dict[str, Any], prompt: int, output: int) -> dict[str, float]:
+    """Prompt and output tokens a second when as many users as there are slots ask once, all at the same time."""
+    with load(model, settings) as loaded:
+        assert isinstance(loaded, ServingModel)
+        text = "The quick brown fox jumps over the lazy dog while seven wizards mix potions. " * (prompt // 8)
+        tokens = loaded.tokenize(text)[:prompt]
+        users = settings["slots"]
+        requests = [GenerationRequest(tokens, output, ignore_eos=True)] * users
+        found: list[Generation] = []
+        for _ in range(2):  # the first is a warm-up
+            found = [answer for _, answer in closed_loop(loaded.server(), requests, users)]
+        began = min(answer.submitted_ns for answer in found)
+        ended = max(answer.token_times_ns[-1] for answer in found)
+        # The first token comes out of the prompt, so one less than there are is decoded.
+        return {"tps": users * (prompt + output - 1) / (ended - began) * 1e9}
+
+
 def quality(model: str, reference: str, text: str, chunk: int, chunks: int) -> dict[str, float]:
     """Perplexity, mean divergence and agreement by the suites; the text that they take is written to ``text``."""
     from trilemma.suites import text as texts
@@ -83,7 +101,7 @@ def quality(model: str, reference: str, text: str, chunk: int, chunks: int) -> d
 def main() -> int:
     """Run the task named on the command line."""
     task, arguments = sys.argv[1], json.loads(sys.argv[2])
-    tasks: dict[str, Callable[..., dict[str, float]]] = {"speed": speed, "quality": quality}
+    tasks: dict[str, Callable[..., dict[str, float]]] = {"speed": speed, "load": load_test, "quality": quality}
     result = tasks[task](**arguments)
     print(json.dumps({"result": result, "libraries": sorted(map(str, mapped_libraries()))}))
     return 0

@@ -1,4 +1,4 @@
-"""llama-bench and llama-perplexity, on the very libraries that llama-cpp-python loads.
+"""llama-bench, llama-perplexity and llama-batched-bench, on the very libraries that llama-cpp-python loads.
 
 The tools are built from ``vendor/llama.cpp`` of the source distribution of the installed version, and linked against
 the libraries in the installed package; nothing of llama.cpp itself is compiled again.
@@ -31,6 +31,7 @@ class Tools:
 
     bench: Path
     perplexity: Path
+    batched_bench: Path
     libraries: Path
 
     def run(self, tool: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -107,20 +108,22 @@ def build() -> Tools:
     version = importlib.metadata.version("llama-cpp-python")
     folder = BENCH / "llama_tools" / version
     binaries = folder / "build" / "bin"
-    tools = Tools(binaries / "llama-bench", binaries / "llama-perplexity", libraries)
+    names = ("llama-bench", "llama-perplexity", "llama-batched-bench")
+    bench, perplexity, batched_bench = (binaries / name for name in names)
+    tools = Tools(bench, perplexity, batched_bench, libraries)
     _require_one_content(libraries)
-    if tools.bench.is_file() and tools.perplexity.is_file():
+    if all((binaries / name).is_file() for name in names):
         return tools
     missing = [name for name in ("cmake", "ninja") if shutil.which(name) is None]
     python = environment("llama_tools", missing)
     source = _source(python, folder, version)
-    say("Building llama-bench and llama-perplexity; this takes about five minutes on two cores ...")
+    say(f"Building {', '.join(names)}; this takes about five minutes on two cores ...")
     path = f"{python.parent}{os.pathsep}{os.environ.get('PATH', '')}"
     configure = ["-G", "Ninja", "-S", str(ROOT / "benchmarks" / "tools"), "-B", str(folder / "build")]
     configure += ["-DCMAKE_BUILD_TYPE=Release", f"-DLLAMA_SOURCE={source}", f"-DLLAMA_LIBRARIES={libraries}"]
-    compile_both = ["--build", str(folder / "build"), "--target", "llama-bench", "llama-perplexity"]
+    compile_them = ["--build", str(folder / "build"), "--target", *names]
     cmake = shutil.which("cmake", path=path) or "cmake"
-    for step in (configure, compile_both):
+    for step in (configure, compile_them):
         subprocess.run([cmake, *step], check=True, env=os.environ | {"PATH": path}, stdout=subprocess.DEVNULL)
     return tools
 

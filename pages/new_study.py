@@ -100,7 +100,7 @@ def _configurations(chosen: Sequence[Artifact]) -> tuple[list[Configuration], bo
 
 def _workloads() -> list[WorkloadSpec]:
     _step(3, "Workload")
-    st.caption("Every configuration answers the same requests, of exactly these lengths, one at a time.")
+    st.caption("Every configuration answers the same requests, of exactly these lengths.")
     chosen = []
     for name, case in PROMPT_SETS.items():
         usual = case.defaults()
@@ -109,13 +109,14 @@ def _workloads() -> list[WorkloadSpec]:
         )
         if not wanted:
             continue
-        prompt, output, requests = st.columns(3)
+        prompt, output, requests, users = st.columns(4)
         chosen.append(
             usual.model_copy(
                 update={
                     "prompt_tokens": _number(prompt, "Prompt, tokens", f"w_{name}_in", usual.prompt_tokens, 1),
                     "output_tokens": _number(output, "Answer, tokens", f"w_{name}_out", usual.output_tokens, 2),
                     "requests": _number(requests, "Requests", f"w_{name}_n", usual.requests, 1),
+                    "concurrency": _number(users, "Users at once", f"w_{name}_users", usual.concurrency, 1, 256),
                 }
             )
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime
 
 import pandas as pd
@@ -11,6 +12,7 @@ import streamlit as st
 from pages import shared
 from pages.parts import run_view
 from trilemma.analysis.format import BLANK, format_duration
+from trilemma.analysis.load import load_curves
 from trilemma.errors import NotFoundError
 from trilemma.records import RunRecord
 from trilemma.schema import RunState
@@ -53,22 +55,24 @@ def page() -> None:
     if samples:
         st.subheader("What happened, second by second", anchor=False)
         run_view.traces(samples, phases)
-    names = ["Latency", "Requests", "Answers", "All figures", "Machine and settings", "Log", "Raw data"]
-    tabs = st.tabs(names)
-    with tabs[0]:
-        run_view.latency_view(requests)
-    with tabs[1]:
-        run_view.requests_view(requests)
-    with tabs[2]:
-        run_view.answers_view(store.answers(run.id))
-    with tabs[3]:
-        run_view.figures_table(measurements)
-    with tabs[4]:
-        run_view.machine_view(run)
-    with tabs[5]:
-        st.code(run.log_tail or "The run left no log.", language=None, wrap_lines=True, height=360)
-    with tabs[6]:
-        _downloads(store, run)
+    curves = load_curves(measurements)
+    views: dict[str, Callable[[], None]] = {
+        "Latency": lambda: run_view.latency_view(requests),
+        **({"Load": lambda: run_view.load_view(curves)} if curves else {}),
+        "Requests": lambda: run_view.requests_view(requests),
+        "Answers": lambda: run_view.answers_view(store.answers(run.id)),
+        "All figures": lambda: run_view.figures_table(measurements),
+        "Machine and settings": lambda: run_view.machine_view(run),
+        "Log": lambda: _log(run),
+        "Raw data": lambda: _downloads(store, run),
+    }
+    for tab, show in zip(st.tabs([*views]), views.values(), strict=True):
+        with tab:
+            show()
+
+
+def _log(run: RunRecord) -> None:
+    st.code(run.log_tail or "The run left no log.", language=None, wrap_lines=True, height=360)
 
 
 def _label(store: Store, run: RunRecord) -> str:

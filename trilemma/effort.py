@@ -16,7 +16,10 @@ def workload_seconds(artifact: Artifact, spec: WorkloadSpec) -> float:
     """A rough guess: decoding reads all weights once a token; prefill is a few times as quick."""
     decode_tps = _MEMORY_BANDWIDTH / max(artifact.size_bytes, 1)
     per_request = spec.output_tokens / decode_tps + spec.prompt_tokens / (decode_tps * _PREFILL_PER_DECODE)
-    return (spec.requests + spec.warmup_requests) * per_request
+    # Several at once share the reading of the weights; half the gain is a cautious guess.
+    at_once = (1 + spec.concurrency) / 2
+    warmups = spec.warmup_requests and max(spec.warmup_requests, spec.concurrency)
+    return (spec.requests + warmups) * per_request / at_once
 
 
 def suite_seconds(artifact: Artifact, spec: SuiteSpec) -> float:

@@ -143,15 +143,20 @@ class Configuration(Frozen):
 
 
 class WorkloadSpec(Frozen):
-    """The requests that load a configuration: one after the other at ``concurrency`` 1."""
+    """The requests that load a configuration: one after the other at ``concurrency`` 1, else in a closed loop."""
 
     name: str = Field(description="A registered use case: short_chat, long_document or long_answer.")
     prompt_tokens: int = Field(ge=1, description="Target length of each prompt, tokens.")
     output_tokens: int = Field(ge=2, description="Tokens generated for each request; end-of-text is ignored.")
     requests: int = Field(ge=1)
     warmup_requests: int = Field(default=1, ge=0)
-    concurrency: int = Field(default=1, ge=1)
+    concurrency: int = Field(default=1, ge=1, description="Users who ask at the same time; each waits for its answer.")
     seed: int = 0
+
+    @property
+    def subject(self) -> str:
+        """What its figures are about: the use case, and how many ask at once if more than one does."""
+        return self.name if self.concurrency == 1 else f"{self.name} x{self.concurrency}"
 
 
 class SuiteSpec(Frozen):

@@ -190,3 +190,32 @@ def test_a_run_whose_worker_is_gone_ends_without_a_verdict(store: Store, artifac
     supervisor = bench(run.id, "--parent-pid", str(os.getpid() + 1_000_000))
     assert supervisor.wait(30) == 0
     assert store.run(run.id).state is RunState.RUNNING
+
+
+def test_users_at_once_are_measured_beside_one_at_a_time(store: Store, artifact: Artifact) -> None:
+    crowd = CHAT.model_copy(update={"concurrency": 2, "requests": 8})
+    run = queue_run(store, artifact, workloads=(CHAT, crowd), settings={"context": 128, "slots": 2})
+    assert bench(run.id).wait(180) == 0
+    done = store.run(run.id)
+    assert done.state is RunState.DONE, done.reason + done.log_tail
+    values = {m.key: m.value for m in store.measurements(run.id)}
+    together, alone = values["output_tps@short_chat x2"], values["output_tps@short_chat"]
+    assert together
+    assert alone
+    assert together > 0.8 * alone
+    assert values["energy_per_token_j@short_chat x2"]
+    assert "decode_tps@short_chat x2" not in values
+    records = [r for r in store.requests(run.id) if r.workload == "short_chat x2"]
+    assert [len([r for r in records if r.warmup is warm]) for warm in (True, False)] == [2, 8]
+    assert all(len(r.token_times_ns) == r.output_tokens == 16 for r in records)
+
+
+def test_more_users_than_an_engine_can_hold_wait_for_a_slot(store: Store, artifact: Artifact) -> None:
+    crowd = CHAT.model_copy(update={"concurrency": 3, "requests": 6})
+    run = queue_run(store, artifact, workloads=(crowd,), settings={"context": 128, "slots": 1})
+    assert bench(run.id).wait(180) == 0
+    assert store.run(run.id).state is RunState.DONE
+    records = [r for r in store.requests(run.id) if not r.warmup]
+    waited = [(r.token_times_ns[0] - r.submitted_ns) for r in sorted(records, key=lambda r: r.submitted_ns)]
+    # The third waits for the two before it to end.
+    assert waited[2] > 2 * waited[0]

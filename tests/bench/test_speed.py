@@ -67,3 +67,38 @@ def test_an_engine_that_does_not_tell_its_time_has_no_engine_figures() -> None:
 
 def test_nothing_complete_gives_nothing() -> None:
     assert speed_measurements("chat", [r.model_copy(update={"warmup": True}) for r in steady_requests(3)]) == []
+
+
+def crowd(users: int, rounds: int, *, prefill_ms: int = 50, gap_ms: int = 10, tokens: int = 11) -> list[RequestRecord]:
+    """Users in step, a millisecond apart, each asking ``rounds`` times."""
+    one = steady_requests(rounds, prefill_ms=prefill_ms, gap_ms=gap_ms, tokens=tokens)
+    return [
+        r.model_copy(
+            update={
+                "submitted_ns": r.submitted_ns + user * MS,
+                "token_times_ns": tuple(t + user * MS for t in r.token_times_ns),
+            }
+        )
+        for r in one
+        for user in range(users)
+    ]
+
+
+def test_under_load_throughput_is_that_of_the_steady_window() -> None:
+    found = by_key(speed_measurements("chat x4", crowd(4, 10), concurrency=4))
+    # Each user gets 11 tokens every 150 ms.
+    assert found["output_tps@chat x4"].value == pytest.approx(4 * 11 / 0.150, rel=0.05)
+    assert found["request_rate@chat x4"].value == pytest.approx(4 / 0.150, rel=0.1)
+    interval = found["output_tps@chat x4"]
+    assert interval.low is not None
+    assert interval.high is not None
+    assert interval.low < (interval.value or 0) < interval.high
+    assert found["ttft_s.median@chat x4"].value == pytest.approx(0.050)
+    # What one request does alone cannot be told.
+    assert not {"decode_tps@chat x4", "prefill_tps@chat x4", "engine_decode_tps@chat x4"} & set(found)
+
+
+def test_too_few_requests_for_a_steady_window_say_so() -> None:
+    found = by_key(speed_measurements("chat x4", crowd(3, 1), concurrency=4))
+    assert found["output_tps@chat x4"].value is None
+    assert "4 users never asked at once" in found["output_tps@chat x4"].provenance.reasons[0]

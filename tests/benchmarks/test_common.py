@@ -119,7 +119,7 @@ def test_the_samplers_cost_is_found_whatever_drifts_and_steps(cost: float) -> No
 
 
 def test_other_libraries_are_noticed(tmp_path: Path) -> None:
-    tools = llama_tools.Tools(tmp_path, tmp_path, tmp_path / "lib")
+    tools = llama_tools.Tools(tmp_path, tmp_path, tmp_path, tmp_path / "lib")
     tools.check_libraries([tmp_path / "lib" / "libllama.so"], "tool")
     for loaded in ([], [tmp_path / "libllama.so"], [tmp_path / "lib" / "libllama.so", tmp_path / "libggml.so"]):
         with pytest.raises(RuntimeError, match="runs on the libraries"):

@@ -103,6 +103,23 @@ def test_every_request_and_answer_is_there_and_can_be_filtered(store: Store) -> 
     assert not app.exception
 
 
+def test_a_run_with_several_numbers_of_users_shows_its_load(store: Store) -> None:
+    fill_store(store, DEMO[:1], 1, detail=False)
+    done = first(store)
+    assert "Load" not in [tab.label for tab in open_run(done.id).tabs]
+    run, alone = another(store), store.measurements(done.id)
+    crowd = [
+        m.model_copy(update={"subject": "short_chat x4", "value": m.value and 2 * m.value})
+        for m in alone
+        if m.subject == "short_chat"
+    ]
+    store.set_measurements(run.id, [*alone, *crowd])
+    app = open_run(run.id)
+    assert not app.exception
+    assert "Load" in [tab.label for tab in app.tabs]
+    assert "Hollow marks are modelled, not measured." in words(app)
+
+
 def test_a_repeat_without_questions_says_why(store: Store) -> None:
     fill_store(store, DEMO[:1])
     assert "first repeat only" in words(open_run(first(store, quality=False).id))

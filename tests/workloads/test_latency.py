@@ -41,6 +41,22 @@ def test_window_leaves_warmup_and_failures_out() -> None:
     assert latency.steady_window(records[:1]) is None
 
 
+def test_under_load_the_window_begins_when_all_users_are_answered_and_ends_when_one_has_nothing_left_to_ask() -> None:
+    records = [
+        request(0, [10, 50]),
+        request(0, [30, 60]),
+        request(50, [70, 90]),
+        request(60, [80, 120]),  # the last one submitted
+        request(0, [1, 2], warmup=True),
+    ]
+    assert latency.steady_window(records, 2) == (30 * MS, 90 * MS)
+    assert latency.tokens_between(records[:4], [30 * MS, 60 * MS, 90 * MS]).tolist() == [2, 4]
+    # Two users who ask once each are never both waiting for another answer.
+    assert latency.steady_window(records[:2], 2) == (30 * MS, 50 * MS)
+    assert latency.steady_window([request(0, [10, 20]), request(0, [40, 60])], 2) is None
+    assert latency.steady_window(records[:2], 3) is None
+
+
 @given(st.lists(st.floats(1, 1e4), min_size=2, max_size=50))
 def test_latency_adds_up(gaps_ms: list[float]) -> None:
     record = request(0, list(np.cumsum(gaps_ms)))

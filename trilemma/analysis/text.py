@@ -8,6 +8,7 @@ import numpy as np
 
 from trilemma.analysis.distributions import percentile
 from trilemma.analysis.format import format_figure, key_definition, key_title
+from trilemma.analysis.load import LoadPoint, knee
 from trilemma.analysis.points import Points, better, labels
 from trilemma.records import PhaseWindow
 from trilemma.schema import Method
@@ -94,6 +95,18 @@ def latency_text(name: str, by_workload: Mapping[str, np.ndarray]) -> str:
         tail = f", p95 {format_figure(high, unit)}" if high is not None else ", too few for p95"
         parts.append(f"{workload.replace('_', ' ')}: median {format_figure(middle, unit)}{tail} (n = {len(values):,})")
     return f"{key_title(name)}. " + ("; ".join(parts) + "." if parts else "No request was answered.")
+
+
+def load_text(points: Sequence[LoadPoint]) -> str:
+    """The text alternative of throughput against waiting: both ends, and the knee."""
+
+    def one(point: LoadPoint) -> str:
+        wait, speed = format_figure(point.e2e_s, "s"), format_figure(point.output_tps, "tok/s")
+        return f"{count_of(point.users, 'user')}: {speed}, {wait} for an answer"
+
+    text = "; ".join(one(point) for point in (points[0], points[-1])) + "."
+    bend = knee(points)
+    return text if bend is None else f"{text} The knee is at {count_of(bend.users, 'user')}."
 
 
 def traces_text(phases: Sequence[PhaseWindow], peak_memory: float | None, peak_power: float | None) -> str:

@@ -145,10 +145,14 @@ class EnergyReading:
 
 
 def workload_measurements(
-    workload: str, requests: Sequence[RequestRecord], samples: Sequence[Sample], energy: EnergyReading
+    workload: str,
+    requests: Sequence[RequestRecord],
+    samples: Sequence[Sample],
+    energy: EnergyReading,
+    concurrency: int = 1,
 ) -> list[Measurement]:
     """Energy and CPU of one workload's steady window."""
-    steady = latency.steady_window(requests)
+    steady = latency.steady_window(requests, concurrency)
     if steady is None:
         return []
     found = []
@@ -161,6 +165,10 @@ def workload_measurements(
         return found
     whole = latency.complete(requests)
     tokens = np.array([float(len(r.token_times_ns)) for r in whole])
+    produced, answers = float(tokens.sum()), float(len(whole))
+    if concurrency > 1:
+        produced = float(latency.tokens_between(whole, steady).sum())
+        answers = float(sum(steady[0] < r.token_times_ns[-1] <= steady[1] for r in whole))
     each = [energy.over(r.submitted_ns, r.token_times_ns[-1]) for r in whole]
     joules = [window.net_j for window in each if window is not None and window.net_j is not None]
     provenance = energy.annotate(total.provenance)
@@ -180,7 +188,8 @@ def workload_measurements(
         )
 
     per_token = per_request = None
-    if len(joules) == len(whole) and len(whole) > 1:
+    # Requests that overlap share their joules, so that a single one's cannot be told.
+    if concurrency == 1 and len(joules) == len(whole) and len(whole) > 1:
         per_token = bootstrap((np.array(joules), tokens), lambda e, t, axis=-1: e.sum(axis=axis) / t.sum(axis=axis))
         per_request = bootstrap((np.array(joules),), lambda e, axis=-1: e.mean(axis=axis))
     net = total.net_j
@@ -189,6 +198,6 @@ def workload_measurements(
         measurement("energy_j", net),
         measurement("energy_gross_j", total.gross_j),
         measurement("power_w", total.mean_power_w),
-        measurement("energy_per_token_j", None if net is None else net / tokens.sum(), per_token),
-        measurement("energy_per_request_j", None if net is None else net / len(whole), per_request),
+        measurement("energy_per_token_j", None if net is None or not produced else net / produced, per_token),
+        measurement("energy_per_request_j", None if net is None or not answers else net / answers, per_request),
     ]

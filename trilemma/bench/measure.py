@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TextIO
 
@@ -28,12 +28,13 @@ from trilemma.bench.events import (
 )
 from trilemma.bench.plan import Plan
 from trilemma.effort import suite_seconds, workload_seconds
-from trilemma.engines.base import Engine, GenerationRequest, LoadedModel
-from trilemma.errors import TrilemmaError
+from trilemma.engines.base import Engine, Generation, GenerationRequest, LoadedModel, ServingModel
+from trilemma.errors import EngineError, TrilemmaError
 from trilemma.records import AnswerRecord, RequestRecord
 from trilemma.schema import Measurement, Method, Phase, Provenance, SuiteSpec, WorkloadSpec
 from trilemma.suites.base import Suite, SuiteContext
 from trilemma.workloads import PROMPT_SETS
+from trilemma.workloads.load import closed_loop
 
 _PR_SET_PDEATHSIG = 1
 
@@ -69,13 +70,17 @@ class Channel:
         self._done_s += expected_s
 
 
-def serve(model: LoadedModel, prompt: list[int], spec: WorkloadSpec, index: int, *, warmup: bool) -> RequestRecord:
-    """One request, timed."""
-    generation = model.generate(
-        GenerationRequest(prompt=prompt, max_tokens=spec.output_tokens, ignore_eos=True, seed=spec.seed)
-    )
+def request_of(prompt: list[int], spec: WorkloadSpec) -> GenerationRequest:
+    """What a user of the workload asks."""
+    return GenerationRequest(prompt=prompt, max_tokens=spec.output_tokens, ignore_eos=True, seed=spec.seed)
+
+
+def record_of(
+    model: LoadedModel, prompt: list[int], spec: WorkloadSpec, index: int, generation: Generation, *, warmup: bool
+) -> RequestRecord:
+    """One request, as the store keeps it."""
     return RequestRecord(
-        workload=spec.name,
+        workload=spec.subject,
         index=index,
         warmup=warmup,
         submitted_ns=generation.submitted_ns,
@@ -90,22 +95,39 @@ def serve(model: LoadedModel, prompt: list[int], spec: WorkloadSpec, index: int,
     )
 
 
+def answered(model: LoadedModel, prompts: Sequence[list[int]], spec: WorkloadSpec) -> Iterator[tuple[int, Generation]]:
+    """The answers with their positions: one after the other, or as ``spec.concurrency`` users get them.
+
+    Raises:
+        EngineError: the engine answers one request at a time only, and more are asked.
+    """
+    requests = [request_of(prompt, spec) for prompt in prompts]
+    if spec.concurrency == 1:
+        for index, request in enumerate(requests):
+            yield index, model.generate(request)
+        return
+    if not isinstance(model, ServingModel):
+        raise EngineError(
+            "This engine answers one request at a time.", "Set the workload's concurrency to 1, or use another engine."
+        )
+    yield from closed_loop(model.server(), requests, spec.concurrency)
+
+
 def run_workload(model: LoadedModel, spec: WorkloadSpec, channel: Channel, expected_s: float) -> None:
-    """Warm up, then serve the measured requests one after the other."""
+    """Warm up, then have the measured requests answered."""
     case = PROMPT_SETS.get(spec.name)
     if case is None:
         raise TrilemmaError(f"There is no workload named {spec.name!r}.", f"Known: {', '.join(PROMPT_SETS)}.")
-    prompts = case.prompts(spec, model, spec.warmup_requests + spec.requests)
-    with channel.phase(Phase.WARMUP, spec.name):
-        for index in range(spec.warmup_requests):
-            channel.advance(expected_s, 0.0, f"{case.title}: warming up")
-            channel.send(RequestEvent(record=serve(model, prompts[index], spec, index, warmup=True)))
-    measured = prompts[spec.warmup_requests :]
-    with channel.phase(Phase.SPEED, spec.name):
-        for index, prompt in enumerate(measured):
-            note = f"{case.title}: request {index + 1} of {len(measured)}"
-            channel.advance(expected_s, index / len(measured), note)
-            channel.send(RequestEvent(record=serve(model, prompt, spec, index, warmup=False)))
+    warmups = spec.warmup_requests and max(spec.warmup_requests, spec.concurrency)
+    prompts = case.prompts(spec, model, warmups + spec.requests)
+    for phase, asked in ((Phase.WARMUP, prompts[:warmups]), (Phase.SPEED, prompts[warmups:])):
+        warmup = phase is Phase.WARMUP
+        with channel.phase(phase, spec.subject):
+            for done, (index, generation) in enumerate(answered(model, asked, spec), 1):
+                record = record_of(model, asked[index], spec, index, generation, warmup=warmup)
+                channel.send(RequestEvent(record=record))
+                what = "warming up" if warmup else f"{done} of {len(asked)} requests"
+                channel.advance(expected_s, 0.0 if warmup else done / len(asked), f"{case.title}: {what}")
 
 
 def run_suite(

@@ -38,9 +38,11 @@ def summarise(evidence: Evidence) -> list[Measurement]:
     by_workload: defaultdict[str, list[RequestRecord]] = defaultdict(list)
     for request in evidence.requests:
         by_workload[request.workload].append(request)
+    users = {workload.subject: workload.concurrency for workload in evidence.spec.workloads}
     for workload, requests in by_workload.items():
-        found += speed_measurements(workload, requests)
-        found += workload_measurements(workload, requests, evidence.samples, energy)
+        concurrency = users.get(workload, 1)
+        found += speed_measurements(workload, requests, concurrency)
+        found += workload_measurements(workload, requests, evidence.samples, energy, concurrency)
     return found
 
 

@@ -12,13 +12,16 @@ from trilemma.workloads import latency
 from trilemma.workloads.latency import Array, Estimate, bootstrap, statistic
 
 _CLIENT = Provenance(method=Method.MEASURED, source="client's clock", scope="request")
+_PARTS = 20
+"""Into how many parts a steady window is cut for an interval of its throughput."""
 _ENGINE = Provenance(method=Method.MEASURED, source="engine's performance counters", scope="request")
 
 
-def speed_measurements(workload: str, records: Sequence[RequestRecord]) -> list[Measurement]:
+def speed_measurements(workload: str, records: Sequence[RequestRecord], concurrency: int = 1) -> list[Measurement]:
     """All speed figures of ``workload``; empty when no request was complete.
 
-    A percentile that the number of requests is too small for has no value, and says so.
+    A percentile that the number of requests is too small for has no value, and says so. Under load the speed of one
+    request's prefill and decoding has no meaning of its own, so those figures are left out.
     """
     whole = latency.complete(records)
     if not whole:
@@ -32,6 +35,8 @@ def speed_measurements(workload: str, records: Sequence[RequestRecord]) -> list[
     for name, values in per_request.items():
         figures += _statistics(name, workload, values, len(whole))
     figures += _statistics("itl_s", workload, latency.itl_s(whole), len(whole))
+    if concurrency > 1:
+        return figures + _throughput_under_load(workload, whole, concurrency)
     prompt = np.array([float(r.prompt_tokens) for r in whole])
     figures.append(_rate("prefill_tps", workload, prompt, per_request["ttft_s"], _CLIENT))
     decoded = np.array([float(len(r.token_times_ns) - 1) for r in whole])
@@ -90,6 +95,28 @@ def _throughput(workload: str, whole: list[RequestRecord]) -> list[Measurement]:
         _measurement("output_tps", workload, _scaled(output, scale), provenance),
         _measurement("request_rate", workload, _scaled(requests, scale), provenance),
     ]
+
+
+def _throughput_under_load(workload: str, whole: list[RequestRecord], concurrency: int) -> list[Measurement]:
+    """Tokens and answers of the steady window a second; the interval is over equal parts of the window."""
+    window = latency.steady_window(whole, concurrency)
+    if window is None:
+        reason = f"{concurrency} users never asked at once; a steady window takes more requests"
+        provenance = _CLIENT.model_copy(update={"valid": False, "reasons": (reason,)})
+        return [
+            Measurement(figure=name, subject=workload, value=None, n=len(whole), provenance=provenance)
+            for name in ("output_tps", "request_rate")
+        ]
+    seconds = (window[1] - window[0]) / 1e9
+    provenance = _CLIENT.model_copy(update={"window_s": seconds})
+    parts = latency.tokens_between(whole, np.linspace(*window, _PARTS + 1)) / (seconds / _PARTS)
+    ended = sum(window[0] < r.token_times_ns[-1] <= window[1] for r in whole)
+    return [
+        _measurement("output_tps", workload, bootstrap((parts,), statistic("mean")), provenance),
+        Measurement(
+            figure="request_rate", subject=workload, value=ended / seconds, n=ended, provenance=provenance,
+        ),
+    ]  # fmt: skip
 
 
 def _scaled(estimate: Estimate, factor: float) -> Estimate:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import ClassVar, NamedTuple, Protocol, Self, TypeVar
+from typing import ClassVar, NamedTuple, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +50,15 @@ class Generation:
     engine_prefill_s: float | None = None
     engine_decode_s: float | None = None
     engine_decoded_tokens: int = 0
+
+
+class Emission(NamedTuple):
+    """One token of one of several requests that are answered at once; ``time_ns`` as ``perf_counter_ns``."""
+
+    ticket: int
+    token: int
+    time_ns: int
+    last: bool
 
 
 @dataclass(frozen=True)
@@ -130,6 +139,36 @@ class LoadedModel(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+class Server(Protocol):
+    """Answers several requests at once."""
+
+    @property
+    def slots(self) -> int:
+        """How many are answered at once; more have to wait."""
+
+    def submit(self, request: GenerationRequest) -> int:
+        """Queue a request; returns the ticket that its tokens carry.
+
+        Raises:
+            EngineError: it cannot be answered.
+        """
+
+    def step(self) -> list[Emission]:
+        """Wait for the next tokens of any request; may be empty while prompts are read, or with nothing in flight.
+
+        Raises:
+            EngineError: the engine failed.
+        """
+
+
+@runtime_checkable
+class ServingModel(LoadedModel, Protocol):
+    """A loaded model that can answer several requests at once."""
+
+    def server(self) -> Server:
+        """A server over the loaded weights; only one at a time, and no :meth:`generate` meanwhile."""
 
 
 class Engine(Protocol):

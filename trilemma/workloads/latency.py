@@ -84,13 +84,27 @@ def complete(records: Sequence[RequestRecord]) -> list[RequestRecord]:
     return [r for r in records if not r.warmup and not r.error and len(r.token_times_ns) >= 2]
 
 
-def steady_window(records: Sequence[RequestRecord]) -> tuple[int, int] | None:
-    """When the set concurrency held, ns; None without a complete request.
+def steady_window(records: Sequence[RequestRecord], concurrency: int = 1) -> tuple[int, int] | None:
+    """When the set concurrency held, ns; None where it never did.
 
-    One request at a time, concurrency 1 holds from the first submission to the last token, and the window is made of
-    whole requests: starting it at the first token would leave one prefill out of a handful.
+    With several users: from when as many requests as there are users have each given a first token, until the first
+    answer ends after which nobody has anything left to ask. One request at a time, concurrency 1 holds from the first
+    submission to the last token, and the window is made of whole requests: starting it at the first token would leave
+    one prefill out of a handful.
     """
     whole = complete(records)
-    if not whole:
+    if not whole or len(whole) < concurrency:
         return None
-    return min(r.submitted_ns for r in whole), max(r.token_times_ns[-1] for r in whole)
+    if concurrency == 1:
+        return min(r.submitted_ns for r in whole), max(r.token_times_ns[-1] for r in whole)
+    by_submission = sorted(whole, key=lambda r: r.submitted_ns)
+    start = max(r.token_times_ns[0] for r in by_submission[:concurrency])
+    last_submitted = by_submission[-1].submitted_ns
+    end = min(r.token_times_ns[-1] for r in whole if r.token_times_ns[-1] > last_submitted)
+    return (start, end) if end > start else None
+
+
+def tokens_between(records: Sequence[RequestRecord], edges: Sequence[float] | Array) -> Array:
+    """How many output tokens came between each two of ``edges`` (ns, ascending); shape (len(edges) - 1,)."""
+    times = [np.asarray(r.token_times_ns, dtype=np.float64) for r in records]
+    return np.histogram(np.concatenate(times) if times else np.empty(0), bins=np.asarray(edges))[0].astype(np.float64)

@@ -66,12 +66,13 @@ class LlamaCpp:
             )
         weights = path.stat().st_size
         context = chosen.context or longest
-        cache = kv_cache_bytes(header, context, chosen.kv_cache_type) if header else 0
+        cache = kv_cache_bytes(header, context, chosen.kv_cache_type) * chosen.slots if header else 0
         available = available_bytes()
         if weights + cache > available:
             raise OutOfMemoryError(
                 f"{artifact.label} needs at least {_size(weights + cache)} of memory ({_size(weights)} of weights and "
-                f"{_size(cache)} for a KV cache of {context} tokens), and {_size(available)} are available.",
+                f"{_size(cache)} for a KV cache of {context * chosen.slots} tokens), and {_size(available)} are "
+                "available.",
                 "Choose a smaller quantization, context or KV-cache type, or free memory.",
             )
 

@@ -33,7 +33,7 @@ class Generator:
         self._rows: dict[int, FloatArray] = {}
 
     @functools.cached_property
-    def _end_tokens(self) -> npt.NDArray[np.intp]:
+    def end_tokens(self) -> npt.NDArray[np.intp]:
         """Every token that ends a generation."""
         is_end, vocab = self._api.llama_vocab_is_eog, self._vocab
         return np.array([t for t in range(self._context.vocabulary_size) if is_end(vocab, t)], dtype=np.intp)
@@ -50,7 +50,7 @@ class Generator:
             EngineError: llama.cpp failed, did not prefill the whole prompt, or gave logits that are no numbers.
         """
         self._refuse(request)
-        ends = self._end_tokens
+        ends = self.end_tokens
         stops = frozenset() if request.ignore_eos else frozenset(ends.tolist())
         with self._picker(request, ends) as pick:
             return self._run(request, pick, stops, on_token)

@@ -26,6 +26,7 @@ from trilemma.engines.llama_cpp import chat, logs
 from trilemma.engines.llama_cpp.generation import Generator
 from trilemma.engines.llama_cpp.native import Batch, Context, native
 from trilemma.engines.llama_cpp.settings import LlamaCppSettings
+from trilemma.engines.llama_cpp.slots import SlotServer
 from trilemma.errors import ContextError, EngineError, LoadError, OutOfMemoryError
 
 _CACHE_TYPES = {"f16": "GGML_TYPE_F16", "q8_0": "GGML_TYPE_Q8_0", "q4_0": "GGML_TYPE_Q4_0"}
@@ -89,7 +90,13 @@ class LoadedLlama:
                     f"Set a context of at most {longest} tokens.",
                 )
             # One row of logits is all that generating needs; llama.cpp would make room for a whole batch of them.
-            self._serving = self.new_context(self._context_length, n_outputs_max=1)
+            self._serving = self.new_context(
+                self._context_length * settings.slots,
+                n_seq_max=settings.slots,
+                n_outputs_max=settings.slots,
+                # Each slot with cells of its own: attention looks at no other's.
+                kv_unified=False,
+            )
             self._generator = Generator(self._serving, self.vocab, self._context_length)
         except BaseException:
             self.close()
@@ -170,6 +177,7 @@ class LoadedLlama:
             "threads": int(api.llama_n_threads(serving.pointer)),
             "prefill_threads": int(api.llama_n_threads_batch(serving.pointer)),
             "context": self._context_length,
+            "slots": self.settings.slots,
             "context_allocated": serving.n_ctx,
             "batch": serving.n_batch,
             "micro_batch": int(api.llama_n_ubatch(serving.pointer)),
@@ -235,6 +243,10 @@ class LoadedLlama:
     def generate(self, request: GenerationRequest, on_token: TokenCallback | None = None) -> Generation:
         """Generate from an empty cache; see :meth:`Generator.run`."""
         return self._generator.run(request, on_token)
+
+    def server(self) -> SlotServer:
+        """As many slots as the settings have, over the serving context."""
+        return SlotServer(self._serving, self.settings.slots, self._context_length, self._generator.end_tokens)
 
     def score_choices(self, requests: Sequence[ChoiceRequest]) -> Iterator[ChoiceScore]:
         """Scores in the order of ``requests``, in a context of its own; a shared context is evaluated once."""

@@ -40,6 +40,14 @@ class LlamaCppSettings(BaseModel):
         description="Tokens that prompt and answer may take together; empty for the longest that the model knows.",
         json_schema_extra={"unit": "tokens"},
     )
+    slots: int = Field(
+        default=1,
+        ge=1,
+        le=256,
+        title="Slots",
+        description="Requests answered at once; each slot has a context and a share of the KV cache of its own.",
+        json_schema_extra={"unit": "requests"},
+    )
     batch: int = Field(
         default=2048,
         ge=1,
