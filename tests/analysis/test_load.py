@@ -41,12 +41,15 @@ def test_points_are_in_the_order_of_users_and_know_their_figures() -> None:
     assert not points[2].modelled
 
 
-def test_the_knee_is_where_throughput_over_waiting_is_greatest() -> None:
+def test_the_knee_is_where_more_users_begin_to_wait_for_little_more() -> None:
     (points,) = load_curves(STUDY).values()
     bend = knee(points)
     assert bend is not None
     assert bend.users == 4
     assert knee(points[:2]) is None
+    # More users who only wait longer bend nothing.
+    (worse,) = load_curves([*figures(1, 60.0, 1.0), *figures(2, 50.0, 2.0), *figures(4, 40.0, 4.0)]).values()
+    assert knee(worse) == worse[0]
 
 
 def test_one_number_of_users_or_figures_that_are_not_valid_make_no_curve() -> None:
@@ -64,7 +67,7 @@ def test_the_pictures_show_every_number_of_users_and_better_is_up_or_right(dark:
     (points,) = load_curves(STUDY).values()
     figure = load_figure(points, dark=dark)
     curve, ring = figure.data
-    assert list(curve.text) == ["1 user", "4 users", "8 users", "16 users"]
+    assert list(curve.text) == ["1 user", "4 users, the knee", "8 users", "16 users"]
     assert list(curve.y) == [60.0, 170.0, 200.0, 205.0]
     assert list(ring.y) == [170.0]
     assert figure.layout.xaxis.autorange == "reversed"

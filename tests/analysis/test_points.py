@@ -149,6 +149,13 @@ def test_labels_tell_points_apart_by_what_differs(store: Store) -> None:
     assert sorted(labels(points)) == [f"{SMOL} F16 · threads 1", f"{SMOL} F16 · threads 2"]
 
 
+def test_settings_are_in_the_order_of_their_numbers(store: Store) -> None:
+    for threads in (10, 2, 1):
+        measure(store, [{"figures": [speed(90.0)]}], {"threads": threads})
+    points = points_of(store, SPEED)
+    assert varying_settings(points.meta).tolist() == ["threads 1", "threads 2", "threads 10"]
+
+
 def test_a_forgotten_artifact_still_has_its_point(store: Store) -> None:
     fill_store(store, DEMO[:2], 1, detail=False)
     for item in store.artifacts():

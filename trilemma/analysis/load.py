@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from trilemma.schema import Measurement
 
 _SUBJECT = re.compile(r"^(?P<name>.+?)(?: x(?P<users>\d+))?$")
@@ -27,11 +29,6 @@ class LoadPoint:
     ttft_s: float | None
     energy_per_token_j: float | None
     modelled: bool
-
-    @property
-    def power(self) -> float:
-        """Throughput over response time (Kleinrock, "Power and deterministic rules of thumb", ICC 1979)."""
-        return self.output_tps / self.e2e_s
 
 
 def load_curves(measurements: Sequence[Measurement]) -> dict[str, list[LoadPoint]]:
@@ -68,8 +65,16 @@ def _point(users: int, figures: dict[str, Measurement]) -> LoadPoint | None:
 
 
 def knee(points: Sequence[LoadPoint]) -> LoadPoint | None:
-    """Where throughput over response time is greatest: beyond it more users wait longer for little more throughput.
+    """Where the curve of throughput over waiting bends: beyond it more users wait longer for little more throughput.
 
-    None of fewer than three points, which show no bend.
+    The point farthest above the diagonal once both run from 0 to 1 (Satopaa et al., "Finding a 'Kneedle' in a
+    haystack", ICDCS workshops 2011). None of fewer than three points, and where nothing lies above the diagonal.
     """
-    return max(points, key=lambda point: point.power) if len(points) > 2 else None
+    if len(points) < 3:
+        return None
+    waits, speeds = (np.array(values) for values in zip(*((p.e2e_s, p.output_tps) for p in points), strict=True))
+    if not np.ptp(waits) or not np.ptp(speeds):
+        return None
+    above = (speeds - speeds.min()) / np.ptp(speeds) - (waits - waits.min()) / np.ptp(waits)
+    best = int(above.argmax())
+    return points[best] if above[best] > 0 else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -199,7 +200,10 @@ def _meta(frame: pd.DataFrame, run_frame: pd.DataFrame, artifacts: Mapping[str, 
     known = {key: artifacts[key] for key in meta["artifact_id"].unique() if key in artifacts}
     meta["bits"] = meta["artifact_id"].map({key: a.bits_per_weight for key, a in known.items()}).astype(float)
     meta["requantized"] = meta["artifact_id"].map({key: a.requantized for key, a in known.items()}).eq(True)
-    order = pd.DataFrame({"model": meta["model"], "bits": -meta["bits"], "settings": meta["settings"]}, meta.index)
+    # Two threads come before ten.
+    natural = {text: re.sub(r"\d+", lambda match: match[0].zfill(12), text) for text in meta["settings"].unique()}
+    settings = meta["settings"].map(natural)
+    order = pd.DataFrame({"model": meta["model"], "bits": -meta["bits"], "settings": settings}, meta.index)
     return meta.loc[order.sort_values(["model", "bits", "settings"], kind="stable").index, list(META)]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from trilemma.analysis.format import axis_title, digits, key_definition, scale_for
+from trilemma.analysis.format import Scale, axis_title, digits, key_definition, scale_for
 from trilemma.analysis.load import LoadPoint, knee
 from trilemma.charts.palette import FONT, layout, theme
 
@@ -21,24 +21,24 @@ def load_figure(points: Sequence[LoadPoint], *, dark: bool = False) -> go.Figure
     look = theme(dark)
     waits = [point.e2e_s for point in points]
     scale = scale_for(waits, "s")
+    bend = knee(points)
+    names = [f"{_users(point)}{', the knee' if point == bend else ''}" for point in points]
     figure = go.Figure(layout=layout(dark))
     figure.add_scatter(
         x=[scale.show(wait) for wait in waits], y=[point.output_tps for point in points], mode="lines+markers+text",
         line={"width": 1.5, "color": look.muted}, marker={"size": 10, "color": look.text},
-        text=[_users(point) for point in points], textposition="top center", cliponaxis=False,
+        text=names, textposition="top center", cliponaxis=False,
         textfont={"family": FONT, "size": 12, "color": look.text}, showlegend=False,
         hovertext=[_hover(point) for point in points], hovertemplate="%{hovertext}<extra></extra>",
     )  # fmt: skip
-    bend = knee(points)
     if bend is not None:
         figure.add_scatter(
-            x=[scale.show(bend.e2e_s)], y=[bend.output_tps], mode="markers", hoverinfo="skip",
-            name="knee: most throughput for the wait",
+            x=[scale.show(bend.e2e_s)], y=[bend.output_tps], mode="markers", hoverinfo="skip", showlegend=False,
             marker={"symbol": "circle-open", "size": 20, "color": look.text, "line": {"width": 2}},
         )  # fmt: skip
-    figure.update_xaxes(title_text=axis_title("e2e_s.median", scale), autorange="reversed")
-    figure.update_yaxes(title_text=axis_title("output_tps", scale_for([], "tok/s")), rangemode="tozero")
-    figure.update_layout(height=_HEIGHT, hovermode="closest", legend={"y": -0.3, "yanchor": "top"})
+    figure.update_xaxes(title_text=_broken("e2e_s.median", scale), autorange="reversed")
+    figure.update_yaxes(title_text=_broken("output_tps", scale_for([], "tok/s")), rangemode="tozero")
+    figure.update_layout(height=_HEIGHT, hovermode="closest")
     return figure
 
 
@@ -61,10 +61,15 @@ def load_energy_figure(points: Sequence[LoadPoint], *, dark: bool = False) -> go
         },
         hovertext=told, hovertemplate="%{hovertext}<extra></extra>",
     )  # fmt: skip
-    figure.update_xaxes(title_text="Users at once", tickvals=[point.users for point in known])
-    figure.update_yaxes(title_text=axis_title("energy_per_token_j", scale), autorange="reversed")
+    figure.update_xaxes(title_text="Users at once<br> ", tickvals=[point.users for point in known])
+    figure.update_yaxes(title_text=_broken("energy_per_token_j", scale), autorange="reversed")
     figure.update_layout(height=_HEIGHT, hovermode="closest")
     return figure
+
+
+def _broken(key: str, scale: Scale) -> str:
+    """An axis title in two lines: half a page is too narrow for one."""
+    return axis_title(key, scale).replace(" (", "<br>(")
 
 
 def _users(point: LoadPoint) -> str:

@@ -157,8 +157,10 @@ def legend_marks(
     def entry(name: str, symbol: str, colour: str = look.muted, rank: int = 2000) -> go.Scatter:
         marker = {"symbol": symbol, "color": colour, "size": 11, "line": {"width": 1.5, "color": colour}}
         return go.Scatter(
-            x=[None], y=[None], mode="markers", name=name, marker=marker, legendrank=rank, hoverinfo="skip"
-        )
+            x=[None], y=[None], mode="markers", name=name, marker=marker, legendrank=rank, hoverinfo="skip",
+            # A group of its own: entries of one group, or of none, stand below each other.
+            legendgroup=name,
+        )  # fmt: skip
 
     models = list(dict.fromkeys(shown.model))
     found = []

@@ -141,8 +141,6 @@ def layout(dark: bool) -> dict[str, object]:
         },
         "legend": {
             "orientation": "h",
-            # Else entries of one group, or of none, stand below each other.
-            "traceorder": "normal",
             "font": {"size": 12, "color": look.text},
             "bgcolor": "rgba(0,0,0,0)",
             "itemsizing": "constant",
