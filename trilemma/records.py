@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
 from pydantic import Field, JsonValue
 
@@ -91,6 +92,9 @@ class RequestRecord(Frozen):
     prompt: str = ""
     text: str = ""
     error: str = ""
+    token_timing: Literal["token", "chunk"] = Field(
+        default="token", description="chunk where only groups of tokens were timed: gaps between tokens are unknown."
+    )
 
 
 class AnswerRecord(Frozen):

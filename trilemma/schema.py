@@ -104,11 +104,15 @@ class Derivation(Frozen):
 
 
 class Artifact(Frozen):
-    """One concrete file of weights, keyed by the SHA-256 of its content."""
+    """One concrete file or folder of weights, keyed by the SHA-256 of its content.
+
+    An endpoint is an artifact too, keyed by its address and the model's name there: its weights are somebody else's.
+    """
 
     id: str = Field(pattern=r"^[0-9a-f]{64}$")
     path: str
-    format: Literal["gguf", "safetensors"] = "gguf"
+    format: Literal["gguf", "safetensors", "endpoint"] = "gguf"
+    kind: Literal["model", "adapter"] = Field(default="model", description="An adapter (LoRA) goes with a base model.")
     model: str = Field(description="The trained weights that this is a form of, such as SmolLM2-135M-Instruct.")
     quantization: str = Field(description="F16, Q8_0, Q4_K_M, AWQ ...")
     architecture: str = ""
@@ -129,21 +133,45 @@ class Artifact(Frozen):
         return f"{self.model} {self.quantization}"
 
 
+class DeviceProfile(Frozen):
+    """A smaller machine's budget that a configuration runs under; figures made so are *emulated*."""
+
+    name: str = Field(min_length=1, max_length=60)
+    title: str = ""
+    cores: int | None = Field(default=None, ge=1, description="CPUs that the measured processes may use.")
+    memory_bytes: int | None = Field(default=None, ge=1, description="Memory that they may hold together.")
+    context: int | None = Field(default=None, ge=8, description="The longest context, tokens.")
+
+
 class Configuration(Frozen):
-    """An artifact, an engine and the engine's settings."""
+    """An artifact (with an adapter, if any), an engine, the engine's settings, and the device that is emulated."""
 
     artifact_id: str
     engine: str
     settings: dict[str, JsonValue] = Field(default_factory=dict)
+    adapter_id: str | None = Field(default=None, description="An artifact of kind adapter, applied to the model.")
+    profile: DeviceProfile | None = Field(default=None, description="None for the machine as it is.")
 
     @property
     def id(self) -> str:
-        """A hash of the content."""
-        return content_id(self)
+        """A hash of the content; what a configuration does without is not in it."""
+        content = self.model_dump(mode="json")
+        return content_id({name: value for name, value in content.items() if value is not None})
+
+
+class LatencyLimits(Frozen):
+    """What a request has to keep to count for goodput."""
+
+    ttft_s: float | None = Field(default=None, gt=0)
+    tpot_s: float | None = Field(default=None, gt=0)
 
 
 class WorkloadSpec(Frozen):
-    """The requests that load a configuration: one after the other at ``concurrency`` 1, else in a closed loop."""
+    """The requests that load a configuration, and when they come.
+
+    In a closed loop (``rate`` None) ``concurrency`` users each wait for an answer, and think, before they ask again. In
+    an open loop requests come at ``rate`` whether or not earlier ones are answered, or when a trace says.
+    """
 
     name: str = Field(description="A registered use case: short_chat, long_document or long_answer.")
     prompt_tokens: int = Field(ge=1, description="Target length of each prompt, tokens.")
@@ -151,11 +179,20 @@ class WorkloadSpec(Frozen):
     requests: int = Field(ge=1)
     warmup_requests: int = Field(default=1, ge=0)
     concurrency: int = Field(default=1, ge=1, description="Users who ask at the same time; each waits for its answer.")
+    think_time_s: float = Field(default=0.0, ge=0, description="Mean of the exponential pause before the next request.")
+    rate: float | None = Field(default=None, gt=0, description="Open loop: requests a second, as a Poisson process.")
+    trace: str | None = Field(default=None, description="A recorded trace, by the SHA-256 of its JSON lines.")
+    length_spread: float = Field(
+        default=0.0, ge=0, le=2, description="Coefficient of variation of prompt and output lengths (log-normal)."
+    )
+    limits: LatencyLimits | None = Field(default=None, description="What a request must keep to count for goodput.")
     seed: int = 0
 
     @property
     def subject(self) -> str:
-        """What its figures are about: the use case, and how many ask at once if more than one does."""
+        """What its figures are about: the use case, and how many ask at once or how often."""
+        if self.rate is not None:
+            return f"{self.name} {self.rate:g}/s"
         return self.name if self.concurrency == 1 else f"{self.name} x{self.concurrency}"
 
 
@@ -192,8 +229,11 @@ class RunSpec(Frozen):
 
     @property
     def fingerprint(self) -> str:
-        """Equal for two runs that would measure the same thing; a finished one is reused."""
-        return content_id(self.model_dump(mode="json", exclude={"stall_timeout_s"}), 32)
+        """Equal for two runs that would measure the same thing; a finished one is reused.
+
+        What has its default is left out, so that a field added later changes nothing for runs that do without it.
+        """
+        return content_id(self.model_dump(mode="json", exclude={"stall_timeout_s"}, exclude_defaults=True), 32)
 
 
 class StudySpec(Frozen):

@@ -35,15 +35,15 @@ def test_prompts_have_exactly_the_asked_length_and_differ(model: LoadedModel, na
     case = PROMPT_SETS[name]
     spec = case.defaults()
     prompts = case.prompts(spec, model, 4)
-    assert [len(prompt) for prompt in prompts] == [spec.prompt_tokens] * 4
-    assert len({tuple(prompt) for prompt in prompts}) == 4
+    assert [len(prompt.tokens) for prompt in prompts] == [spec.prompt_tokens] * 4
+    assert len({tuple(prompt.tokens) for prompt in prompts}) == 4
     assert prompts == case.prompts(spec, model, 4)
 
 
 @pytest.mark.llama
 def test_prompts_are_conversations(model: LoadedModel) -> None:
     before, after = template_parts(model)
-    prompt = PROMPT_SETS["short_chat"].prompts(PROMPT_SETS["short_chat"].defaults(), model, 1)[0]
+    prompt = PROMPT_SETS["short_chat"].prompts(PROMPT_SETS["short_chat"].defaults(), model, 1)[0].tokens
     text = model.detokenize(prompt)
     assert prompt[: len(before)] == before
     assert prompt[-len(after) :] == after

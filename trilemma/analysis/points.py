@@ -17,7 +17,10 @@ from trilemma.analysis.uncertainty import combine, repeat_intervals
 from trilemma.figures import FIGURES, Better
 from trilemma.schema import Artifact, Axis, Method, split_key
 
-META = ("model", "quantization", "engine", "settings", "artifact_id", "run_id", "runs", "bits", "requantized")
+META = (
+    "model", "quantization", "engine", "settings", "profile", "adapter_id", "artifact_id", "run_id", "runs", "bits",
+    "requantized",
+)  # fmt: skip
 _PART_COLUMNS = ("value", "low", "high", "n", "runs", "method", "source", "disturbed", "left_out")
 
 
@@ -196,6 +199,8 @@ def _meta(frame: pd.DataFrame, run_frame: pd.DataFrame, artifacts: Mapping[str, 
     ordered = runs.sort_values(["disturbed", "finished_at"], ascending=[True, False], na_position="last")
     groups = ordered.groupby("configuration_id", sort=False)
     meta = groups[["model", "quantization", "engine", "settings", "artifact_id", "run_id"]].first()
+    for name in ("profile", "adapter_id"):
+        meta[name] = groups[name].first().astype(object).where(lambda column: column.notna(), None)
     meta["runs"] = groups.size()
     known = {key: artifacts[key] for key in meta["artifact_id"].unique() if key in artifacts}
     meta["bits"] = meta["artifact_id"].map({key: a.bits_per_weight for key, a in known.items()}).astype(float)
@@ -208,20 +213,26 @@ def _meta(frame: pd.DataFrame, run_frame: pd.DataFrame, artifacts: Mapping[str, 
 
 
 def varying_settings(meta: pd.DataFrame) -> pd.Series[str]:
-    """Per point, the engine settings (and the engine) that tell the points apart, as ``threads 2, context 4096``.
+    """Per point, what tells the points apart: engine, settings and adapter, as ``threads 2, context 4096``.
 
-    What is the same for all points is left out; empty where nothing differs.
+    What is the same for all points is left out, and all of it where nothing differs; but that a device is emulated is
+    always said.
     """
-    pairs = list(zip(meta["settings"], meta["engine"], strict=True))
-    known = {pair: {**_settings(pair[0]), "engine": pair[1]} for pair in dict.fromkeys(pairs)}
+    pairs = list(zip(meta["settings"], meta["engine"], meta["adapter_id"], meta["profile"], strict=True))
+    known = {pair: _distinctions(*pair) for pair in dict.fromkeys(pairs)}
     absent = object()
     names = sorted({name for one in known.values() for name in one})
     varying = [name for name in names if len({_spelled(one.get(name, absent)) for one in known.values()}) > 1]
-    texts = {
-        pair: ", ".join(f"{name.replace('_', ' ')} {one[name]}" for name in varying if name in one)
-        for pair, one in known.items()
-    }
+    texts = {}
+    for pair, one in known.items():
+        words = [f"{name.replace('_', ' ')} {one[name]}" for name in varying if name in one]
+        texts[pair] = ", ".join([*words, *([f"emulated {pair[-1]}"] if pair[-1] else [])])
     return pd.Series([texts[pair] for pair in pairs], index=meta.index, dtype=object)
+
+
+def _distinctions(settings: object, engine: object, adapter_id: object, _profile: object) -> dict[str, Any]:
+    adapter = {"adapter": str(adapter_id)[:8]} if adapter_id else {}
+    return {**_settings(settings), "engine": engine, **adapter}
 
 
 def _settings(text: object) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from trilemma.bench.events import (
 )
 from trilemma.bench.plan import Plan
 from trilemma.effort import suite_seconds, workload_seconds
-from trilemma.engines.base import Engine, Generation, GenerationRequest, LoadedModel, ServingModel
+from trilemma.engines.base import Engine, Generation, GenerationRequest, LoadedModel, Prompt, ServingModel
 from trilemma.errors import EngineError, TrilemmaError
 from trilemma.records import AnswerRecord, RequestRecord
 from trilemma.schema import Measurement, Method, Phase, Provenance, SuiteSpec, WorkloadSpec
@@ -70,32 +70,38 @@ class Channel:
         self._done_s += expected_s
 
 
-def request_of(prompt: list[int], spec: WorkloadSpec) -> GenerationRequest:
+def request_of(prompt: Prompt, spec: WorkloadSpec) -> GenerationRequest:
     """What a user of the workload asks."""
-    return GenerationRequest(prompt=prompt, max_tokens=spec.output_tokens, ignore_eos=True, seed=spec.seed)
+    return GenerationRequest(
+        prompt=prompt.tokens, text=prompt.text, max_tokens=spec.output_tokens, ignore_eos=True, seed=spec.seed
+    )
 
 
 def record_of(
-    model: LoadedModel, prompt: list[int], spec: WorkloadSpec, index: int, generation: Generation, *, warmup: bool
+    model: LoadedModel, prompt: Prompt, spec: WorkloadSpec, index: int, generation: Generation, *, warmup: bool
 ) -> RequestRecord:
     """One request, as the store keeps it."""
+    in_text = not prompt.tokens
     return RequestRecord(
         workload=spec.subject,
         index=index,
         warmup=warmup,
         submitted_ns=generation.submitted_ns,
         token_times_ns=tuple(generation.token_times_ns),
-        prompt_tokens=len(prompt),
+        # A server's own count, where there is one, is better than our guess.
+        prompt_tokens=(generation.prefilled_tokens or prompt.length) if in_text else len(prompt.tokens),
         prefilled_tokens=generation.prefilled_tokens,
-        output_tokens=len(generation.tokens),
+        output_tokens=len(generation.token_times_ns),
         engine_prefill_s=generation.engine_prefill_s,
         engine_decode_s=generation.engine_decode_s,
-        prompt=model.detokenize(prompt),
-        text=model.detokenize(generation.tokens),
+        prompt=prompt.text if in_text else model.detokenize(prompt.tokens),
+        text=generation.text if in_text else model.detokenize(generation.tokens),
+        error=generation.error,
+        token_timing=generation.token_timing,
     )
 
 
-def answered(model: LoadedModel, prompts: Sequence[list[int]], spec: WorkloadSpec) -> Iterator[tuple[int, Generation]]:
+def answered(model: LoadedModel, prompts: Sequence[Prompt], spec: WorkloadSpec) -> Iterator[tuple[int, Generation]]:
     """The answers with their positions: one after the other, or as ``spec.concurrency`` users get them.
 
     Raises:

@@ -56,7 +56,9 @@ class Marks:
     def ladders(self) -> list[NDArray[np.intp]]:
         """Positions of each ladder: one model, engine and settings, from most to fewest bits; at least two steps."""
         meta = self.points.meta.reset_index(drop=True)
-        groups = meta.groupby(["model", "engine", "settings"], sort=False).indices.values()
+        groups = meta.groupby(
+            ["model", "engine", "settings", "profile", "adapter_id"], sort=False, dropna=False
+        ).indices.values()
         found = [np.asarray(rows)[np.argsort(-meta["bits"].to_numpy()[rows], kind="stable")] for rows in groups]
         return [rows for rows in found if len(rows) > 1]
 

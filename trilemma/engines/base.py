@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import ClassVar, NamedTuple, Protocol, Self, TypeVar, runtime_checkable
+from typing import ClassVar, Literal, NamedTuple, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,8 @@ from trilemma.schema import Artifact
 
 S = TypeVar("S", bound=BaseModel)
 FloatArray = npt.NDArray[np.float32]
+TokenTiming = Literal["token", "chunk"]
+"""Whether each token was timed, or only chunks of several: the gaps between tokens are then unknown."""
 TokenCallback = Callable[[int, int], None]
 """Called with (token, ``perf_counter_ns``) as each token is known."""
 
@@ -28,12 +30,22 @@ class Availability(NamedTuple):
     remedy: str = ""
 
 
+class Prompt(NamedTuple):
+    """What is asked: tokens, or for an engine that takes text (:class:`TextModel`) what the user says."""
+
+    tokens: Sequence[int]
+    text: str = ""
+    length: int = 0
+    """Tokens as near as the engine can tell, where ``tokens`` is empty."""
+
+
 @dataclass(frozen=True)
 class GenerationRequest:
-    """Greedy (``temperature`` 0) or sampled generation from a tokenised prompt."""
+    """Greedy (``temperature`` 0) or sampled generation from a tokenised prompt; from ``text`` where that is empty."""
 
     prompt: Sequence[int]
     max_tokens: int
+    text: str = ""
     ignore_eos: bool = False
     temperature: float = 0.0
     seed: int = 0
@@ -41,7 +53,11 @@ class GenerationRequest:
 
 @dataclass(frozen=True)
 class Generation:
-    """What came of a request. Times are ``perf_counter_ns``; engine times are the engine's own counters."""
+    """What came of a request. Times are ``perf_counter_ns``; engine times are the engine's own counters.
+
+    ``token_times_ns`` has one time an output token. ``tokens`` is empty where the engine gives text only, which then is
+    in ``text``.
+    """
 
     submitted_ns: int
     tokens: list[int]
@@ -50,15 +66,23 @@ class Generation:
     engine_prefill_s: float | None = None
     engine_decode_s: float | None = None
     engine_decoded_tokens: int = 0
+    text: str = ""
+    token_timing: TokenTiming = "token"
+    error: str = ""
 
 
 class Emission(NamedTuple):
-    """One token of one of several requests that are answered at once; ``time_ns`` as ``perf_counter_ns``."""
+    """What one of several requests that are answered at once has just given; ``time_ns`` as ``perf_counter_ns``."""
 
     ticket: int
-    token: int
+    token: int | None
+    """None where the engine gives text only, and in a last emission that only ends the request."""
     time_ns: int
     last: bool
+    text: str = ""
+    outcome: Generation | None = None
+    """With the last emission of an engine that keeps its own record of the request: that record, error included. Its
+    ``submitted_ns`` is when the engine sent it."""
 
 
 @dataclass(frozen=True)
@@ -155,11 +179,27 @@ class Server(Protocol):
             EngineError: it cannot be answered.
         """
 
-    def step(self) -> list[Emission]:
-        """Wait for the next tokens of any request; may be empty while prompts are read, or with nothing in flight.
+    def step(self, timeout_s: float | None = None) -> list[Emission]:
+        """The next tokens of any request; may be empty while prompts are read, or with nothing in flight.
+
+        Args:
+            timeout_s: How long a server that works in the background is waited for; None for as long as it takes. One
+                that works in this very call does one step whatever it says.
 
         Raises:
             EngineError: the engine failed.
+        """
+
+
+@runtime_checkable
+class TextModel(Protocol):
+    """A loaded model that is asked in text: its tokens are known to somebody else's tokenizer only."""
+
+    def fit(self, text: str, tokens: int) -> Prompt:
+        """``text``, cut at its beginning, as a user's turn of ``tokens`` tokens, as near as the engine can tell.
+
+        Raises:
+            ContextError: ``text`` is too short, or ``tokens`` too few for a turn.
         """
 
 
@@ -182,7 +222,7 @@ class Engine(Protocol):
         """Whether the engine can run here, found without importing it."""
 
     def check(self, artifact: Artifact, settings: dict[str, JsonValue]) -> None:
-        """Refuse what cannot work before anything is loaded.
+        """Refuse what cannot work before anything is loaded. Quick: the dashboard calls it for every configuration.
 
         Raises:
             EngineError: settings are wrong, the context is larger than the model's, or memory will not do.

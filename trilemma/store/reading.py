@@ -98,8 +98,9 @@ class ReadStore(StoreBase):
     def run_frame(self, study_id: str | None = None) -> pd.DataFrame:
         """One row for each run, in the order of the queue.
 
-        Columns: run_id, state, configuration_id, artifact_id, model, quantization, engine, settings (JSON), repeat,
-        disturbed, finished_at (UTC), rerun_of, superseded (a re-run has replaced it).
+        Columns: run_id, state, configuration_id, artifact_id, model, quantization, engine, settings (JSON), adapter_id
+        (None without one), profile (the emulated device's name; None for the machine itself), repeat, disturbed,
+        finished_at (UTC), rerun_of, superseded (a re-run has replaced it).
         """
         r = t.runs.c
         columns: list[sa.ColumnElement[Any]] = [
@@ -111,6 +112,8 @@ class ReadStore(StoreBase):
             t.artifacts.c.quantization,
             r.engine,
             r.settings,
+            r.adapter_id,
+            r.profile,
             r.repeat,
             r.disturbed,
             r.finished_at,

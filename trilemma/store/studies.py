@@ -17,7 +17,10 @@ from trilemma.schema import RunSpec, RunState, StudySpec, utc_now
 from trilemma.store import tables as t
 from trilemma.store.base import StoreBase, no_run
 
-_HIDDEN = {"number", "position", "fingerprint", "configuration_id", "artifact_id", "engine", "settings", "repeat"}
+_HIDDEN = {"number", "position", "fingerprint", "configuration_id", "artifact_id", "engine", "settings", "repeat"} | {
+    "adapter_id",
+    "profile",
+}
 _HIDDEN |= {"device", "interruptions", "cancel_requested", "host_id"}
 _HIDDEN |= {"worker_id", "worker_pid", "worker_created", "process_pid", "process_created"}
 _COLUMNS = [column for column in t.runs.c if column.name not in _HIDDEN]
@@ -176,6 +179,8 @@ def new_run(spec: RunSpec, position: int, rerun_of: str | None = None) -> dict[s
         "artifact_id": spec.configuration.artifact_id,
         "engine": spec.configuration.engine,
         "settings": json.dumps(spec.configuration.settings, sort_keys=True),
+        "adapter_id": spec.configuration.adapter_id,
+        "profile": spec.configuration.profile.name if spec.configuration.profile else None,
         "repeat": spec.repeat,
         "device": spec.device,
         "spec": spec.model_dump(mode="json"),

@@ -110,6 +110,8 @@ runs = Table(
     Column("artifact_id", String(64), nullable=False, index=True),
     Column("engine", String(64), nullable=False),
     Column("settings", Text, nullable=False),
+    Column("adapter_id", String(64)),
+    Column("profile", String(64)),  # the name of the emulated device
     Column("repeat", Integer, nullable=False),
     Column("device", String(64), nullable=False),
     Column("spec", JSON, nullable=False),
@@ -187,6 +189,7 @@ requests = Table(
     Column("prompt", AnyText, nullable=False),
     Column("text", AnyText, nullable=False),
     Column("error", AnyText, nullable=False),
+    Column("token_timing", String(8), nullable=False, server_default="token"),
 )
 
 answers = Table(

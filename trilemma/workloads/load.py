@@ -33,11 +33,12 @@ def closed_loop(
     for _ in range(users):
         ask_next()
     while in_flight:
-        for ticket, token, at_ns, last in server.step():
-            position, answer = in_flight[ticket]
-            answer.tokens.append(token)
-            answer.token_times_ns.append(at_ns)
-            if last:
-                del in_flight[ticket]
+        for emission in server.step():
+            position, answer = in_flight[emission.ticket]
+            if emission.token is not None:
+                answer.tokens.append(emission.token)
+                answer.token_times_ns.append(emission.time_ns)
+            if emission.last:
+                del in_flight[emission.ticket]
                 ask_next()
-                yield position, answer
+                yield position, emission.outcome or answer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trilemma.engines.base import LoadedModel
+from trilemma.engines.base import LoadedModel, Prompt, TextModel
 from trilemma.errors import ContextError
 from trilemma.schema import WorkloadSpec
 from trilemma.workloads.text import passage, question
@@ -20,12 +20,15 @@ def template_parts(model: LoadedModel) -> tuple[list[int], list[int]]:
     return one[:before], one[len(one) - after :] if after else []
 
 
-def exact_prompt(model: LoadedModel, text: str, tokens: int) -> list[int]:
-    """``text``, cut to fit, as the user's turn of a conversation of exactly ``tokens`` tokens.
+def exact_prompt(model: LoadedModel, text: str, tokens: int) -> Prompt:
+    """``text``, cut to fit, as the user's turn of a conversation of exactly ``tokens`` tokens; a model that is asked in
+    text fits it as nearly as it can.
 
     Raises:
         ContextError: the template alone is longer than ``tokens``, or ``text`` is too short to fill them.
     """
+    if isinstance(model, TextModel):
+        return model.fit(text, tokens)
     before, after = template_parts(model)
     room = tokens - len(before) - len(after)
     if room < 1:
@@ -37,7 +40,8 @@ def exact_prompt(model: LoadedModel, text: str, tokens: int) -> list[int]:
     if len(content) < room:
         raise ContextError(f"The text has {len(content)} tokens, {room} are wanted.", "Use a shorter prompt.")
     # The end of the text is what is asked, so it is the beginning that gives way.
-    return [*before, *content[len(content) - room :], *after]
+    prompt = [*before, *content[len(content) - room :], *after]
+    return Prompt(prompt, length=len(prompt))
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,8 @@ class UseCase:
         """The workload as offered to the user."""
         return self.spec
 
-    def prompts(self, spec: WorkloadSpec, model: LoadedModel, count: int) -> list[list[int]]:
-        """``count`` distinct tokenised prompts of exactly ``spec.prompt_tokens`` tokens, fixed by ``spec.seed``.
+    def prompts(self, spec: WorkloadSpec, model: LoadedModel, count: int) -> list[Prompt]:
+        """``count`` distinct prompts of exactly ``spec.prompt_tokens`` tokens, fixed by ``spec.seed``.
 
         Raises:
             ContextError: prompt and output do not fit the configured context.

@@ -79,7 +79,7 @@ class SlotServer:
         self._queue.append((self._tickets, request))
         return self._tickets
 
-    def step(self) -> list[Emission]:
+    def step(self, timeout_s: float | None = None) -> list[Emission]:
         """Evaluate one batch; the tokens that came of it, at most one a request. Empty when nothing was due.
 
         Raises:
