@@ -11,7 +11,7 @@ import streamlit as st
 from pages import shared
 from pages.parts.add_models import add_models
 from pages.parts.grid import by_precision
-from pages.parts.quantise_form import quantise_form
+from pages.parts.make_forms import convert_form, quantise_form
 from pages.parts.tasks import Task, TaskBoard, TaskState
 from trilemma.analysis.format import format_figure
 from trilemma.catalog.catalog import Catalog, Listing
@@ -66,6 +66,7 @@ def _table(listings: Sequence[Listing]) -> Artifact | None:
     frame = pd.DataFrame(
         {
             "Model": [a.model for a in artifacts],
+            "Format": [a.format if a.kind == "model" else f"{a.format} {a.kind}" for a in artifacts],
             "Quantization": [a.quantization for a in artifacts],
             "Size": [a.size_bytes / 2**20 for a in artifacts],
             "Bits per weight": [a.bits_per_weight for a in artifacts],
@@ -112,8 +113,10 @@ def _one(store: Store, catalog: Catalog, board: TaskBoard, artifact: Artifact) -
                 ":orange[:material/warning:] Made from an already quantized parent: what that one lost is lost here "
                 "too, so it says little about the same quantization of the original weights."
             )
-        with shared.errors_shown():
-            quantise_form(catalog, board, artifact)
+        if (artifact.format, artifact.kind) == ("gguf", "model"):
+            with shared.errors_shown():
+                quantise_form(catalog, board, artifact)
+                convert_form(catalog, board, artifact)
         _delete(store, catalog, artifact)
 
 

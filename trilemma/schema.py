@@ -125,6 +125,7 @@ class Artifact(Frozen):
     source: str = Field(description="folder, package:<name>, hub:<repo> or quantise")
     derivations: tuple[Derivation, ...] = ()
     requantized: bool = Field(default=False, description="Made from an already quantized parent.")
+    adapter_rank: int = Field(default=0, ge=0, description="Rank of a LoRA adapter.")
     added_at: datetime = Field(default_factory=utc_now)
 
     @property

@@ -42,7 +42,7 @@ def test_a_real_header_tells_what_the_model_card_says(smollm2_path: Path) -> Non
     assert header.chat_template is not None
     assert "<|im_start|>assistant\n" in header.chat_template
     # All but the header is tensor data.
-    assert header.file_bytes == header.data_offset + header.tensor_bytes
+    assert header.size_bytes == header.data_offset + header.tensor_bytes
     assert header.bits_per_weight == pytest.approx(8 * header.tensor_bytes / 134_515_008)
 
 
@@ -69,7 +69,7 @@ def test_a_huge_file_is_not_read(tmp_path: Path, tiny_gguf: bytes) -> None:
     path = write(tmp_path, tiny_gguf)
     os.truncate(path, 50 * 2**30)  # Sparse: takes no room.
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert read_header(path).file_bytes == 50 * 2**30
+    assert read_header(path).size_bytes == 50 * 2**30
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024
 
 
@@ -188,7 +188,7 @@ def readable_or_refused(folder: Path, data: bytes) -> None:
         assert error.hint
     else:
         assert header.parameters > 0
-        assert header.file_bytes == len(data)
+        assert header.size_bytes == len(data)
 
 
 fuzz = settings(max_examples=300, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])

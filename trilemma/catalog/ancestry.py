@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trilemma.catalog.header import GgufHeader
+from trilemma.catalog.header import WeightsHeader
 from trilemma.catalog.names import UNQUANTIZED, clean
 from trilemma.errors import CatalogError
 from trilemma.schema import Artifact, Derivation, Relation
 
 
-def header_derivations(header: GgufHeader) -> tuple[Derivation, ...]:
+def header_derivations(header: WeightsHeader) -> tuple[Derivation, ...]:
     """Ancestry as the file states it: one base model is fine-tuned, several are merged, the model's own name is what
-    was converted or quantized.
+    was converted or quantized; an adapter belongs to its base model.
     """
     found = []
     for base in header.base_models:
-        if base.name.lower() == header.name.lower():
+        if header.kind == "adapter":
+            relation = Relation.ADAPTER
+        elif base.name.lower() == header.name.lower():
             relation = Relation.CONVERTED if header.quantization in UNQUANTIZED else Relation.QUANTIZED
         else:
             relation = Relation.MERGED if len(header.base_models) > 1 else Relation.FINETUNED

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from trilemma import registry
-from trilemma.catalog.ancestry import header_derivations, linked, stated
+from trilemma.catalog.ancestry import stated
 from trilemma.catalog.base import Fetched, Offer, Progress, Source
-from trilemma.catalog.files import HashCache, is_inside
-from trilemma.catalog.header import GgufHeader, cached_header
-from trilemma.catalog.ladder import LadderStep, checked, existing, is_quantized, ladder_of
-from trilemma.catalog.names import clean, model_name, slug
+from trilemma.catalog.convert import DTYPES, checked_dtype, convert_file, usual_dtype
+from trilemma.catalog.files import HashCache, is_inside, remove
+from trilemma.catalog.header import GgufHeader
+from trilemma.catalog.ladder import LadderStep, checked, existing, is_quantized, ladder_of, made_of
+from trilemma.catalog.names import slug
 from trilemma.catalog.quantise import quantise_file
+from trilemma.catalog.safetensors_folder import FolderHeader
 from trilemma.catalog.sizes import LADDER, predicted_bytes
-from trilemma.errors import CatalogError, InvalidArtifactError, NotFoundError
+from trilemma.catalog.weights import Listing, describe, digest, listing, read_weights, refuse_unusable
+from trilemma.errors import CatalogError, InvalidArtifactError, NotFoundError, QuantizeError
 from trilemma.schema import Artifact, Derivation, Relation
 from trilemma.settings import Settings, get_settings
 
-__all__ = ["LADDER", "Catalog", "LadderStep", "Listing"]
+__all__ = ["DTYPES", "LADDER", "Catalog", "LadderStep", "Listing"]
 
 
 class ArtifactStore(Protocol):
@@ -36,16 +38,6 @@ class ArtifactStore(Protocol):
     def forget_artifact(self, artifact_id: str, /) -> None: ...
 
     def runs_using(self, artifact_id: str, /) -> int: ...
-
-
-@dataclass(frozen=True)
-class Listing:
-    """An artifact and whether its file is still what it was."""
-
-    artifact: Artifact
-    present: bool
-    note: str = ""
-    """What is wrong and what to do, or what to know; empty if nothing."""
 
 
 class Catalog:
@@ -93,19 +85,17 @@ class Catalog:
         relation: Relation | None = None,
         parent: Artifact | str | None = None,
     ) -> Artifact:
-        """Fetch an offer, read its header, hash it and put it in the store.
+        """Fetch an offer, read its headers, hash it and put it in the store.
 
         ``model`` overrides the name; ``relation`` and ``parent`` state what it derives from, in place of what the
         source says. Content that is known already is the artifact that it was.
 
         Raises:
-            CatalogError: it is missing, corrupt, refused or not a language model's weights.
+            CatalogError: it is missing, corrupt, refused, or neither a language model's weights nor a LoRA adapter's.
             DiskFullError: it does not fit.
         """
         fetched = self.source(source).fetch(reference, progress)
-        header = cached_header(fetched.path)
-        _refuse_unusable(header, fetched.path.name)
-        artifact = self._describe(fetched, header, self._hashes.sha256(fetched.path, progress), model)
+        artifact = self._described(fetched, model, progress)
         if relation is not None and parent is not None:
             artifact = artifact.model_copy(
                 update={"derivations": (stated(artifact, relation, parent, self.store.artifacts()),)}
@@ -113,7 +103,7 @@ class Catalog:
         return self.store.add_artifact(self._merged(artifact))
 
     def add_path(self, path: Path | str, progress: Progress | None = None, *, model: str | None = None) -> Artifact:
-        """Add a file of this machine, where it is. A page asks ``settings.allow_paths`` first.
+        """Add a GGUF file or a folder of safetensors, where it is. A page asks ``settings.allow_paths`` first.
 
         Raises:
             CatalogError: as :meth:`add`.
@@ -121,16 +111,16 @@ class Catalog:
         return self.add("folder", str(path), progress, model=model)
 
     def refresh(self) -> list[Listing]:
-        """All artifacts, with a note where the file is missing or has changed."""
-        return [self._listing(artifact) for artifact in self.store.artifacts()]
+        """All artifacts, with a note where the weights are missing or has changed."""
+        return [listing(artifact) for artifact in self.store.artifacts()]
 
-    def header(self, artifact: Artifact) -> GgufHeader:
+    def header(self, artifact: Artifact) -> GgufHeader | FolderHeader:
         """The artifact's header.
 
         Raises:
-            InvalidArtifactError: the file is gone or damaged.
+            InvalidArtifactError: the file or folder is gone or damaged.
         """
-        return cached_header(Path(artifact.path))
+        return read_weights(Path(artifact.path))
 
     def predict_size(self, artifact: Artifact, quantization: str) -> int:
         """Bytes that the artifact would take in ``quantization`` (see :mod:`trilemma.catalog.sizes`): exact for the
@@ -140,15 +130,16 @@ class Catalog:
             QuantizeError: ``quantization`` is not in :data:`LADDER`.
             InvalidArtifactError: the file is gone or damaged.
         """
-        return predicted_bytes(self.header(artifact), checked(quantization))
+        return predicted_bytes(self._gguf_header(artifact), checked(quantization))
 
     def ladder(self, artifact: Artifact) -> list[LadderStep]:
         """Every step of the ladder under ``artifact``: predicted size, whether it is there, and what to know of it.
 
         Raises:
+            QuantizeError: it is no model in GGUF, of which alone ladders are made.
             InvalidArtifactError: the file is gone or damaged.
         """
-        return ladder_of(artifact, self.header(artifact), self.store.artifacts())
+        return ladder_of(artifact, self._gguf_header(artifact), self.store.artifacts())
 
     def quantise(
         self,
@@ -171,35 +162,44 @@ class Catalog:
         made = existing(self.store.artifacts(), artifact, checked(quantization))
         if made is not None:
             return made
-        source = Path(artifact.path)
-        header = cached_header(source)
-        if self._hashes.sha256(source) != artifact.id:
-            raise InvalidArtifactError(
-                f"{source.name} is no longer the file that was added as {artifact.label}.",
-                "Add the file again, then quantise the new artifact.",
-            )
-        folder = self.settings.artifacts_dir / "quantised"
-        target = folder / f"{slug(artifact.model)}-{artifact.id[:8]}.{quantization}.gguf"
+        expected = self.predict_size(artifact, quantization)
+        target = self._target(artifact, "quantised", f"{quantization}.gguf")
         quantise_file(
-            source,
+            self._unchanged(artifact),
             target,
             quantization,
-            expected_bytes=predicted_bytes(header, quantization),
+            expected_bytes=expected,
             progress=progress,
             cancel=cancel,
         )
-        made = self._describe(Fetched(target, "quantise"), cached_header(target), self._hashes.sha256(target), None)
-        derivation = Derivation(
-            relation=Relation.QUANTIZED, parent_name=artifact.label, parent_id=artifact.id, stated_by="quantise"
-        )
-        update = {
-            "model": artifact.model,
-            "quantization": quantization,
-            "licence": artifact.licence,
-            "derivations": (derivation,),
-            "requantized": is_quantized(artifact),
-        }
-        return self.store.add_artifact(made.model_copy(update=update))
+        return self._made(target, artifact, Relation.QUANTIZED, "quantise")
+
+    def convert(
+        self,
+        artifact: Artifact,
+        dtype: str | None = None,
+        progress: Progress | None = None,
+        cancel: Callable[[], bool] | None = None,
+    ) -> Artifact:
+        """The GGUF model ``artifact`` as a folder of safetensors: the one made before if there is one, else a new one.
+
+        ``dtype`` is one of :data:`DTYPES`, whatever its case; without one, what the weights are in, F16 for quantized
+        ones. ``progress`` is called with (bytes written, bytes in all). Marked ``requantized`` as in :meth:`quantise`.
+
+        Raises:
+            InvalidArtifactError: the file is gone, damaged, not what it was, or of a kind that cannot be converted.
+            DiskFullError: it does not fit.
+            CatalogError: it was cancelled, or the artifact is no GGUF model.
+        """
+        dtype = checked_dtype(dtype or usual_dtype(artifact.quantization))
+        if artifact.format != "gguf" or artifact.kind != "model":
+            raise CatalogError(f"{artifact.label} is no model in GGUF.", "Choose one that is.")
+        made = made_of(self.store.artifacts(), artifact, dtype, "convert")
+        if made is not None:
+            return made
+        target = self._target(artifact, "converted", dtype)
+        convert_file(self._unchanged(artifact), target, dtype, progress=progress, cancel=cancel)
+        return self._made(target, artifact, Relation.CONVERTED, "convert")
 
     def describe_derivation(self, artifact: Artifact, relation: Relation, parent: Artifact | str) -> Artifact:
         """State, as the user, what ``artifact`` derives from: another artifact, or a model by name.
@@ -227,9 +227,9 @@ class Catalog:
         """
         artifact = self.store.artifact(artifact_id)
         path, removed = Path(artifact.path), False
-        if remove_file and is_inside(path, self.settings.artifacts_dir) and path.is_file():
+        if remove_file and is_inside(path, self.settings.artifacts_dir) and path.exists():
             try:
-                path.unlink()
+                remove(path)
             except OSError as error:
                 raise CatalogError(
                     f"{path} cannot be deleted ({error.strerror}).", "Change its permissions, then try again."
@@ -240,22 +240,48 @@ class Catalog:
         self.store.forget_artifact(artifact_id)
         return removed
 
-    def _describe(self, fetched: Fetched, header: GgufHeader, digest: str, model: str | None) -> Artifact:
-        return Artifact(
-            id=digest,
-            path=str(fetched.path),
-            model=clean(model, 120) if model else model_name(fetched.path.name, header.name, fetched.model),
-            quantization=header.quantization,
-            architecture=header.architecture,
-            parameters=header.parameters,
-            context_length=header.context_length,
-            size_bytes=header.file_bytes,
-            bits_per_weight=header.bits_per_weight,
-            chat_template=header.chat_template,
-            licence=fetched.licence or header.licence,
-            source=fetched.source,
-            derivations=linked(fetched.derivations or header_derivations(header), self.store.artifacts()),
-        )
+    def _described(self, fetched: Fetched, model: str | None, progress: Progress | None) -> Artifact:
+        header = read_weights(fetched.path)
+        refuse_unusable(header, fetched.path.name)
+        content = digest(fetched.path, header, self._hashes, progress)
+        return describe(fetched, header, content, model, self.store.artifacts())
+
+    def _gguf_header(self, artifact: Artifact) -> GgufHeader:
+        header = self.header(artifact)
+        if not isinstance(header, GgufHeader) or artifact.kind != "model":
+            raise QuantizeError(
+                f"{artifact.label} is no model in GGUF, of which alone quantizations are made.", "Choose one that is."
+            )
+        return header
+
+    def _unchanged(self, artifact: Artifact) -> Path:
+        """Its file, which is still the one that was added.
+
+        Raises:
+            InvalidArtifactError: it is not.
+        """
+        path = Path(artifact.path)
+        if self._hashes.sha256(path) != artifact.id:
+            raise InvalidArtifactError(
+                f"{path.name} is no longer the file that was added as {artifact.label}.",
+                "Add the file again, then try again with the new artifact.",
+            )
+        return path
+
+    def _target(self, parent: Artifact, folder: str, suffix: str) -> Path:
+        return self.settings.artifacts_dir / folder / f"{slug(parent.model)}-{parent.id[:8]}.{suffix}"
+
+    def _made(self, path: Path, parent: Artifact, relation: Relation, by: str) -> Artifact:
+        """Put into the store what was made of ``parent``."""
+        made = self._described(Fetched(path, by), parent.model, None)
+        derivation = Derivation(relation=relation, parent_name=parent.label, parent_id=parent.id, stated_by=by)
+        update = {
+            "model": parent.model,
+            "licence": parent.licence,
+            "derivations": (derivation,),
+            "requantized": is_quantized(parent),
+        }
+        return self.store.add_artifact(made.model_copy(update=update))
 
     def _merged(self, artifact: Artifact) -> Artifact:
         """What is known already of the same content stays: its name, marks and, while the file is there, its path."""
@@ -264,33 +290,6 @@ class Catalog:
         except NotFoundError:
             return artifact
         update: dict[str, object] = {"derivations": tuple(dict.fromkeys((*known.derivations, *artifact.derivations)))}
-        if not Path(known.path).is_file():
+        if not Path(known.path).exists():
             update |= {"path": artifact.path, "source": artifact.source}
         return known.model_copy(update=update)
-
-    def _listing(self, artifact: Artifact) -> Listing:
-        path = Path(artifact.path)
-        try:
-            size = path.stat().st_size
-        except OSError:
-            return Listing(artifact, False, f"{path} is gone: add it again, or remove it from the catalog.")
-        if size != artifact.size_bytes:
-            return Listing(artifact, False, f"{path} is another file now: add it again, or remove it from the catalog.")
-        return Listing(artifact, True, "Made from an already quantized parent." if artifact.requantized else "")
-
-
-def _refuse_unusable(header: GgufHeader, file_name: str) -> None:
-    if header.split_count > 1:
-        raise InvalidArtifactError(
-            f"{clean(file_name)} is one of {header.split_count} parts.",
-            "Join them first with llama.cpp's llama-gguf-split --merge, then add the whole file.",
-        )
-    if header.kind == "adapter":
-        raise InvalidArtifactError(
-            f"{clean(file_name)} is an adapter, which has no model of its own.",
-            "Merge it into its base model with llama.cpp's llama-export-lora, then add the result.",
-        )
-    if header.kind in ("mmproj", "clip-vision", "imatrix", "vocab") or header.architecture == "clip":
-        raise InvalidArtifactError(
-            f"{clean(file_name)} holds a {header.kind}, not a language model.", "Choose the file of the model itself."
-        )

@@ -70,9 +70,12 @@ def temporary_name(final: Path) -> Path:
 
 
 def publish(temporary: Path, final: Path) -> None:
-    """Give a complete file its final name, durably and at once."""
-    with temporary.open("rb+") as file:
-        os.fsync(file.fileno())
+    """Give a complete file or folder its final name, durably and at once; what had that name before goes."""
+    for path in temporary.rglob("*") if temporary.is_dir() else [temporary]:
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
+    if temporary.is_dir() and final.is_dir():
+        shutil.rmtree(final)
     temporary.replace(final)
     if os.name == "posix":
         descriptor = os.open(final.parent, os.O_RDONLY)
@@ -83,11 +86,19 @@ def publish(temporary: Path, final: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove temporary files of processes that are gone."""
+    """Remove temporary files and folders of processes that are gone."""
     for path in folder.glob(".*.tmp"):
         pid = path.name.split(".")[-3]
         if pid.isdigit() and not psutil.pid_exists(int(pid)):
-            path.unlink(missing_ok=True)
+            remove(path)
+
+
+def remove(path: Path) -> None:
+    """Delete a file, or a folder with all that is in it, if it is there; a link, not what it points to."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def sweep_old(folder: Path, suffix: str, days: float = 7.0) -> None:

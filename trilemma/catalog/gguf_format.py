@@ -8,6 +8,7 @@ only its constants are used; long arrays are stepped over. The layout is that of
 from __future__ import annotations
 
 import struct
+from collections.abc import Collection
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, NoReturn
 
@@ -65,8 +66,8 @@ class _Cursor:
     kill the process.
     """
 
-    def __init__(self, file: BinaryIO, size: int, name: str) -> None:
-        self.file, self.size, self.name = file, size, name
+    def __init__(self, file: BinaryIO, size: int, name: str, keep: Collection[str] = ()) -> None:
+        self.file, self.size, self.name, self.keep = file, size, name, keep
         self.data = b""
         self.at = 0
 
@@ -122,26 +123,31 @@ class _Cursor:
             else:
                 self.at += length
 
-    def array(self) -> tuple[Value | None, int]:
+    def array(self, key: str) -> tuple[Value | None, int]:
         """An array, or None if it is too long to be worth keeping; and its length."""
         kind, count = self.integer("<I"), self.integer()
+        long = count > MAX_KEPT_ITEMS and key not in self.keep
         if kind == _STRING:
-            if count > MAX_KEPT_ITEMS:
+            if long:
                 self.skip_texts(count)
                 return None, count
+            if count * 8 > self.size - self.at:
+                self.truncated()
             return [self.text() for _ in range(count)], count
         if kind not in _SCALARS:
             self.corrupt(f"it holds an array of an unknown kind ({kind})")
         layout = _SCALARS[kind]
         width = struct.calcsize(layout)
         start = self.need(count * width)
-        if count > MAX_KEPT_ITEMS:
+        if long:
             return None, count
         return list(struct.unpack_from(f"<{count}{layout[1]}", self.data, start)), count
 
 
-def read_head(path: Path) -> GgufHead:
+def read_head(path: Path, keep: Collection[str] = ()) -> GgufHead:
     """Read and check everything before the tensor data, and that the data is all there.
+
+    ``keep`` names arrays that are read whatever their length.
 
     Raises:
         InvalidArtifactError: missing, empty, not GGUF, truncated, damaged, or of an unsupported version.
@@ -156,7 +162,7 @@ def read_head(path: Path) -> GgufHead:
         with path.open("rb") as file:
             size = file.seek(0, 2)
             file.seek(0)
-            return _read(_Cursor(file, size, path.name))
+            return _read(_Cursor(file, size, path.name, keep))
     except OSError as error:
         raise InvalidArtifactError(
             f"{path} cannot be read ({error.strerror or error}).", "Check its permissions and the disk it is on."
@@ -220,7 +226,7 @@ def _read_metadata(cursor: _Cursor, count: int) -> tuple[dict[str, Value], dict[
         if kind == _STRING:
             metadata[key] = cursor.text()
         elif kind == _ARRAY:
-            value, length = cursor.array()
+            value, length = cursor.array(key)
             if value is None:
                 lengths[key] = length
             else:

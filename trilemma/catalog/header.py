@@ -6,6 +6,7 @@ import functools
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Literal
 
 from gguf.constants import GGML_QUANT_SIZES, MODEL_ARCH_NAMES, GGMLQuantizationType, LlamaFileType
 from pydantic import Field
@@ -38,22 +39,32 @@ class BaseModelName(Frozen):
     repository: str = ""
 
 
-class GgufHeader(Frozen):
-    """The checked header of a GGUF file. All texts are cleaned of control characters and limited in length."""
+class WeightsHeader(Frozen):
+    """What weights of any format say of themselves; texts are cleaned of control characters and limited in length."""
 
-    version: int
-    file_bytes: int
+    format: Literal["gguf", "safetensors"]
+    kind: str = Field(default="model", description="model, adapter; in GGUF also mmproj, imatrix ...")
     architecture: str
-    known_architecture: bool = Field(description="Whether the gguf package knows it; an engine may still differ.")
-    kind: str = Field(default="model", description="general.type: model, adapter, mmproj ...")
     name: str = ""
     licence: str | None = None
-    parameters: int = Field(description="Sum of the elements of all tensors.")
+    size_bytes: int = Field(description="Of the files that hold weights.")
+    parameters: int = Field(description="How many weights there are.")
     tensor_bytes: int
     bits_per_weight: float = Field(description="Tensor bytes x 8 / parameters.")
     quantization: str
-    quantization_note: str = Field(default="", description="Why the name differs from what the header claims.")
     context_length: int = 0
+    chat_template: str | None = None
+    base_models: tuple[BaseModelName, ...] = ()
+    adapter_rank: int = Field(default=0, description="Rank of a LoRA adapter.")
+
+
+class GgufHeader(WeightsHeader):
+    """The checked header of a GGUF file; its parameters are the sum of the elements of all tensors."""
+
+    format: Literal["gguf"] = "gguf"
+    version: int
+    known_architecture: bool = Field(description="Whether the gguf package knows it; an engine may still differ.")
+    quantization_note: str = Field(default="", description="Why the name differs from what the header claims.")
     vocabulary_size: int = 0
     embedding_length: int = 0
     n_layers: int = 0
@@ -62,8 +73,6 @@ class GgufHeader(Frozen):
     key_length: int = 0
     value_length: int = 0
     sliding_window: int = 0
-    chat_template: str | None = None
-    base_models: tuple[BaseModelName, ...] = ()
     finetuned: bool = Field(default=False, description="The header names a fine-tune (general.finetune).")
     split_count: int = 1
     data_offset: int
@@ -133,7 +142,7 @@ def _interpret(head: GgufHead, file_name: str) -> GgufHeader:
     tokens = head.array_lengths.get("tokenizer.ggml.tokens", 0)
     return GgufHeader(
         version=head.version,
-        file_bytes=head.file_bytes,
+        size_bytes=head.file_bytes,
         architecture=architecture,
         known_architecture=architecture in MODEL_ARCH_NAMES.values(),
         kind=_text(meta, "general.type", 40) or "model",
@@ -156,6 +165,7 @@ def _interpret(head: GgufHead, file_name: str) -> GgufHeader:
         chat_template=_template(meta.get("tokenizer.chat_template")),
         base_models=_base_models(meta),
         finetuned=bool(_text(meta, "general.finetune")),
+        adapter_rank=_lora_rank(meta, head.tensors),
         split_count=max(1, _number(meta.get("split.count"))),
         data_offset=head.data_offset,
         alignment=head.alignment,
@@ -204,6 +214,13 @@ def _base_models(meta: dict[str, Value]) -> tuple[BaseModelName, ...]:
                 )
             )
     return tuple(found)
+
+
+def _lora_rank(meta: dict[str, Value], tensors: tuple[TensorInfo, ...]) -> int:
+    """The largest rank of a LoRA adapter's pairs; 0 for anything else."""
+    if meta.get("adapter.type") != "lora":
+        return 0
+    return max((t.shape[1] for t in tensors if t.name.endswith(".lora_a") and len(t.shape) == 2), default=0)
 
 
 def is_layer_matrix(tensor: TensorInfo) -> bool:

@@ -29,7 +29,7 @@ def ladder_of(artifact: Artifact, header: GgufHeader, artifacts: Sequence[Artifa
     return [
         LadderStep(
             quantization=name,
-            predicted_bytes=header.file_bytes if name == artifact.quantization else predicted_bytes(header, name),
+            predicted_bytes=header.size_bytes if name == artifact.quantization else predicted_bytes(header, name),
             existing=existing(artifacts, artifact, name),
             requantized=name != artifact.quantization and is_quantized(artifact),
             notes=tuple(_notes(artifact, header, name)),
@@ -56,11 +56,14 @@ def is_quantized(artifact: Artifact) -> bool:
 
 def existing(artifacts: Sequence[Artifact], parent: Artifact, quantization: str) -> Artifact | None:
     """What was made of ``parent`` before, if its file is still there; the parent itself if it is that already."""
-    if parent.quantization == quantization:
-        return parent
+    return parent if parent.quantization == quantization else made_of(artifacts, parent, quantization, "quantise")
+
+
+def made_of(artifacts: Sequence[Artifact], parent: Artifact, quantization: str, by: str) -> Artifact | None:
+    """What ``by`` (quantise or convert) made of ``parent`` before, if it is still on this disk."""
     for artifact in artifacts:
-        made = any(d.parent_id == parent.id and d.stated_by == "quantise" for d in artifact.derivations)
-        if made and artifact.quantization == quantization and Path(artifact.path).is_file():
+        made = any(d.parent_id == parent.id and d.stated_by == by for d in artifact.derivations)
+        if made and artifact.quantization == quantization and Path(artifact.path).exists():
             return artifact
     return None
 
@@ -71,7 +74,7 @@ def _notes(parent: Artifact, header: GgufHeader, quantization: str) -> Iterator[
         return
     if is_quantized(parent):
         yield f"Made from an already quantized parent ({parent.quantization})."
-        if predicted_bytes(header, quantization) >= header.file_bytes:
+        if predicted_bytes(header, quantization) >= header.size_bytes:
             yield "Larger than its parent and no more accurate: what the parent lost does not come back."
     share = fallback_share(header, quantization)
     if share >= 0.01:

@@ -1,4 +1,4 @@
-"""``trilemma models | quantise``: what weights there are, adding and deleting them, and making ladders."""
+"""``trilemma models | quantise``: what weights there are; adding, deleting and converting them; making ladders."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from trilemma import registry
 from trilemma.analysis.format import BLANK, digits, format_figure
 from trilemma.catalog.base import Offer
 from trilemma.catalog.base import Progress as ProgressCall
-from trilemma.catalog.catalog import LADDER, Catalog
+from trilemma.catalog.catalog import DTYPES, LADDER, Catalog
 from trilemma.cli.base import Json, emit_json, err, out, plain, session, table
 from trilemma.errors import CatalogError
 from trilemma.schema import Artifact
@@ -46,6 +46,7 @@ def listing(ctx: typer.Context, json_: Json = False) -> None:
     shown = table(
         "id",
         "model",
+        "format",
         "quantization",
         "size",
         "bits/weight",
@@ -57,6 +58,7 @@ def listing(ctx: typer.Context, json_: Json = False) -> None:
         shown.add_row(
             artifact.id[:12],
             plain(artifact.model),
+            artifact.format if artifact.kind == "model" else f"{artifact.format} {artifact.kind}",
             plain(artifact.quantization + (" *" if artifact.requantized else "")),
             format_figure(artifact.size_bytes, "B"),
             digits(artifact.bits_per_weight) if artifact.bits_per_weight else BLANK,
@@ -164,6 +166,25 @@ def quantise(
             err.print(plain(f"{made[-1].label}: {format_figure(made[-1].size_bytes, 'B')}, {made[-1].id[:12]}"))
     if json_:
         emit_json(made)
+
+
+@app.command()
+def convert(
+    artifact: Annotated[str, typer.Argument(help="A GGUF model: an id, its beginning, or a label.")],
+    dtype: Annotated[
+        str | None, typer.Option("--dtype", help=f"{', '.join(DTYPES)}; F16 for quantized weights if left out.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Make a folder of safetensors out of a GGUF model, so that vLLM runs the same weights as llama.cpp."""
+    with session() as (settings, store):
+        parent = store.find_artifact(artifact)
+        with _transfer(f"{parent.label} as safetensors") as advance:
+            made = Catalog(store, settings).convert(parent, dtype, advance)
+    if json_:
+        emit_json(made)
+    else:
+        out.print(plain(f"Made {made.label} as {made.id[:12]} in {made.path}."))
 
 
 def _print_ladder(catalog: Catalog, parent: Artifact, wanted: list[str], *, as_json: bool) -> None:

@@ -13,13 +13,14 @@ from pydantic import BaseModel, JsonValue
 from trilemma.engines.base import Availability, parse_settings
 from trilemma.engines.vllm.settings import VllmSettings
 from trilemma.errors import ContextError, LoadError, OutOfMemoryError
-from trilemma.limits import available_bytes
+from trilemma.limits import available_bytes, cpu_count
 from trilemma.schema import Artifact
 
 if TYPE_CHECKING:
     from trilemma.engines.vllm.model import LoadedVllm
 
 _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1}
+_EXPERTS_ONLY = ("int8_per_channel_weight_only",)
 _GGUF_PLUGIN = "vllm_gguf_plugin"
 
 
@@ -65,6 +66,11 @@ class Vllm:
         path = Path(artifact.path)
         if not path.exists():
             raise LoadError(f"The weights of {artifact.label} are not at {path}.", "Add them to the catalog again.")
+        if chosen.quantization in _EXPERTS_ONLY and not _has_experts(path):
+            raise LoadError(
+                f"vLLM's {chosen.quantization} quantises the experts of a mixture alone, and {artifact.label} has none.",
+                "Choose another online quantization.",
+            )
         longest = artifact.context_length
         if chosen.context and longest and chosen.context > longest:
             raise ContextError(
@@ -73,6 +79,11 @@ class Vllm:
             )
         if not runs_on_cpu():
             return
+        if chosen.workers > cpu_count():
+            raise LoadError(
+                f"{chosen.workers} workers need as many CPUs, and there are {cpu_count()}.",
+                "Set tensor and pipeline parallel size to 1.",
+            )
         cache = chosen.kv_cache_bytes or kv_pool_bytes(path, artifact, chosen)
         needed, available = weights_bytes(artifact, chosen) + cache, available_bytes()
         if needed > available:
@@ -138,6 +149,10 @@ def kv_pool_bytes(path: Path, artifact: Artifact, settings: VllmSettings) -> int
     context = settings.context or artifact.context_length or 2048
     blocks = settings.slots * -(-context // block) + 1
     return per_token * blocks * block
+
+
+def _has_experts(path: Path) -> bool:
+    return any("experts" in key for key in _configuration(path))
 
 
 def _configuration(path: Path) -> dict[str, Any]:

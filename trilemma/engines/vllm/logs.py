@@ -11,9 +11,14 @@ import threading
 from collections import deque
 
 _REASON = re.compile(r"((?:[A-Za-z_]+\.)*(?:[A-Z]\w*(?:Error|Exception)|NotImplementedError): .+)")
-_EMPTY = re.compile(r"EngineCore initialization failed|Engine core initialization failed|EngineDeadError|WorkerProc")
+_EMPTY = re.compile(r"initialization failed|EngineDeadError|EngineCore encountered|WorkerProc|RuntimeError: cancelled$")
 _KEPT_LINES = 400
 _REASON_CHARS = 400
+
+
+def shortened(reason: str) -> str:
+    """One line of a reason, without the full stop that the sentence around it brings."""
+    return reason.strip().splitlines()[0][:_REASON_CHARS].rstrip(". ") if reason.strip() else ""
 
 
 class StderrTail:
@@ -41,7 +46,7 @@ class StderrTail:
         """The first error since the start that says what was wrong; empty where there is none."""
         found = [match[1] for line in list(self._lines) if (match := _REASON.search(line))]
         told = [reason for reason in found if not _EMPTY.search(reason)]
-        return (told[0] if told else "")[:_REASON_CHARS].strip()
+        return shortened(told[0]) if told else ""
 
     def forget(self) -> None:
         """Begin anew: what was said until now was no reason for what follows."""

@@ -24,7 +24,7 @@ from trilemma.engines.base import (
     TokenCallback,
 )
 from trilemma.engines.streams import LoopThread, StreamServer
-from trilemma.engines.vllm.logs import StderrTail
+from trilemma.engines.vllm.logs import StderrTail, shortened
 from trilemma.engines.vllm.settings import VllmSettings
 from trilemma.engines.vllm.usage import KvUsage
 from trilemma.errors import ContextError, EngineError, EngineUnavailableError, LoadError, OutOfMemoryError
@@ -237,8 +237,13 @@ class LoadedVllm:
         yield Emission(ticket, None, time.perf_counter_ns(), True, outcome=outcome)
 
     def _failure(self, error: Exception) -> EngineError:
-        reason = self._stderr.reason() or str(error) or type(error).__name__
-        return EngineError(f"vLLM failed: {reason}.", "See the end of the log; a setting or memory may be to blame.")
+        reason = self._stderr.reason()
+        if not reason and type(error).__name__ == "EngineDeadError":
+            reason = "one of its processes ended without saying why; if nobody killed it, memory ran out"
+        return EngineError(
+            f"vLLM failed: {reason or shortened(str(error)) or type(error).__name__}.",
+            "See the end of the log; a setting or memory may be to blame.",
+        )
 
     def score_choices(self, requests: Sequence[ChoiceRequest]) -> Iterator[ChoiceScore]:
         """Scores in the order of ``requests``, from the log-probabilities of their prompts.
@@ -305,7 +310,7 @@ def _load_error(artifact: Artifact, reason: str) -> EngineError:
     low = reason.lower()
     if "memory" in low or "kv cache" in low:
         return OutOfMemoryError(message, "Choose fewer slots, a shorter context or a smaller data type.")
-    if "quantization" in low or "kernel" in low:
+    if "quantization" in low or "kernel" in low or "_c::" in low:
         return LoadError(message, "This device has no kernels for it: choose another quantization or machine.")
     if "architecture" in low:
         return LoadError(message, "Update vLLM if the architecture is new, or choose another model.")

@@ -1,15 +1,17 @@
-"""Choose the steps of a quantization ladder and have them made."""
+"""What can be made of a GGUF model: the steps of a quantization ladder, and a folder of safetensors."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import streamlit as st
 
 from pages import shared
 from pages.parts.tasks import Task, TaskBoard
 from trilemma.analysis.format import format_figure
-from trilemma.catalog.catalog import Catalog
+from trilemma.catalog.catalog import DTYPES, Catalog
+from trilemma.catalog.convert import usual_dtype
 from trilemma.schema import Artifact
 
 # One at a time: each uses all cores, and a benchmark may be waiting for them too.
@@ -43,18 +45,46 @@ def quantise_form(catalog: Catalog, board: TaskBoard, artifact: Artifact) -> Non
     label = f"Make {len(chosen)} file{'s' if len(chosen) > 1 else ''}, {total}" if chosen else "Make them"
     if st.button(label, type="primary", disabled=not chosen, key=f"quantise_{artifact.id[:12]}"):
         for name in sorted(chosen, key=list(ladder).index):
-            _start(catalog, board, artifact, name)
+            _quantise(catalog, board, artifact, name)
         st.rerun()
 
 
-def _start(catalog: Catalog, board: TaskBoard, artifact: Artifact, name: str) -> None:
+def _quantise(catalog: Catalog, board: TaskBoard, artifact: Artifact, name: str) -> None:
+    def make(task: Task) -> Artifact:
+        return catalog.quantise(artifact, name, progress=task.progress, cancel=task.stop.is_set)
+
+    _start(board, f"{artifact.model} {name}", make, unit="tensors")
+
+
+def convert_form(catalog: Catalog, board: TaskBoard, artifact: Artifact) -> None:
+    """The button that makes safetensors of ``artifact``, in a data type that can be chosen."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        dtype = st.selectbox(
+            "Convert to safetensors in",
+            DTYPES,
+            index=DTYPES.index(usual_dtype(artifact.quantization)),
+            key=f"dtype_{artifact.id[:12]}",
+            width=220,
+            help="vLLM runs safetensors. Quantized weights are dequantized; they do not become more accurate.",
+        )
+        if st.button("Convert", key=f"convert_{artifact.id[:12]}"):
+            _start(
+                board,
+                f"{artifact.model} safetensors {dtype}",
+                lambda task: catalog.convert(artifact, dtype, progress=task.progress, cancel=task.stop.is_set),
+                unit="B",
+            )
+            st.rerun()
+
+
+def _start(board: TaskBoard, title: str, make: Callable[[Task], Artifact], unit: str) -> None:
     def work(task: Task) -> str:
         while not _TURN.acquire(timeout=0.2):
             task.progress(0, 0)
         try:
-            made = catalog.quantise(artifact, name, progress=task.progress, cancel=task.stop.is_set)
+            made = make(task)
         finally:
             _TURN.release()
         return f"It is made: {format_figure(made.size_bytes, 'B')}."
 
-    board.start(f"{artifact.model} {name}", work, unit="tensors")
+    board.start(title, work, unit=unit)

@@ -1,0 +1,115 @@
+"""Weights on this disk, whatever their format: a GGUF file or a folder of safetensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from trilemma.catalog.ancestry import header_derivations, linked
+from trilemma.catalog.base import Fetched, Progress
+from trilemma.catalog.files import HashCache
+from trilemma.catalog.header import GgufHeader, WeightsHeader, cached_header
+from trilemma.catalog.names import clean, model_name
+from trilemma.catalog.safetensors_folder import FolderHeader, folder_digest, read_folder
+from trilemma.errors import InvalidArtifactError
+from trilemma.schema import Artifact
+
+
+@dataclass(frozen=True)
+class Listing:
+    """An artifact and whether its weights are still what they were."""
+
+    artifact: Artifact
+    present: bool
+    note: str = ""
+    """What is wrong and what to do, or what to know; empty if nothing."""
+
+
+def read_weights(path: Path) -> GgufHeader | FolderHeader:
+    """The header of a GGUF file or of a folder of safetensors.
+
+    Raises:
+        InvalidArtifactError: it is missing, damaged or something else.
+    """
+    return read_folder(path) if path.is_dir() else cached_header(path)
+
+
+def digest(path: Path, header: WeightsHeader, hashes: HashCache, progress: Progress | None = None) -> str:
+    """What the artifact is known by: the file's SHA-256, or that of a folder (see :func:`folder_digest`).
+
+    Raises:
+        CatalogError: a file cannot be read.
+    """
+    if not isinstance(header, FolderHeader):
+        return hashes.sha256(path, progress)
+    sizes = {name: (path / name).stat().st_size for name in header.files}
+    total, before = sum(sizes.values()), 0
+
+    def hashed(name: str) -> str:
+        nonlocal before
+        found = hashes.sha256(path / name, (lambda done, _: progress(before + done, total)) if progress else None)
+        before += sizes[name]
+        return found
+
+    return folder_digest(header, hashed)
+
+
+def describe(
+    fetched: Fetched, header: WeightsHeader, content: str, model: str | None, artifacts: Sequence[Artifact]
+) -> Artifact:
+    """The artifact with the id ``content``; ``model`` overrides its name, ``artifacts`` may be its parents."""
+    return Artifact(
+        id=content,
+        path=str(fetched.path),
+        format=header.format,
+        kind="adapter" if header.kind == "adapter" else "model",
+        model=clean(model, 120) if model else model_name(fetched.path.name, header.name, fetched.model),
+        quantization=header.quantization,
+        architecture=header.architecture,
+        parameters=header.parameters,
+        context_length=header.context_length,
+        size_bytes=header.size_bytes,
+        bits_per_weight=header.bits_per_weight,
+        chat_template=header.chat_template,
+        licence=fetched.licence or header.licence,
+        source=fetched.source,
+        derivations=linked(fetched.derivations or header_derivations(header), artifacts),
+        adapter_rank=header.adapter_rank,
+    )
+
+
+def refuse_unusable(header: WeightsHeader, file_name: str) -> None:
+    """Refuse what is neither a language model's weights nor a LoRA adapter's, or not all of them.
+
+    Raises:
+        InvalidArtifactError: so it is.
+    """
+    if isinstance(header, GgufHeader) and header.split_count > 1:
+        raise InvalidArtifactError(
+            f"{clean(file_name)} is one of {header.split_count} parts.",
+            "Join them first with llama.cpp's llama-gguf-split --merge, then add the whole file.",
+        )
+    if header.kind == "adapter" and not header.adapter_rank:
+        raise InvalidArtifactError(
+            f"{clean(file_name)} is an adapter, but no LoRA.", "Merge it into its base model, then add the result."
+        )
+    if header.kind in ("mmproj", "clip-vision", "imatrix", "vocab") or header.architecture == "clip":
+        raise InvalidArtifactError(
+            f"{clean(file_name)} holds a {header.kind}, not a language model.", "Choose the file of the model itself."
+        )
+
+
+def listing(artifact: Artifact) -> Listing:
+    """Whether the weights of ``artifact`` are where they were, by their size."""
+    path, again = Path(artifact.path), "add it again, or remove it from the catalog."
+    if not path.exists():
+        return Listing(artifact, False, f"{path} is gone: {again}")
+    try:
+        size = read_folder(path).size_bytes if path.is_dir() else path.stat().st_size
+    except (OSError, InvalidArtifactError) as error:
+        return Listing(artifact, False, f"{error} {again.capitalize()}")
+    if size != artifact.size_bytes:
+        what = "folder" if path.is_dir() else "file"
+        return Listing(artifact, False, f"{path} is another {what} now: {again}")
+    return Listing(artifact, True, "Made from an already quantized parent." if artifact.requantized else "")
