@@ -41,7 +41,17 @@ def _figures() -> list[FigureDefinition]:
             "lower",
             "Peak, from loading to the end of the speed phase, of the proportional set size (PSS) summed over the "
             "engine's process tree; unique or resident set size where the system has no PSS, and then said so. It is "
-            "the memory of serving: the performance phase, which needs full logits, is left out.",
+            "the memory of serving: the performance phase, which needs full logits, is left out. Of a KV cache that "
+            "the engine reserved ahead, only what was ever in use counts: it is the memory that is needed.",
+        ),
+        row(
+            efficiency,
+            "reserved_memory_bytes",
+            "Peak memory with the reserve",
+            "B",
+            "lower",
+            "The same with all of the KV cache that the engine reserved ahead, used or not. Only for engines that "
+            "reserve a pool.",
         ),
         row(
             efficiency,
@@ -57,7 +67,16 @@ def _figures() -> list[FigureDefinition]:
             "Memory for the KV cache",
             "B",
             "lower",
-            "What the engine allocates for keys and values at the configured context length and cache type.",
+            "What the engine allocates for keys and values at the configured context length and cache type; of a pool "
+            "that it reserved ahead, the most that was ever in use.",
+        ),
+        row(
+            efficiency,
+            "kv_cache_reserved_bytes",
+            "Memory reserved for the KV cache",
+            "B",
+            "lower",
+            "The pool for keys and values that the engine sets aside when it loads, used or not.",
         ),
         row(
             efficiency,

@@ -59,11 +59,20 @@ def memory_measurements(
         scope="process tree",
         reasons=() if peak.kind == "pss" else (f"this system has no PSS; this is the {_KINDS[peak.kind]}",),
     )
-    found = [Measurement(figure="peak_memory_bytes", value=float(peak.value), n=peak.n, provenance=provenance)]
-    parts = [m.value for m in accounted if m.figure in ("weights_memory_bytes", "kv_cache_bytes")]
-    known = [part for part in parts if part is not None]
+    split = {m.figure: m.value for m in accounted if m.provenance.scope == "process"}
+    unused = _unused_pool(split)
+    needed = float(peak.value) - unused
+    found = [Measurement(figure="peak_memory_bytes", value=needed, n=peak.n, provenance=provenance)]
+    if unused:
+        left_out = f"{unused / 1e6:.0f} MB of the reserved KV cache were never in use and are left out"
+        noted = provenance.model_copy(update={"reasons": (*provenance.reasons, left_out)})
+        found = [
+            Measurement(figure="peak_memory_bytes", value=needed, n=peak.n, provenance=noted),
+            Measurement(figure="reserved_memory_bytes", value=float(peak.value), n=peak.n, provenance=provenance),
+        ]
+    known = [part for name in ("weights_memory_bytes", "kv_cache_bytes") if (part := split.get(name)) is not None]
     if len(known) == 2:
-        rest = peak.value - sum(known)
+        rest = needed - sum(known)
         note = () if rest >= 0 else ("the engine accounts for more than was ever resident",)
         found.append(
             Measurement(
@@ -74,6 +83,12 @@ def memory_measurements(
             )
         )
     return found
+
+
+def _unused_pool(split: Mapping[str, float | None]) -> float:
+    """Bytes of a KV-cache pool that were reserved and never used; 0 for an engine without a pool."""
+    reserved, used = split.get("kv_cache_reserved_bytes"), split.get("kv_cache_bytes")
+    return 0.0 if reserved is None or used is None else max(0.0, reserved - used)
 
 
 class EnergyReading:

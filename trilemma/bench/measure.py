@@ -161,15 +161,16 @@ def run_suite(
 
 
 def memory_measurements(model: LoadedModel) -> list[Measurement]:
-    """What the engine accounts for: weights and KV cache."""
+    """What the engine accounts for: weights, KV cache, and what it reserved for that ahead."""
     split = model.memory()
-    provenance = Provenance(method=Method.MEASURED, source="engine's own accounting", scope="process")
+    scope = "GPU" if split.pool == "gpu" else "process"
+    provenance = Provenance(method=Method.MEASURED, source="engine's own accounting", scope=scope)
+    figures = {"weights_memory_bytes": split.weights_bytes, "kv_cache_bytes": split.kv_cache_bytes}
+    if split.reserved_bytes is not None:
+        figures["kv_cache_reserved_bytes"] = split.reserved_bytes
     return [
         Measurement(figure=figure, value=None if value is None else float(value), n=1, provenance=provenance)
-        for figure, value in (
-            ("weights_memory_bytes", split.weights_bytes),
-            ("kv_cache_bytes", split.kv_cache_bytes),
-        )
+        for figure, value in figures.items()
     ]
 
 
@@ -186,14 +187,17 @@ def measure(plan: Plan, channel: Channel) -> None:
             channel.advance(1.0, 0.0, f"Loading {plan.artifact.label}")
             model = stack.enter_context(engine.load(plan.artifact, spec.configuration.settings))
         channel.send(EngineEvent(info=model.describe()))
-        for measurement in memory_measurements(model):
-            channel.send(MeasurementEvent(measurement=measurement))
-        with channel.phase(Phase.LOADED_IDLE):
-            time.sleep(plan.loaded_idle_s)
-        for workload in spec.workloads:
-            expected_s = workload_seconds(plan.artifact, workload)
-            run_workload(model, workload, channel, expected_s)
-            channel.finish_step(expected_s)
+        try:
+            with channel.phase(Phase.LOADED_IDLE):
+                time.sleep(plan.loaded_idle_s)
+            for workload in spec.workloads:
+                expected_s = workload_seconds(plan.artifact, workload)
+                run_workload(model, workload, channel, expected_s)
+                channel.finish_step(expected_s)
+        finally:
+            # Only now is it known how much of a pool serving has used; a run that fails keeps what is known.
+            for measurement in memory_measurements(model):
+                channel.send(MeasurementEvent(measurement=measurement))
         for suite_spec in spec.suites:
             expected_s = suite_seconds(plan.artifact, suite_spec)
             suite: Suite = registry.load("trilemma.suites", suite_spec.name)()

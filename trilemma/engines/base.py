@@ -103,12 +103,17 @@ class ChoiceScore:
 
 @dataclass(frozen=True)
 class MemorySplit:
-    """What the engine says it allocated, bytes; None where it does not say."""
+    """What the engine says it allocated, bytes; None where it does not say.
+
+    An engine that sets a pool for keys and values aside ahead says in ``reserved_bytes`` how large it is, in
+    ``kv_cache_bytes`` how much of it was ever in use, and in ``pool`` where it is.
+    """
 
     weights_bytes: int | None
     kv_cache_bytes: int | None
     compute_bytes: int | None = None
     reserved_bytes: int | None = None
+    pool: Literal["host", "gpu"] = "host"
     detail: dict[str, JsonValue] = field(default_factory=dict)
 
 

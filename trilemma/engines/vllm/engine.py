@@ -68,7 +68,7 @@ class Vllm:
             raise LoadError(f"The weights of {artifact.label} are not at {path}.", "Add them to the catalog again.")
         if chosen.quantization in _EXPERTS_ONLY and not _has_experts(path):
             raise LoadError(
-                f"vLLM's {chosen.quantization} quantises the experts of a mixture alone, and {artifact.label} has none.",
+                f"vLLM's {chosen.quantization} quantises only the experts of a mixture, and {artifact.label} has none.",
                 "Choose another online quantization.",
             )
         longest = artifact.context_length

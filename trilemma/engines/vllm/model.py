@@ -144,6 +144,7 @@ class LoadedVllm:
             weights_bytes=sum(known) if len(known) == len(weights) else None,
             kv_cache_bytes=round(reserved * self._usage.peak),
             reserved_bytes=reserved,
+            pool="host" if _is_cpu(self._engine.vllm_config) else "gpu",
             detail={"workers": len(self._memory), "preemptions": self._usage.preemptions},
         )
 
