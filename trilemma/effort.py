@@ -10,21 +10,30 @@ _PREFILL_PER_DECODE = 4.0
 _ITEM_TOKENS = 150
 _CHUNK_TOKENS = 512
 _FIXED_S = 8.0
+_LEAST_BYTES = 100_000_000
+"""Stands in for weights whose size is not known: an endpoint's."""
 
 
 def workload_seconds(artifact: Artifact, spec: WorkloadSpec) -> float:
-    """A rough guess: decoding reads all weights once a token; prefill is a few times as quick."""
-    decode_tps = _MEMORY_BANDWIDTH / max(artifact.size_bytes, 1)
+    """A rough guess: decoding reads all weights once a token, prefill is a few times as quick; a sweep has levels."""
+    return sum(_level_seconds(artifact, level) for level in spec.levels())
+
+
+def _level_seconds(artifact: Artifact, spec: WorkloadSpec) -> float:
+    decode_tps = _MEMORY_BANDWIDTH / max(artifact.size_bytes, _LEAST_BYTES)
     per_request = spec.output_tokens / decode_tps + spec.prompt_tokens / (decode_tps * _PREFILL_PER_DECODE)
     # Several at once share the reading of the weights; half the gain is a cautious guess.
     at_once = (1 + spec.concurrency) / 2
     warmups = spec.warmup_requests and max(spec.warmup_requests, spec.concurrency)
-    return (spec.requests + warmups) * per_request / at_once
+    busy = (spec.requests + warmups) * per_request / at_once
+    if spec.rate is not None:
+        return max(busy, spec.requests / spec.rate + (1 + warmups) * per_request)
+    return busy + spec.requests * spec.think_time_s / spec.concurrency
 
 
 def suite_seconds(artifact: Artifact, spec: SuiteSpec) -> float:
     """A rough guess from tokens evaluated; evaluation is bound by arithmetic, so by parameters and not bits."""
-    prefill_tps = _MEMORY_BANDWIDTH * _PREFILL_PER_DECODE / max(artifact.parameters, artifact.size_bytes, 1)
+    prefill_tps = _MEMORY_BANDWIDTH * _PREFILL_PER_DECODE / max(artifact.parameters, artifact.size_bytes, _LEAST_BYTES)
     if spec.name == "divergence":
         return 2 * (spec.limit or 20) * _CHUNK_TOKENS / prefill_tps
     tokens = _CHUNK_TOKENS if spec.name == "perplexity" else _ITEM_TOKENS

@@ -7,32 +7,17 @@ are UTC.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import Field, JsonValue
 
-
-class Frozen(BaseModel):
-    """Base of all value types: immutable, and strict about unknown fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-def utc_now() -> datetime:
-    """The present, in UTC."""
-    return datetime.now(UTC)
-
-
-def content_id(value: Any, length: int = 16) -> str:
-    """The first ``length`` hex digits of the SHA-256 of ``value`` as canonical JSON."""
-    if isinstance(value, BaseModel):
-        value = value.model_dump(mode="json")
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:length]
+from trilemma.base import Frozen as Frozen
+from trilemma.base import content_id as content_id
+from trilemma.base import utc_now as utc_now
+from trilemma.workload import LatencyLimits as LatencyLimits
+from trilemma.workload import WorkloadSpec as WorkloadSpec
 
 
 class Axis(StrEnum):
@@ -158,43 +143,6 @@ class Configuration(Frozen):
         """A hash of the content; what a configuration does without is not in it."""
         content = self.model_dump(mode="json")
         return content_id({name: value for name, value in content.items() if value is not None})
-
-
-class LatencyLimits(Frozen):
-    """What a request has to keep to count for goodput."""
-
-    ttft_s: float | None = Field(default=None, gt=0)
-    tpot_s: float | None = Field(default=None, gt=0)
-
-
-class WorkloadSpec(Frozen):
-    """The requests that load a configuration, and when they come.
-
-    In a closed loop (``rate`` None) ``concurrency`` users each wait for an answer, and think, before they ask again. In
-    an open loop requests come at ``rate`` whether or not earlier ones are answered, or when a trace says.
-    """
-
-    name: str = Field(description="A registered use case: short_chat, long_document or long_answer.")
-    prompt_tokens: int = Field(ge=1, description="Target length of each prompt, tokens.")
-    output_tokens: int = Field(ge=2, description="Tokens generated for each request; end-of-text is ignored.")
-    requests: int = Field(ge=1)
-    warmup_requests: int = Field(default=1, ge=0)
-    concurrency: int = Field(default=1, ge=1, description="Users who ask at the same time; each waits for its answer.")
-    think_time_s: float = Field(default=0.0, ge=0, description="Mean of the exponential pause before the next request.")
-    rate: float | None = Field(default=None, gt=0, description="Open loop: requests a second, as a Poisson process.")
-    trace: str | None = Field(default=None, description="A recorded trace, by the SHA-256 of its JSON lines.")
-    length_spread: float = Field(
-        default=0.0, ge=0, le=2, description="Coefficient of variation of prompt and output lengths (log-normal)."
-    )
-    limits: LatencyLimits | None = Field(default=None, description="What a request must keep to count for goodput.")
-    seed: int = 0
-
-    @property
-    def subject(self) -> str:
-        """What its figures are about: the use case, and how many ask at once or how often."""
-        if self.rate is not None:
-            return f"{self.name} {self.rate:g}/s"
-        return self.name if self.concurrency == 1 else f"{self.name} x{self.concurrency}"
 
 
 class SuiteSpec(Frozen):

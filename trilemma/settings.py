@@ -56,6 +56,11 @@ class Settings(BaseSettings):
         """Where each run's log is written."""
         return self.home / "logs"
 
+    @property
+    def traces_dir(self) -> Path:
+        """Where recorded traces are kept, each under its hash."""
+        return self.home / "traces"
+
     def ensure_home(self) -> Path:
         """Create the data folders.
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from trilemma.bench.speed import speed_measurements
+from trilemma.bench.under_load import Load
 from trilemma.records import RequestRecord
 from trilemma.schema import Measurement
 
@@ -85,7 +86,7 @@ def crowd(users: int, rounds: int, *, prefill_ms: int = 50, gap_ms: int = 10, to
 
 
 def test_under_load_throughput_is_that_of_the_steady_window() -> None:
-    found = by_key(speed_measurements("chat x4", crowd(4, 10), concurrency=4))
+    found = by_key(speed_measurements("chat x4", crowd(4, 10), Load(4)))
     # Each user gets 11 tokens every 150 ms.
     assert found["output_tps@chat x4"].value == pytest.approx(4 * 11 / 0.150, rel=0.05)
     assert found["request_rate@chat x4"].value == pytest.approx(4 / 0.150, rel=0.1)
@@ -99,6 +100,6 @@ def test_under_load_throughput_is_that_of_the_steady_window() -> None:
 
 
 def test_too_few_requests_for_a_steady_window_say_so() -> None:
-    found = by_key(speed_measurements("chat x4", crowd(3, 1), concurrency=4))
+    found = by_key(speed_measurements("chat x4", crowd(3, 1), Load(4)))
     assert found["output_tps@chat x4"].value is None
     assert "4 users never asked at once" in found["output_tps@chat x4"].provenance.reasons[0]

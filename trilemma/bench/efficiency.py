@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from trilemma.bench.under_load import ALONE, Load, window_of
 from trilemma.meters.base import EnergyDomain
 from trilemma.meters.sources import headline_domains
 from trilemma.meters.windows import (
@@ -164,10 +165,10 @@ def workload_measurements(
     requests: Sequence[RequestRecord],
     samples: Sequence[Sample],
     energy: EnergyReading,
-    concurrency: int = 1,
+    load: Load = ALONE,
 ) -> list[Measurement]:
     """Energy and CPU of one workload's steady window."""
-    steady = latency.steady_window(requests, concurrency)
+    steady = window_of(requests, load)
     if steady is None:
         return []
     found = []
@@ -181,7 +182,7 @@ def workload_measurements(
     whole = latency.complete(requests)
     tokens = np.array([float(len(r.token_times_ns)) for r in whole])
     produced, answers = float(tokens.sum()), float(len(whole))
-    if concurrency > 1:
+    if not load.alone:
         produced = float(latency.tokens_between(whole, steady).sum())
         answers = float(sum(steady[0] < r.token_times_ns[-1] <= steady[1] for r in whole))
     each = [energy.over(r.submitted_ns, r.token_times_ns[-1]) for r in whole]
@@ -204,7 +205,7 @@ def workload_measurements(
 
     per_token = per_request = None
     # Requests that overlap share their joules, so that a single one's cannot be told.
-    if concurrency == 1 and len(joules) == len(whole) and len(whole) > 1:
+    if load.alone and len(joules) == len(whole) and len(whole) > 1:
         per_token = bootstrap((np.array(joules), tokens), lambda e, t, axis=-1: e.sum(axis=axis) / t.sum(axis=axis))
         per_request = bootstrap((np.array(joules),), lambda e, axis=-1: e.mean(axis=axis))
     net = total.net_j

@@ -28,13 +28,15 @@ from trilemma.bench.events import (
 )
 from trilemma.bench.plan import Plan
 from trilemma.effort import suite_seconds, workload_seconds
-from trilemma.engines.base import Engine, Generation, GenerationRequest, LoadedModel, Prompt, ServingModel
+from trilemma.engines.base import Engine, Generation, LoadedModel, Prompt, ServingModel
 from trilemma.errors import EngineError, TrilemmaError
 from trilemma.records import AnswerRecord, RequestRecord
 from trilemma.schema import Measurement, Method, Phase, Provenance, SuiteSpec, WorkloadSpec
 from trilemma.suites.base import Suite, SuiteContext
 from trilemma.workloads import PROMPT_SETS
-from trilemma.workloads.load import closed_loop
+from trilemma.workloads.load import Answered, drive
+from trilemma.workloads.requests import Ask, Trace, asks, is_open_loop, schedule
+from trilemma.workloads.saturation import saturated, saturation_measurement, served_per_s
 
 _PR_SET_PDEATHSIG = 1
 
@@ -70,13 +72,6 @@ class Channel:
         self._done_s += expected_s
 
 
-def request_of(prompt: Prompt, spec: WorkloadSpec) -> GenerationRequest:
-    """What a user of the workload asks."""
-    return GenerationRequest(
-        prompt=prompt.tokens, text=prompt.text, max_tokens=spec.output_tokens, ignore_eos=True, seed=spec.seed
-    )
-
-
 def record_of(
     model: LoadedModel, prompt: Prompt, spec: WorkloadSpec, index: int, generation: Generation, *, warmup: bool
 ) -> RequestRecord:
@@ -101,39 +96,71 @@ def record_of(
     )
 
 
-def answered(model: LoadedModel, prompts: Sequence[Prompt], spec: WorkloadSpec) -> Iterator[tuple[int, Generation]]:
-    """The answers with their positions: one after the other, or as ``spec.concurrency`` users get them.
+def answered(model: LoadedModel, wanted: Sequence[Ask], spec: WorkloadSpec, trace: Trace) -> Iterator[Answered]:
+    """The answers as they come: one after the other, or as ``spec`` and ``trace`` say that they are asked.
 
     Raises:
         EngineError: the engine answers one request at a time only, and more are asked.
     """
-    requests = [request_of(prompt, spec) for prompt in prompts]
-    if spec.concurrency == 1:
+    requests = [ask.request(spec) for ask in wanted]
+    if spec.concurrency == 1 and not spec.think_time_s and not is_open_loop(spec, trace):
         for index, request in enumerate(requests):
-            yield index, model.generate(request)
+            yield Answered(index, model.generate(request), 0.0)
         return
     if not isinstance(model, ServingModel):
         raise EngineError(
             "This engine answers one request at a time.", "Set the workload's concurrency to 1, or use another engine."
         )
-    yield from closed_loop(model.server(), requests, spec.concurrency)
+    yield from drive(model.server(), requests, schedule(spec, len(requests), trace))
 
 
-def run_workload(model: LoadedModel, spec: WorkloadSpec, channel: Channel, expected_s: float) -> None:
-    """Warm up, then have the measured requests answered."""
-    case = PROMPT_SETS.get(spec.name)
-    if case is None:
-        raise TrilemmaError(f"There is no workload named {spec.name!r}.", f"Known: {', '.join(PROMPT_SETS)}.")
+def run_level(
+    model: LoadedModel, spec: WorkloadSpec, trace: Trace, channel: Channel, expected_s: float
+) -> list[RequestRecord]:
+    """Warm up, then have the measured requests answered; returns the latter."""
+    title = PROMPT_SETS[spec.name].title if spec.name in PROMPT_SETS else spec.name
     warmups = spec.warmup_requests and max(spec.warmup_requests, spec.concurrency)
-    prompts = case.prompts(spec, model, warmups + spec.requests)
-    for phase, asked in ((Phase.WARMUP, prompts[:warmups]), (Phase.SPEED, prompts[warmups:])):
+    wanted = asks(spec, model, warmups + spec.requests, trace)
+    # Nobody thinks while the engine warms up, and arrivals need not be recorded ones.
+    warm_spec = spec.model_copy(update={"think_time_s": 0.0, "rate": None})
+    records: list[RequestRecord] = []
+    lags: list[float] = []
+    for phase, asked in ((Phase.WARMUP, wanted[:warmups]), (Phase.SPEED, wanted[warmups:])):
         warmup = phase is Phase.WARMUP
         with channel.phase(phase, spec.subject):
-            for done, (index, generation) in enumerate(answered(model, asked, spec), 1):
-                record = record_of(model, asked[index], spec, index, generation, warmup=warmup)
+            coming = answered(model, asked, warm_spec if warmup else spec, () if warmup else trace)
+            for done, (index, generation, lag_s) in enumerate(coming, 1):
+                record = record_of(model, asked[index].prompt, spec, index, generation, warmup=warmup)
                 channel.send(RequestEvent(record=record))
+                if not warmup:
+                    records.append(record)
+                    lags.append(lag_s)
                 what = "warming up" if warmup else f"{done} of {len(asked)} requests"
-                channel.advance(expected_s, 0.0 if warmup else done / len(asked), f"{case.title}: {what}")
+                channel.advance(expected_s, 0.0 if warmup else done / len(asked), f"{title}: {what}")
+    if is_open_loop(spec, trace) or spec.think_time_s:
+        channel.send(MeasurementEvent(measurement=lag_measurement(spec.subject, lags)))
+    return records
+
+
+def lag_measurement(subject: str, lags: Sequence[float]) -> Measurement:
+    """How late the loop that asks was at worst: its own share of the waiting."""
+    provenance = Provenance(method=Method.MEASURED, source="client's clock", scope="request")
+    worst = max(lags, default=None)
+    return Measurement(figure="generator_lag_s", subject=subject, value=worst, n=len(lags), provenance=provenance)
+
+
+def run_workload(model: LoadedModel, spec: WorkloadSpec, trace: Trace, channel: Channel, expected_s: float) -> None:
+    """Serve the workload; of a sweep one level after the other, until more load brings no more throughput."""
+    levels = spec.levels()
+    throughput: list[float] = []
+    for level in levels:
+        records = run_level(model, level, trace, channel, expected_s / len(levels))
+        throughput.append(served_per_s(records, level, trace))
+        if spec.sweep and saturated(throughput, level):
+            channel.send(MeasurementEvent(measurement=saturation_measurement(spec, level)))
+            return
+    if spec.sweep:
+        channel.send(MeasurementEvent(measurement=saturation_measurement(spec, None)))
 
 
 def run_suite(
@@ -192,7 +219,7 @@ def measure(plan: Plan, channel: Channel) -> None:
                 time.sleep(plan.loaded_idle_s)
             for workload in spec.workloads:
                 expected_s = workload_seconds(plan.artifact, workload)
-                run_workload(model, workload, channel, expected_s)
+                run_workload(model, workload, plan.traces.get(workload.trace or "", ()), channel, expected_s)
                 channel.finish_step(expected_s)
         finally:
             # Only now is it known how much of a pool serving has used; a run that fails keeps what is known.

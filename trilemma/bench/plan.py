@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from trilemma.schema import Artifact, Frozen, RunSpec
+from trilemma.workloads.traces import TraceLine
 
 
 class Plan(Frozen):
@@ -11,6 +14,7 @@ class Plan(Frozen):
     spec: RunSpec
     artifact: Artifact
     reference: Artifact | None = None
+    traces: dict[str, tuple[TraceLine, ...]] = Field(default_factory=dict, description="By their SHA-256.")
 
     @property
     def loaded_idle_s(self) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from trilemma.bench.efficiency import EnergyReading, file_measurements, memory_measurements, workload_measurements
 from trilemma.bench.speed import load_measurement, speed_measurements
+from trilemma.bench.under_load import load_of
 from trilemma.meters.base import EnergyDomain
 from trilemma.meters.steadiness import disturbances
 from trilemma.records import PhaseWindow, RequestRecord, Sample
@@ -25,6 +26,8 @@ class Evidence:
     measurements: list[Measurement] = field(default_factory=list)
     domains: tuple[EnergyDomain, ...] = ()
     cores: int | None = None
+    timed_traces: frozenset[str] = frozenset()
+    """Traces, by their SHA-256, that say when requests come."""
 
 
 def summarise(evidence: Evidence) -> list[Measurement]:
@@ -38,11 +41,12 @@ def summarise(evidence: Evidence) -> list[Measurement]:
     by_workload: defaultdict[str, list[RequestRecord]] = defaultdict(list)
     for request in evidence.requests:
         by_workload[request.workload].append(request)
-    users = {workload.subject: workload.concurrency for workload in evidence.spec.workloads}
+    levels = {level.subject: level for workload in evidence.spec.workloads for level in workload.levels()}
     for workload, requests in by_workload.items():
-        concurrency = users.get(workload, 1)
-        found += speed_measurements(workload, requests, concurrency)
-        found += workload_measurements(workload, requests, evidence.samples, energy, concurrency)
+        spec = levels.get(workload)
+        load = load_of(spec, recorded=spec is not None and spec.trace in evidence.timed_traces)
+        found += speed_measurements(workload, requests, load)
+        found += workload_measurements(workload, requests, evidence.samples, energy, load)
     return found
 
 

@@ -6,27 +6,25 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from trilemma.bench.under_load import ALONE, CLIENT, Load, goodput_measurements, throughput_measurements
 from trilemma.records import PhaseWindow, RequestRecord
 from trilemma.schema import Measurement, Method, Provenance
 from trilemma.workloads import latency
 from trilemma.workloads.latency import Array, Estimate, bootstrap, statistic
 
-_CLIENT = Provenance(method=Method.MEASURED, source="client's clock", scope="request")
-_PARTS = 20
-"""Into how many parts a steady window is cut for an interval of its throughput."""
 _ENGINE = Provenance(method=Method.MEASURED, source="engine's performance counters", scope="request")
 
 
-def speed_measurements(workload: str, records: Sequence[RequestRecord], concurrency: int = 1) -> list[Measurement]:
+def speed_measurements(workload: str, records: Sequence[RequestRecord], load: Load = ALONE) -> list[Measurement]:
     """All speed figures of ``workload``; empty when no request was complete.
 
     A percentile that the number of requests is too small for has no value, and says so. Under load the speed of one
     request's prefill and decoding has no meaning of its own, so those figures are left out.
     """
     whole = latency.complete(records)
+    figures = _failures(workload, records) + goodput_measurements(workload, records, load)
     if not whole:
-        return []
-    figures: list[Measurement] = []
+        return figures
     per_request: dict[str, Array] = {
         "ttft_s": np.array([latency.ttft_s(r) for r in whole]),
         "tpot_s": np.array([latency.tpot_s(r) for r in whole]),
@@ -34,22 +32,46 @@ def speed_measurements(workload: str, records: Sequence[RequestRecord], concurre
     }
     for name, values in per_request.items():
         figures += _statistics(name, workload, values, len(whole))
-    figures += _statistics("itl_s", workload, latency.itl_s(whole), len(whole))
-    if concurrency > 1:
-        return figures + _throughput_under_load(workload, whole, concurrency)
+    figures += _gaps(workload, whole)
+    if not load.alone:
+        return figures + throughput_measurements(workload, whole, load)
     prompt = np.array([float(r.prompt_tokens) for r in whole])
-    figures.append(_rate("prefill_tps", workload, prompt, per_request["ttft_s"], _CLIENT))
+    figures.append(_rate("prefill_tps", workload, prompt, per_request["ttft_s"], CLIENT))
     decoded = np.array([float(len(r.token_times_ns) - 1) for r in whole])
     decode_s = per_request["tpot_s"] * decoded
-    figures.append(_rate("decode_tps", workload, decoded, decode_s, _CLIENT))
+    figures.append(_rate("decode_tps", workload, decoded, decode_s, CLIENT))
     figures += _engine_figures(workload, whole, decoded, decode_s)
     figures += _throughput(workload, whole)
     return figures
 
 
+def _failures(workload: str, records: Sequence[RequestRecord]) -> list[Measurement]:
+    """The share of requests that failed, if any did: their latencies count nowhere."""
+    asked = [r for r in records if not r.warmup]
+    failed = [r.error for r in asked if r.error]
+    if not failed:
+        return []
+    provenance = CLIENT.model_copy(update={"reasons": tuple(dict.fromkeys(failed))[:3]})
+    share = len(failed) / len(asked)
+    return [Measurement(figure="failed_share", subject=workload, value=share, n=len(asked), provenance=provenance)]
+
+
+def _gaps(workload: str, whole: list[RequestRecord]) -> list[Measurement]:
+    """The gaps between tokens; unknown where an engine gave several at a time."""
+    if all(r.token_timing == "token" for r in whole):
+        return _statistics("itl_s", workload, latency.itl_s(whole), len(whole))
+    reason = "tokens came in groups, so the gaps between them are unknown"
+    provenance = CLIENT.model_copy(update={"valid": False, "reasons": (reason,)})
+    return [
+        Measurement(
+            figure="itl_s", subject=workload, statistic="median", value=None, n=len(whole), provenance=provenance
+        )
+    ]
+
+
 def _statistics(name: str, workload: str, values: Array, requests: int) -> list[Measurement]:
     return [
-        _measurement(name, workload, bootstrap((values,), statistic(kind)), _CLIENT, kind)
+        _measurement(name, workload, bootstrap((values,), statistic(kind)), CLIENT, kind)
         if requests >= needed
         else Measurement(
             figure=name,
@@ -57,7 +79,7 @@ def _statistics(name: str, workload: str, values: Array, requests: int) -> list[
             statistic=kind,
             value=None,
             n=requests,
-            provenance=_CLIENT.model_copy(
+            provenance=CLIENT.model_copy(
                 update={"valid": False, "reasons": (f"{kind} needs {needed} requests, there are {requests}",)}
             ),
         )
@@ -76,7 +98,7 @@ def _engine_figures(workload: str, whole: list[RequestRecord], decoded: Array, d
     return [
         _rate("engine_prefill_tps", workload, prompt, prefill_s, _ENGINE),
         _rate("engine_decode_tps", workload, decoded, engine_s, _ENGINE),
-        _measurement("loop_overhead_s", workload, loop, _CLIENT),
+        _measurement("loop_overhead_s", workload, loop, CLIENT),
     ]
 
 
@@ -84,7 +106,7 @@ def _throughput(workload: str, whole: list[RequestRecord]) -> list[Measurement]:
     window = latency.steady_window(whole)
     assert window is not None
     seconds = (window[1] - window[0]) / 1e9
-    provenance = _CLIENT.model_copy(update={"window_s": seconds})
+    provenance = CLIENT.model_copy(update={"window_s": seconds})
     tokens = np.array([float(len(r.token_times_ns)) for r in whole])
     each_s = np.array([latency.e2e_s(r) for r in whole])
     output = bootstrap((tokens, each_s), _ratio_of_sums)
@@ -95,28 +117,6 @@ def _throughput(workload: str, whole: list[RequestRecord]) -> list[Measurement]:
         _measurement("output_tps", workload, _scaled(output, scale), provenance),
         _measurement("request_rate", workload, _scaled(requests, scale), provenance),
     ]
-
-
-def _throughput_under_load(workload: str, whole: list[RequestRecord], concurrency: int) -> list[Measurement]:
-    """Tokens and answers of the steady window a second; the interval is over equal parts of the window."""
-    window = latency.steady_window(whole, concurrency)
-    if window is None:
-        reason = f"{concurrency} users never asked at once; a steady window takes more requests"
-        provenance = _CLIENT.model_copy(update={"valid": False, "reasons": (reason,)})
-        return [
-            Measurement(figure=name, subject=workload, value=None, n=len(whole), provenance=provenance)
-            for name in ("output_tps", "request_rate")
-        ]
-    seconds = (window[1] - window[0]) / 1e9
-    provenance = _CLIENT.model_copy(update={"window_s": seconds})
-    parts = latency.tokens_between(whole, np.linspace(*window, _PARTS + 1)) / (seconds / _PARTS)
-    ended = sum(window[0] < r.token_times_ns[-1] <= window[1] for r in whole)
-    return [
-        _measurement("output_tps", workload, bootstrap((parts,), statistic("mean")), provenance),
-        Measurement(
-            figure="request_rate", subject=workload, value=ended / seconds, n=ended, provenance=provenance,
-        ),
-    ]  # fmt: skip
 
 
 def _scaled(estimate: Estimate, factor: float) -> Estimate:
@@ -154,6 +154,4 @@ def load_measurement(phase: PhaseWindow | None) -> list[Measurement]:
     if phase is None or phase.end_ns is None:
         return []
     seconds = (phase.end_ns - phase.start_ns) / 1e9
-    return [
-        Measurement(figure="load_s", value=seconds, n=1, provenance=_CLIENT.model_copy(update={"scope": "process"}))
-    ]
+    return [Measurement(figure="load_s", value=seconds, n=1, provenance=CLIENT.model_copy(update={"scope": "process"}))]

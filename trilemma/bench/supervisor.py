@@ -28,7 +28,10 @@ from trilemma.meters.host import host_info
 from trilemma.meters.sampler import Sampler, open_meters
 from trilemma.records import AnswerRecord, PhaseWindow, RequestRecord, RunRecord
 from trilemma.schema import Artifact, Phase, RunState
+from trilemma.settings import get_settings
 from trilemma.store import Store
+from trilemma.workloads import traces
+from trilemma.workloads.traces import TraceLine
 
 _POLL_S = 0.1
 _WRITE_EVERY_S = 1.0
@@ -115,7 +118,8 @@ class Supervisor:
         engine.check(self._evidence.artifact, spec.configuration.settings)
         oom_kills = oom_kill_count()
         with self._log_path.open("ab", buffering=0) as log:
-            self._child = Child(Plan(spec=spec, artifact=self._evidence.artifact, reference=reference), log)
+            plan = Plan(spec=spec, artifact=self._evidence.artifact, reference=reference, traces=self._traces())
+            self._child = Child(plan, log)
         self._sampler.retarget(Target(pid=self._child.pid, energy=spec.energy))
         self._measured_since = last_event = last_write = time.monotonic()
         while not self._child.finished:
@@ -137,6 +141,13 @@ class Supervisor:
             raise RunError(self._failure)
         if self._child.exit_status != 0:
             raise RunError(describe_exit(self._child.exit_status or 0, oom_kill_count() - oom_kills))
+
+    def _traces(self) -> dict[str, tuple[TraceLine, ...]]:
+        folder = get_settings().traces_dir
+        wanted = {workload.trace for workload in self._run.spec.workloads if workload.trace is not None}
+        found = {digest: traces.load(folder, digest) for digest in sorted(wanted)}
+        self._evidence.timed_traces = frozenset(d for d, lines in found.items() if lines[0].arrival_s is not None)
+        return found
 
     def _check_wanted(self) -> None:
         if self._cancelled or self._abandoned():

@@ -84,8 +84,12 @@ def complete(records: Sequence[RequestRecord]) -> list[RequestRecord]:
     return [r for r in records if not r.warmup and not r.error and len(r.token_times_ns) >= 2]
 
 
-def steady_window(records: Sequence[RequestRecord], concurrency: int = 1) -> tuple[int, int] | None:
-    """When the set concurrency held, ns; None where it never did.
+def steady_window(
+    records: Sequence[RequestRecord], concurrency: int = 1, *, open_loop: bool = False
+) -> tuple[int, int] | None:
+    """When the set load held, ns; None where it never did.
+
+    In an open loop: from when the first answer has ended, for until then the server fills up, to the last arrival.
 
     With several users: from when as many requests as there are users have each given a first token, until the first
     answer ends after which nobody has anything left to ask. One request at a time, concurrency 1 holds from the first
@@ -95,6 +99,9 @@ def steady_window(records: Sequence[RequestRecord], concurrency: int = 1) -> tup
     whole = complete(records)
     if not whole or len(whole) < concurrency:
         return None
+    if open_loop:
+        start, end = min(r.token_times_ns[-1] for r in whole), max(r.submitted_ns for r in whole)
+        return (start, end) if end > start else None
     if concurrency == 1:
         return min(r.submitted_ns for r in whole), max(r.token_times_ns[-1] for r in whole)
     by_submission = sorted(whole, key=lambda r: r.submitted_ns)

@@ -1,44 +1,125 @@
-"""Users who ask at the same time: each submits a request, waits for all of its answer, and submits the next."""
+"""Who asks when: users who wait for their answers and think (closed loop), or arrivals that wait for nobody (open)."""
 
 from __future__ import annotations
 
+import dataclasses
+import heapq
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
 
 from trilemma.engines.base import Generation, GenerationRequest, Server
 
 
-def closed_loop(
-    server: Server, requests: Sequence[GenerationRequest], users: int, on_submit: Callable[[int], None] = lambda _: None
-) -> Iterator[tuple[int, Generation]]:
-    """Have ``users`` users ask ``requests`` in order; each with its position as soon as it is answered.
+class Answered(NamedTuple):
+    """An answer, the position of its request, and how much later than due the request was submitted, s."""
+
+    position: int
+    generation: Generation
+    lag_s: float
+
+
+class Schedule(Protocol):
+    """Says when requests are due, s from the start."""
+
+    def first(self, count: int) -> list[float]:
+        """The times that are known before anything is answered, ascending; at most ``count``."""
+
+    def after(self, now_s: float) -> float | None:
+        """When whoever has just got an answer asks again; None if nobody does."""
+
+
+@dataclass
+class ClosedLoop:
+    """``users`` who ask, wait for all of the answer, pause for an exponential time of mean ``think_time_s``, ask again.
+
+    The pauses are fixed by ``seed``.
+    """
+
+    users: int
+    think_time_s: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self._rng = np.random.default_rng(self.seed)
+
+    def first(self, count: int) -> list[float]:
+        """All users begin at once."""
+        return [0.0] * min(self.users, count)
+
+    def after(self, now_s: float) -> float | None:
+        """Now, or when the user has thought."""
+        return now_s + (float(self._rng.exponential(self.think_time_s)) if self.think_time_s else 0.0)
+
+
+@dataclass(frozen=True)
+class OpenLoop:
+    """Requests that come at ``times_s``, whatever becomes of the earlier ones."""
+
+    times_s: Sequence[float]
+
+    def first(self, count: int) -> list[float]:
+        """All of them."""
+        return sorted(self.times_s)[:count]
+
+    def after(self, now_s: float) -> float | None:
+        """An answer brings no request about."""
+        return None
+
+
+def poisson(rate: float, count: int, seed: int = 0) -> OpenLoop:
+    """``count`` arrivals of a Poisson process of ``rate`` a second: independent exponential gaps, fixed by ``seed``."""
+    return OpenLoop(np.cumsum(np.random.default_rng(seed).exponential(1 / rate, count)).tolist())
+
+
+def drive(server: Server, requests: Sequence[GenerationRequest], schedule: Schedule) -> Iterator[Answered]:
+    """Have ``requests`` asked in order as ``schedule`` says; each is yielded when it is answered, failed ones too.
+
+    A request counts as submitted when it was *due*, also where the server or this loop was busy then: leaving the delay
+    out would make a server look quicker the busier it is (coordinated omission).
 
     Args:
-        server: What answers; one with fewer slots than users lets the others wait: their time to first token says so.
-        requests: Taken one after the other by whoever is free.
-        users: Requests in flight, as long as there are that many left.
-        on_submit: Told the position of each request as it is submitted.
+        server: What answers; one with fewer slots than requests in flight lets the others wait.
+        requests: Taken one after the other by whoever asks next.
+        schedule: When they are due.
     """
+    start_ns = time.perf_counter_ns()
+    due = [start_ns + round(at_s * 1e9) for at_s in schedule.first(len(requests))]
+    heapq.heapify(due)
     waiting = iter(enumerate(requests))
-    in_flight: dict[int, tuple[int, Generation]] = {}
-
-    def ask_next() -> None:
-        position, request = next(waiting, (None, None))
-        if position is None or request is None:
-            return
-        on_submit(position)
-        submitted_ns = time.perf_counter_ns()
-        in_flight[server.submit(request)] = position, Generation(submitted_ns, [], [], len(request.prompt))
-
-    for _ in range(users):
-        ask_next()
-    while in_flight:
-        for emission in server.step():
-            position, answer = in_flight[emission.ticket]
+    left = len(requests) - len(due)
+    in_flight: dict[int, tuple[int, Generation, float]] = {}
+    while due or in_flight:
+        while due and due[0] <= (now := time.perf_counter_ns()):
+            due_ns = heapq.heappop(due)
+            position, request = next(waiting)
+            generation = Generation(due_ns, [], [], len(request.prompt))
+            in_flight[server.submit(request)] = position, generation, (now - due_ns) / 1e9
+        patience_s = max(0.0, (due[0] - time.perf_counter_ns()) / 1e9) if due else None
+        if not in_flight:
+            time.sleep(patience_s or 0.0)
+            continue
+        for emission in server.step(patience_s):
+            position, generation, lag_s = in_flight[emission.ticket]
             if emission.token is not None:
-                answer.tokens.append(emission.token)
-                answer.token_times_ns.append(emission.time_ns)
-            if emission.last:
-                del in_flight[emission.ticket]
-                ask_next()
-                yield position, emission.outcome or answer
+                generation.tokens.append(emission.token)
+                generation.token_times_ns.append(emission.time_ns)
+            if not emission.last:
+                continue
+            del in_flight[emission.ticket]
+            again_s = schedule.after((time.perf_counter_ns() - start_ns) / 1e9) if left else None
+            if again_s is not None:
+                left -= 1
+                heapq.heappush(due, start_ns + round(again_s * 1e9))
+            if emission.outcome is not None:
+                generation = dataclasses.replace(emission.outcome, submitted_ns=generation.submitted_ns)
+            yield Answered(position, generation, lag_s)
+
+
+def closed_loop(server: Server, requests: Sequence[GenerationRequest], users: int) -> Iterator[tuple[int, Generation]]:
+    """:func:`drive` with ``users`` users who do not think: answers with their positions."""
+    for answer in drive(server, requests, ClosedLoop(users)):
+        yield answer.position, answer.generation
