@@ -49,6 +49,12 @@ def tiny_gguf() -> bytes:
 
 
 @pytest.fixture(scope="session")
+def random_gguf() -> Any:
+    """``gguf_files.complete``: writes whole models with random weights."""
+    return load_helper("gguf_files").complete
+
+
+@pytest.fixture(scope="session")
 def gemma_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Real weights: Gemma 3 270M as Q4_K_M, joined out of its package's parts."""
     from trilemma.catalog.packages import PackageSource

@@ -170,9 +170,7 @@ def quantise(
 
 @app.command()
 def convert(
-    artifact: Annotated[
-        str, typer.Argument(help="A GGUF model: an id, its beginning, or a label.")
-    ],
+    artifact: Annotated[str, typer.Argument(help="A GGUF model: an id, its beginning, or a label.")],
     dtype: Annotated[
         str | None, typer.Option("--dtype", help=f"{', '.join(DTYPES)}; F16 for quantized weights if left out.")
     ] = None,
