@@ -113,8 +113,8 @@ def read_tokenizer(metadata: Mapping[str, Value], file_name: str) -> GgufTokeniz
 
 
 def _pair(merge: str) -> tuple[str, str]:
-    at = merge.find(" ", 1)
-    return merge[:at], merge[at + 1 :]
+    left, _, right = merge[1:].partition(" ")  # The first character may itself be a space.
+    return merge[:1] + left, right
 
 
 def _pre_tokenizer(pre: _Pre, vocabulary: Mapping[str, int]) -> pre_tokenizers.PreTokenizer:
