@@ -72,6 +72,7 @@ def complete(
     tied: bool = True,
     rope_factors: np.ndarray | None = None,
     without: tuple[str, ...] = (),
+    plus: dict[str, np.ndarray] | None = None,
     change: Callable[[gguf.GGUFWriter], None] = lambda writer: None,
     seed: int = 0,
 ) -> Path:
@@ -104,7 +105,8 @@ def complete(
         if len(shape) == 1:
             writer.add_tensor(name, rng.uniform(0.5, 1.5, shape).astype(np.float32))
         else:
-            writer.add_tensor(name, (rng.standard_normal(shape) * shape[-1] ** -0.5).astype(dtype))
+            values = rng.standard_normal(shape) * shape[-1] ** -0.5
+            writer.add_tensor(name, (values + (plus or {}).get(name, 0.0)).astype(dtype))
 
     tensor("token_embd.weight", len(tokens), 64)
     tensor("output_norm.weight", 64)

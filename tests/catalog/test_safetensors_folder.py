@@ -268,6 +268,6 @@ def test_an_adapter_is_linked_to_its_base(
         "owner/Base-1B",
         base.id,
     )
-    for call in (catalog.convert, catalog.ladder, lambda artifact: catalog.quantise(artifact, "Q8_0")):
+    for call in (catalog.ladder, lambda artifact: catalog.quantise(artifact, "Q8_0")):
         with pytest.raises(CatalogError, match="no model in GGUF"):
             call(adapter)

@@ -132,14 +132,14 @@ def file_names(folder: Path, there: Collection[str]) -> tuple[str, ...]:
 
 def _index(folder: Path) -> dict[str, str]:
     """The file of each tensor."""
-    places = _json(folder, INDEX).get("weight_map")
+    places = read_json(folder, INDEX).get("weight_map")
     if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
         raise _damaged(folder, f"{INDEX} has no weight_map")
     return {tensor: str(name) for tensor, name in places.items()}
 
 
 def _describe_model(folder: Path, tensors: list[TensorSpec], size: int, files: tuple[str, ...]) -> FolderHeader:
-    config = _json(folder, "config.json")
+    config = read_json(folder, "config.json")
     text = config.get("text_config")  # Models that also see keep what concerns language in there.
     inner = text if isinstance(text, dict) else config
     classes = config.get("architectures")
@@ -163,7 +163,7 @@ def _describe_model(folder: Path, tensors: list[TensorSpec], size: int, files: t
 
 
 def _describe_adapter(folder: Path, tensors: list[TensorSpec], size: int, files: tuple[str, ...]) -> FolderHeader:
-    config = _json(folder, ADAPTER_CONFIG)
+    config = read_json(folder, ADAPTER_CONFIG)
     kind, rank, base = config.get("peft_type"), config.get("r"), config.get("base_model_name_or_path")
     if kind != "LORA" or type(rank) is not int or not 0 < rank <= 2**16:
         raise InvalidArtifactError(
@@ -196,7 +196,7 @@ def _chat_template(folder: Path, files: Collection[str]) -> str | None:
     else:
         for name in ("chat_template.json", "tokenizer_config.json"):
             if name in files and template is None:
-                template = _json(folder, name).get("chat_template")
+                template = read_json(folder, name).get("chat_template")
     if isinstance(template, list):  # Several by name: [{"name": "default", "template": ...}, ...]
         named = [entry for entry in template if isinstance(entry, dict)]
         template = next((entry.get("template") for entry in named if entry.get("name") == "default"), None)
@@ -215,7 +215,12 @@ def _text(folder: Path, name: str) -> str:
         raise _damaged(folder, f"{name} cannot be read ({error.strerror or error})") from error
 
 
-def _json(folder: Path, name: str) -> dict[str, JsonValue]:
+def read_json(folder: Path, name: str) -> dict[str, JsonValue]:
+    """The JSON object in the file ``name`` of ``folder``.
+
+    Raises:
+        InvalidArtifactError: it is missing, too large, or something else.
+    """
     try:
         found = json.loads(_text(folder, name))
     except (ValueError, RecursionError):
