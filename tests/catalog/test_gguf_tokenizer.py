@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -136,6 +137,37 @@ def test_every_pre_tokenizer_cuts_alike(pair: tuple[Tokenizer, OnlyVocabulary], 
     assert ids(tokenizer, text) == vocabulary.tokenize(text)
 
 
+@pytest.fixture(scope="module", params=[False, True], ids=["as it is", "with a gap before the first word"])
+def sentencepiece(
+    request: pytest.FixtureRequest, gemma_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Tokenizer, OnlyVocabulary]]:
+    """Gemma 3's vocabulary in both: SentencePiece, with tokens of white space that its header defines."""
+    path = tmp_path_factory.mktemp("sentencepiece") / "vocabulary.gguf"
+    head = read_head(gemma_path)
+    data = gemma_path.read_bytes()[: head.data_offset]
+    key = b"tokenizer.ggml.add_space_prefix" + struct.pack("<I", 7)
+    assert data.count(key + b"\x00") == 1
+    path.write_bytes(data.replace(key + b"\x00", key + bytes([request.param])))
+    os.truncate(path, head.file_bytes)
+    vocabulary = OnlyVocabulary(path)
+    yield read_tokenizer(read_head(path, keep=TOKENIZER_ARRAYS).metadata, path.name).tokenizer, vocabulary
+    vocabulary.close()
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(MIXED)
+def test_sentencepiece_reads_alike(sentencepiece: tuple[Tokenizer, OnlyVocabulary], text: str) -> None:
+    tokenizer, vocabulary = sentencepiece
+    assert ids(tokenizer, text) == vocabulary.tokenize(text)
+
+
+def test_sentencepiece_reads_prose_alike(sentencepiece: tuple[Tokenizer, OnlyVocabulary]) -> None:
+    tokenizer, vocabulary = sentencepiece
+    for text in [(ROOT / "docs" / name).read_text() for name in ("architecture.md", "extending.md")]:
+        assert ids(tokenizer, text) == vocabulary.tokenize(text)
+        assert tokenizer.decode(tokenizer.encode(text.split("\n")[2]).ids) == text.split("\n")[2]
+
+
 def test_special_tokens_are_named(smollm2_path: Path) -> None:
     found = read_tokenizer(read_head(smollm2_path, keep=TOKENIZER_ARRAYS).metadata, "a.gguf")
     assert found.special == {
@@ -148,14 +180,19 @@ def test_special_tokens_are_named(smollm2_path: Path) -> None:
 
 
 def test_another_kind_and_damage_are_refused(smollm2_path: Path, gemma_path: Path) -> None:
-    with pytest.raises(InvalidArtifactError, match="model llama"):
-        read_tokenizer(read_head(gemma_path, keep=TOKENIZER_ARRAYS).metadata, "gemma.gguf")
+    sentences = read_head(gemma_path, keep=TOKENIZER_ARRAYS).metadata
+    with pytest.raises(InvalidArtifactError, match="scores are missing"):
+        read_tokenizer({k: v for k, v in sentences.items() if not k.endswith(".scores")}, "gemma.gguf")
     good = read_head(smollm2_path, keep=TOKENIZER_ARRAYS).metadata
     with pytest.raises(InvalidArtifactError, match="missing"):
         read_tokenizer(read_head(smollm2_path).metadata, "a.gguf")
     tokens, merges = good["tokenizer.ggml.tokens"], good["tokenizer.ggml.merges"]
     assert isinstance(tokens, list)
     assert isinstance(merges, list)
+    with pytest.raises(InvalidArtifactError, match="pre-tokenizer tekken"):
+        read_tokenizer(good | {"tokenizer.ggml.pre": "tekken"}, "a.gguf")
+    with pytest.raises(InvalidArtifactError, match="merges are missing"):
+        read_tokenizer({k: v for k, v in good.items() if not k.endswith(".merges")}, "a.gguf")
     for damage in (
         {"tokenizer.ggml.tokens": ["the", *tokens[1:]]},
         {"tokenizer.ggml.token_type": [1, 2, 3]},

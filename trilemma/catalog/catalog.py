@@ -182,8 +182,8 @@ class Catalog:
         progress: Progress | None = None,
         cancel: Callable[[], bool] | None = None,
     ) -> Artifact:
-        """The GGUF model ``artifact`` as safetensors, or the PEFT adapter ``artifact`` as GGUF (in F32): the one that was
-        made before, else a new one.
+        """A GGUF model as a folder of safetensors, or a PEFT adapter as a GGUF file in F32: the one made before, else a
+        new one.
 
         ``dtype`` is one of :data:`DTYPES`, whatever its case; without one, what the weights are in, F16 for quantized
         ones. ``progress`` is called with (bytes written, bytes in all). Marked ``requantized`` as in :meth:`quantise`.
