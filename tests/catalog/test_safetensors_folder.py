@@ -236,6 +236,14 @@ def test_a_folder_is_added_where_it_is(catalog: Catalog, tmp_path: Path, make_fo
     assert (folder / "model.safetensors").exists()
 
 
+def test_deleting_a_folder_leaves_folders_in_it(catalog: Catalog, settings: Settings, make_folder: Make) -> None:
+    artifact = catalog.add_path(make_folder(settings.artifacts_dir))
+    other = make_folder(settings.artifacts_dir / "converted" / "other")
+    assert catalog.delete(artifact.id, remove_file=True)
+    assert [path.name for path in settings.artifacts_dir.iterdir()] == ["converted"]
+    assert read_folder(other).parameters == 512
+
+
 def test_a_folder_that_changed_or_went_is_reported(catalog: Catalog, tmp_path: Path, make_folder: Make) -> None:
     folder = make_folder(tmp_path / "a")
     catalog.add_path(folder)

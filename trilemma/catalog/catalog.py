@@ -12,14 +12,14 @@ from trilemma.catalog.ancestry import stated
 from trilemma.catalog.base import Fetched, Offer, Progress, Source
 from trilemma.catalog.convert import DTYPES, checked_dtype, convert_file, usual_dtype
 from trilemma.catalog.convert_adapter import base_shape, convert_adapter
-from trilemma.catalog.files import HashCache, is_inside, remove
+from trilemma.catalog.files import HashCache, is_inside
 from trilemma.catalog.header import GgufHeader
 from trilemma.catalog.ladder import LadderStep, checked, existing, is_quantized, ladder_of, made_of
 from trilemma.catalog.names import slug
 from trilemma.catalog.quantise import quantise_file
 from trilemma.catalog.safetensors_folder import FolderHeader
 from trilemma.catalog.sizes import LADDER, predicted_bytes
-from trilemma.catalog.weights import Listing, describe, digest, listing, read_weights, refuse_unusable
+from trilemma.catalog.weights import Listing, describe, digest, listing, read_weights, refuse_unusable, remove_weights
 from trilemma.errors import CatalogError, InvalidArtifactError, NotFoundError, QuantizeError
 from trilemma.schema import Artifact, Derivation, Relation
 from trilemma.settings import Settings, get_settings
@@ -223,7 +223,7 @@ class Catalog:
         return self.store.runs_using(artifact_id)
 
     def delete(self, artifact_id: str, *, remove_file: bool) -> bool:
-        """Forget an artifact; with ``remove_file`` also delete its file, if Trilemma made or fetched it.
+        """Forget an artifact; with ``remove_file`` also delete its file or folder, if Trilemma made or fetched it.
 
         Returns:
             Whether the file was deleted; one outside the artifacts folder never is.
@@ -236,7 +236,7 @@ class Catalog:
         path, removed = Path(artifact.path), False
         if remove_file and is_inside(path, self.settings.artifacts_dir) and path.exists():
             try:
-                remove(path)
+                remove_weights(path)
             except OSError as error:
                 raise CatalogError(
                     f"{path} cannot be deleted ({error.strerror}).", "Change its permissions, then try again."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,3 +120,13 @@ def listing(artifact: Artifact) -> Listing:
         what = "folder" if path.is_dir() else "file"
         return Listing(artifact, False, f"{path} is another {what} now: {again}")
     return Listing(artifact, True, "Made from an already quantized parent." if artifact.requantized else "")
+
+
+def remove_weights(path: Path) -> None:
+    """Delete a file, or the files of a folder and then the folder; whatever folders are in it stay."""
+    for file in path.iterdir() if path.is_dir() else [path]:
+        if not file.is_dir():
+            file.unlink()
+    if path.is_dir():
+        with contextlib.suppress(OSError):
+            path.rmdir()
