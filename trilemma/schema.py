@@ -107,7 +107,7 @@ class Artifact(Frozen):
     bits_per_weight: float = 0.0
     chat_template: str | None = None
     licence: str | None = None
-    source: str = Field(description="folder, package:<name>, hub:<repo> or quantise")
+    source: str = Field(description="folder, package:<name>, hub:<repo>, quantise or convert")
     derivations: tuple[Derivation, ...] = ()
     requantized: bool = Field(default=False, description="Made from an already quantized parent.")
     adapter_rank: int = Field(default=0, ge=0, description="Rank of a LoRA adapter.")

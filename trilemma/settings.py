@@ -32,7 +32,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TRILEMMA_", extra="forbid", frozen=True)
 
     home: Path = Field(default_factory=default_home)
-    models: Path | None = Field(default=None, description="A folder of GGUF files to list in the catalog.")
+    models: Path | None = Field(default=None, description="A folder of weights to list in the catalog.")
     database: str = Field(default="", description="A SQLAlchemy URL; empty for SQLite in the home folder.")
     executor: str = Field(default="local", description="What runs the queue's jobs.")
     sample_hz: float = Field(default=10.0, gt=0, le=100)

@@ -29,7 +29,7 @@ class Estimate:
 
 def reference_of(artifact: Artifact, artifacts: Sequence[Artifact]) -> Artifact:
     """The same model at its highest precision: what divergence is taken against."""
-    ladder = [a for a in artifacts if a.model == artifact.model and a.format == artifact.format]
+    ladder = [a for a in artifacts if (a.model, a.format, a.kind) == (artifact.model, artifact.format, "model")]
     # Among equals in bits, the one that was not made from a quantized parent is nearer to the trained weights.
     return max([*ladder, artifact], key=lambda a: (a.bits_per_weight, not a.requantized, a.id))
 
@@ -77,6 +77,11 @@ def _check(configuration: Configuration, by_id: dict[str, Artifact]) -> str:
     if artifact is None:
         raise StudyError(
             f"The catalog has no artifact {configuration.artifact_id[:12]}.", "Add it with `trilemma models add`."
+        )
+    if artifact.kind == "adapter":
+        raise StudyError(
+            f"{artifact.label} is an adapter, which cannot run by itself.",
+            "Choose the model that it belongs to, and give the adapter to the configuration.",
         )
     try:
         engine: Engine = registry.load("trilemma.engines", configuration.engine)()

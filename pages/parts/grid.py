@@ -45,6 +45,8 @@ def _cell(artifact: Artifact, twins: int) -> bool:
         label += " :material/warning:"
     chosen = st.checkbox(label, key=cell_key(artifact), bind="query-params")
     note = f"{format_figure(artifact.size_bytes, 'B')}, {artifact.bits_per_weight:.1f} bit"
+    if artifact.format == "safetensors":
+        note += ", safetensors"
     if twins > 1:
         note += f", {shared.plain(artifact.source.rpartition(':')[2])} {artifact.id[:6]}"
     st.caption(note)
@@ -57,7 +59,11 @@ def _missing_cell(quantization: str, parent: Artifact) -> None:
 
 
 def model_grid(artifacts: Sequence[Artifact]) -> list[Artifact]:
-    """Show the grid and return what is ticked, models in order of name and quantizations from most bits to fewest."""
+    """Show the grid and return what is ticked, models in order of name and quantizations from most bits to fewest.
+
+    Adapters have no cell: they go with a model.
+    """
+    artifacts = [artifact for artifact in artifacts if artifact.kind == "model"]
     models: dict[str, list[Artifact]] = {}
     for artifact in sorted(artifacts, key=lambda a: (a.model.lower(), by_precision(a.quantization), a.id)):
         models.setdefault(artifact.model, []).append(artifact)
@@ -74,7 +80,7 @@ def model_grid(artifacts: Sequence[Artifact]) -> list[Artifact]:
             on_click=_set_all,
             args=(own, not everything),
         )
-        parent = max(own, key=lambda a: (a.bits_per_weight, a.id))
+        parent = max((a for a in own if a.format == "gguf"), key=lambda a: (a.bits_per_weight, a.id), default=None)
         with st.container(horizontal=True, gap="small", key=f"cells_{number}"):
             for quantization in columns:
                 cells = [a for a in own if a.quantization == quantization]
@@ -83,7 +89,7 @@ def model_grid(artifacts: Sequence[Artifact]) -> list[Artifact]:
                     with st.container(width=_CELL_PIXELS, gap=None):
                         if _cell(artifact, len(cells)):
                             chosen.append(artifact)
-                if not cells and quantization in LADDER and parent.format == "gguf":
+                if not cells and quantization in LADDER and parent is not None:
                     with st.container(width=_CELL_PIXELS, gap=None):
                         _missing_cell(quantization, parent)
     if any(artifact.requantized for artifact in artifacts):

@@ -68,13 +68,21 @@ def convert_form(catalog: Catalog, board: TaskBoard, artifact: Artifact) -> None
             help="vLLM runs safetensors. Quantized weights are dequantized; they do not become more accurate.",
         )
         if st.button("Convert", key=f"convert_{artifact.id[:12]}"):
-            _start(
-                board,
-                f"{artifact.model} safetensors {dtype}",
-                lambda task: catalog.convert(artifact, dtype, progress=task.progress, cancel=task.stop.is_set),
-                unit="B",
-            )
-            st.rerun()
+            _convert(catalog, board, artifact, dtype)
+
+
+def adapter_form(catalog: Catalog, board: TaskBoard, artifact: Artifact) -> None:
+    """The button that makes a GGUF of the PEFT adapter ``artifact``."""
+    if st.button("Convert to GGUF", key=f"convert_{artifact.id[:12]}", help="What llama.cpp applies."):
+        _convert(catalog, board, artifact, None)
+
+
+def _convert(catalog: Catalog, board: TaskBoard, artifact: Artifact, dtype: str | None) -> None:
+    def make(task: Task) -> Artifact:
+        return catalog.convert(artifact, dtype, progress=task.progress, cancel=task.stop.is_set)
+
+    _start(board, f"{artifact.model} {f'safetensors {dtype}' if dtype else 'GGUF'}", make, unit="B")
+    st.rerun()
 
 
 def _start(board: TaskBoard, title: str, make: Callable[[Task], Artifact], unit: str) -> None:

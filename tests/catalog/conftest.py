@@ -49,6 +49,24 @@ def tiny_gguf() -> bytes:
 
 
 @pytest.fixture(scope="session")
+def random_gguf() -> Any:
+    """``gguf_files.complete``: writes whole models with random weights."""
+    return load_helper("gguf_files").complete
+
+
+@pytest.fixture(scope="session")
+def make_folder() -> Any:
+    """``safetensors_files.model``: makes small folders of safetensors."""
+    return load_helper("safetensors_files").model
+
+
+@pytest.fixture(scope="session")
+def make_adapter() -> Any:
+    """``safetensors_files.adapter``: makes small PEFT folders."""
+    return load_helper("safetensors_files").adapter
+
+
+@pytest.fixture(scope="session")
 def gemma_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Real weights: Gemma 3 270M as Q4_K_M, joined out of its package's parts."""
     from trilemma.catalog.packages import PackageSource

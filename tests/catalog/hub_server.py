@@ -28,6 +28,9 @@ class Repo:
     files: dict[str, bytes]
     card: dict[str, Any] = field(default_factory=dict)
     tags: list[str] = field(default_factory=list)
+    config: dict[str, Any] = field(default_factory=dict)
+    """What the hub read of config.json."""
+    safetensors: dict[str, Any] | None = None
     gated: bool = False
     private: bool = False
     downloads: int = 0
@@ -154,7 +157,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _search(self, query: dict[str, list[str]]) -> None:
         wanted, limit = query.get("search", [""])[0].lower(), int(query.get("limit", ["100"])[0])
-        found = [(n, r) for n, r in self.server_hub.repos.items() if wanted in n.lower() and not r.private]
+        kind = "." + query["filter"][0]
+        found = [
+            (name, repo)
+            for name, repo in self.server_hub.repos.items()
+            if wanted in name.lower() and not repo.private and any(file.endswith(kind) for file in repo.files)
+        ]
         found.sort(key=lambda item: -item[1].downloads)
         self._json([self._info(n, r, sizes=False) for n, r in found[:limit]])
 
@@ -169,6 +177,8 @@ class _Handler(BaseHTTPRequestHandler):
             "downloads": repo.downloads,
             "tags": repo.tags,
             "cardData": repo.card,
+            "config": repo.config,
+            **({"safetensors": repo.safetensors} if repo.safetensors else {}),
             "siblings": siblings,
         }
 

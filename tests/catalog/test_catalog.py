@@ -94,7 +94,7 @@ def test_a_file_that_changed_is_not_quantised(catalog: Catalog, tiny: Path, sett
     data[-1] ^= 1
     tiny.write_bytes(bytes(data))
     os.utime(tiny, ns=(1, 1))
-    with pytest.raises(InvalidArtifactError, match="no longer the file"):
+    with pytest.raises(InvalidArtifactError, match="no longer what was added"):
         catalog.quantise(parent, "Q8_0")
     assert not (settings.artifacts_dir / "quantised").exists()
 

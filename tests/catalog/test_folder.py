@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,28 @@ def test_a_folder_lists_its_files_without_reading_them(tmp_path: Path, tiny_gguf
     assert found["nameless.gguf"].quantization == "F16"
     assert found["broken.gguf"].quantization == "unreadable"
     assert [Path(o.reference).name for o in source.offers("foo")] == ["Foo-7B-Q4_K_M.gguf"]
+
+
+def test_folders_of_safetensors_are_listed_as_one(tmp_path: Path, make_folder: Any, make_adapter: Any) -> None:
+    models = tmp_path / "models"
+    make_folder(models / "Smol-1M-AWQ", quantization_config={"quant_method": "awq", "bits": 4})
+    make_folder(models / "hub" / "models--org--Deep-1M" / "snapshots" / ("ab" * 20), shards=2)
+    (make_folder(models / "cut") / "model.safetensors").write_bytes(b"rubbish")
+    make_adapter(models / "law")
+    (models / "no-model").mkdir()
+    (models / "no-model" / "config.json").write_text("{}")
+    source = FolderSource(Settings(home=tmp_path / "home", models=models))
+    found = {offer.model: (offer.quantization, offer.size_bytes is not None) for offer in source.offers()}
+    assert found == {
+        "Smol-1M": ("AWQ", True),
+        "Deep-1M": ("F16", True),
+        "Cut": ("unreadable", False),
+        "Law": ("F32", True),
+    }
+    assert [offer.model for offer in source.offers("deep")] == ["Deep-1M"]
+    for offer in source.offers():
+        if offer.quantization != "unreadable":
+            assert source.fetch(offer.reference).path.is_dir()
 
 
 def test_without_a_folder_nothing_is_listed(tmp_path: Path) -> None:

@@ -54,8 +54,10 @@ def test_a_search_finds_files_the_most_downloaded_first(hub: Any, source: HubSou
         ("Tiny-1M", "Q4_K_M", None),
     ]
     assert not any(o.local for o in offers)
-    (request,) = hub.requests
-    assert "filter=gguf" in request.path
+    assert [kind for r in hub.requests for kind in ("gguf", "safetensors") if f"filter={kind}" in r.path] == [
+        "gguf",
+        "safetensors",
+    ]
 
 
 def test_nothing_is_asked_without_a_query(hub: Any, source: HubSource) -> None:

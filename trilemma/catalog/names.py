@@ -14,6 +14,11 @@ _QUANTIZATION = re.compile(
     r"(?P<name>(?:IQ|TQ|Q)[1-8](?:_[0-9A-Za-z]{1,3}){0,3}|BF16|F16|FP16|F32|FP32|F64|MXFP4(?:_MOE)?|NVFP4)$",
     re.IGNORECASE,
 )
+_SCHEME = re.compile(
+    r"[-_.](gguf|safetensors|awq|gptq([-_]int\d)?|int\d|\d+bit|fp8([-_]dynamic)?|w\d+a\d+|quantized|bnb|fp?16|bf16)$",
+    re.IGNORECASE,
+)
+"""What repositories append to a model's name to say how its weights are stored."""
 _SHARD = re.compile(r"-\d{5}-of-(\d{5})$")
 _SIZE = re.compile(r"(?<![A-Za-z0-9])((?:\d+x)?\d+(?:\.\d+)?)([mb])(?![A-Za-z0-9])", re.IGNORECASE)
 _GENERIC = frozenset({"", "ggml-model", "model", "weights", "ggml", "gguf", "unnamed", "checkpoint"})
@@ -75,10 +80,21 @@ def model_name(file_name: str, header_name: str | None, hint: str | None = None)
 
 
 def repository_model_name(repository: str) -> str:
-    """``owner/SmolLM2-135M-Instruct-GGUF`` is ``SmolLM2-135M-Instruct``."""
+    """``owner/SmolLM2-135M-Instruct-GGUF`` is ``SmolLM2-135M-Instruct``, as is ``...-GPTQ-Int4``."""
     name = clean(repository).rpartition("/")[2]
     name = re.sub(r"[-_.]?(i1[-_.])?gguf$", "", name, flags=re.IGNORECASE)
+    while match := _SCHEME.search(name):
+        name = name[: match.start()]
     return tidy_model_name(split_file_name(name)[0])
+
+
+def folder_name(path: PurePath) -> str:
+    """The name that a folder's weights go by: its own, or the repository's in the cache of Hugging Face's tools
+    (``models--owner--name/snapshots/<revision>``).
+    """
+    if path.parent.name == "snapshots" and path.parent.parent.name.startswith("models--"):
+        return path.parent.parent.name.rpartition("--")[2]
+    return path.name
 
 
 def slug(name: str) -> str:

@@ -92,39 +92,54 @@ def folder_digest(header: FolderHeader, sha256: Callable[[str], str]) -> str:
 @functools.lru_cache(maxsize=64)
 def _read(folder: Path, state: tuple[tuple[str, int, int], ...]) -> FolderHeader:
     sizes = {name: size for name, size, _ in state}
-    adapter = "config.json" not in sizes and ADAPTER_CONFIG in sizes
-    weights = [ADAPTER_WEIGHTS] * (ADAPTER_WEIGHTS in sizes) if adapter else _weight_files(folder, sizes)
-    if not weights or (not adapter and "config.json" not in sizes):
-        raise _unusable(folder, sizes)
+    files = file_names(folder, sizes)
+    weights = [name for name in files if _PLAIN_NAME.fullmatch(name)]
     tensors = [tensor for name in weights for tensor in read_tensors(folder / name)]
-    if not tensors or len({tensor.name for tensor in tensors}) < len(tensors):
+    names = {tensor.name for tensor in tensors}
+    if not tensors or len(names) < len(tensors):
         raise _damaged(folder, "its files hold no tensor, or one of them twice")
-    describe = _describe_adapter if adapter else _describe_model
-    names = sorted({*weights, *(name for name in COMPANIONS if name in sizes)})
-    return describe(folder, tensors, sum(sizes[name] for name in weights), tuple(names))
-
-
-def _weight_files(folder: Path, sizes: Collection[str]) -> list[str]:
-    """The files that the index lists, or all safetensors where there is none."""
-    if INDEX not in sizes:
-        return [name for name in sizes if _PLAIN_NAME.fullmatch(name)]
-    places = _json(folder, INDEX).get("weight_map")
-    if not isinstance(places, dict) or not places:
-        raise _damaged(folder, f"{INDEX} has no weight_map")
-    listed = {str(name) for name in places.values()}
-    for name in sorted(listed):
-        if not _PLAIN_NAME.fullmatch(name):  # Also keeps paths from leaving the folder.
-            raise _damaged(folder, f"its index names {clean(name, 80)!r}, which is no safetensors file in it")
-        if name not in sizes:
-            raise _damaged(folder, f"{clean(name, 80)}, which its index names, is missing")
-    held = {tensor.name for name in listed for tensor in read_tensors(folder / name)}
-    if held != set(places):
+    if INDEX in files and names != set(_index(folder)):
         raise _damaged(folder, "its files do not hold the tensors that its index lists")
-    return sorted(listed)
+    describe = _describe_adapter if ADAPTER_WEIGHTS in files else _describe_model
+    return describe(folder, tensors, sum(sizes[name] for name in weights), files)
+
+
+def file_names(folder: Path, there: Collection[str]) -> tuple[str, ...]:
+    """Which of the files that are ``there`` make the artifact: the weights that the index (the one file that is read)
+    lists, or all safetensors where there is none, and the :data:`COMPANIONS`.
+
+    Raises:
+        InvalidArtifactError: there is no model and no adapter, or a file that the index lists is missing.
+    """
+    if not is_weights_folder(there):
+        raise unusable(folder.name, there)
+    companions = {name for name in COMPANIONS if name in there}
+    if "config.json" not in there:
+        weights = {ADAPTER_WEIGHTS}
+    elif INDEX in there:
+        weights = set(_index(folder).values())
+        for name in sorted(weights):
+            if not _PLAIN_NAME.fullmatch(name):  # Also keeps paths from leaving the folder.
+                raise _damaged(folder, f"its index names {clean(name, 80)!r}, which is no safetensors file in it")
+            if name not in there:
+                raise _damaged(folder, f"{clean(name, 80)}, which its index names, is missing")
+    else:
+        weights = {name for name in there if _PLAIN_NAME.fullmatch(name)}
+        # Beside a model's own files, an adapter to it and Mistral's copy in another layout.
+        weights = {name for name in weights if name.startswith("model")} or weights
+    return tuple(sorted(companions | weights))
+
+
+def _index(folder: Path) -> dict[str, str]:
+    """The file of each tensor."""
+    places = read_json(folder, INDEX).get("weight_map")
+    if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
+        raise _damaged(folder, f"{INDEX} has no weight_map")
+    return {tensor: str(name) for tensor, name in places.items()}
 
 
 def _describe_model(folder: Path, tensors: list[TensorSpec], size: int, files: tuple[str, ...]) -> FolderHeader:
-    config = _json(folder, "config.json")
+    config = read_json(folder, "config.json")
     text = config.get("text_config")  # Models that also see keep what concerns language in there.
     inner = text if isinstance(text, dict) else config
     classes = config.get("architectures")
@@ -148,7 +163,7 @@ def _describe_model(folder: Path, tensors: list[TensorSpec], size: int, files: t
 
 
 def _describe_adapter(folder: Path, tensors: list[TensorSpec], size: int, files: tuple[str, ...]) -> FolderHeader:
-    config = _json(folder, ADAPTER_CONFIG)
+    config = read_json(folder, ADAPTER_CONFIG)
     kind, rank, base = config.get("peft_type"), config.get("r"), config.get("base_model_name_or_path")
     if kind != "LORA" or type(rank) is not int or not 0 < rank <= 2**16:
         raise InvalidArtifactError(
@@ -181,7 +196,7 @@ def _chat_template(folder: Path, files: Collection[str]) -> str | None:
     else:
         for name in ("chat_template.json", "tokenizer_config.json"):
             if name in files and template is None:
-                template = _json(folder, name).get("chat_template")
+                template = read_json(folder, name).get("chat_template")
     if isinstance(template, list):  # Several by name: [{"name": "default", "template": ...}, ...]
         named = [entry for entry in template if isinstance(entry, dict)]
         template = next((entry.get("template") for entry in named if entry.get("name") == "default"), None)
@@ -200,7 +215,12 @@ def _text(folder: Path, name: str) -> str:
         raise _damaged(folder, f"{name} cannot be read ({error.strerror or error})") from error
 
 
-def _json(folder: Path, name: str) -> dict[str, JsonValue]:
+def read_json(folder: Path, name: str) -> dict[str, JsonValue]:
+    """The JSON object in the file ``name`` of ``folder``.
+
+    Raises:
+        InvalidArtifactError: it is missing, too large, or something else.
+    """
     try:
         found = json.loads(_text(folder, name))
     except (ValueError, RecursionError):
@@ -214,15 +234,15 @@ def _damaged(folder: Path, what: str) -> InvalidArtifactError:
     return InvalidArtifactError(f"The folder {clean(folder.name)} is damaged or incomplete: {what}.", _FETCH_AGAIN)
 
 
-def _unusable(folder: Path, names: Collection[str]) -> InvalidArtifactError:
-    if any(name.lower().endswith(_PICKLES) for name in names):
+def unusable(name: str, files: Collection[str]) -> InvalidArtifactError:
+    """The error for a folder or repository that :func:`is_weights_folder` is false of, by the names of its files."""
+    if any(file.lower().endswith(_PICKLES) for file in files):
         return InvalidArtifactError(
-            f"The folder {clean(folder.name)} has its weights as pickles (.bin or .pt), which can run any program when "
-            "they are opened.",
+            f"{clean(name)} has its weights as pickles (.bin or .pt), which can run any program when they are opened.",
             "Choose a revision of the model with safetensors, or convert it where you trust it.",
         )
     return InvalidArtifactError(
-        f"The folder {clean(folder.name)} holds no model: neither config.json with *.safetensors nor "
+        f"{clean(name)} holds no model: neither config.json with *.safetensors nor "
         f"{ADAPTER_CONFIG} with {ADAPTER_WEIGHTS}.",
         "Give the folder of one model, a GGUF file, or set TRILEMMA_MODELS to a folder of them.",
     )

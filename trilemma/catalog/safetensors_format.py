@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, NoReturn
@@ -87,6 +87,28 @@ def read_tensors(path: Path) -> tuple[TensorSpec, ...]:
     if ends[-1] != size - 8 - length:
         _damaged(path, f"it has {size:,} bytes where its header describes {8 + length + ends[-1]:,}")
     return tuple(tensor for tensor, _, _ in placed)
+
+
+def read_numbers(path: Path) -> Iterator[tuple[TensorSpec, NDArray[np.float32]]]:
+    """The tensors of a file with their numbers, one after the other; those of types without fractions are refused.
+
+    Raises:
+        InvalidArtifactError: as :func:`read_tensors`, or a tensor is of another type than F32, F16 or BF16.
+    """
+    tensors = read_tensors(path)
+    with path.open("rb") as file:
+        file.seek(8 + int.from_bytes(file.read(8), "little"))
+        for tensor in tensors:
+            data = file.read(tensor.n_bytes)
+            if tensor.dtype == "BF16":
+                values = (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
+            elif tensor.dtype in ("F32", "F16"):
+                values = np.frombuffer(data, "<f4" if tensor.dtype == "F32" else "<f2").astype(np.float32)
+            else:
+                raise InvalidArtifactError(
+                    f"{clean(path.name)} has a tensor of the type {tensor.dtype}.", "F32, F16 and BF16 can be read."
+                )
+            yield tensor, values.reshape(tensor.shape)
 
 
 def write_tensors(path: Path, tensors: Sequence[TensorSpec], data: Iterable[NDArray[np.generic]]) -> None:

@@ -52,8 +52,9 @@ def count_weights(config: Mapping[str, JsonValue], tensors: Iterable[TensorSpec]
     for tensor in tensors:
         if _BESIDE.search(tensor.name):
             continue
-        packed = tensor.dtype in ("I32", "U32", "U8", "I8") and _PACKED.search(tensor.name) and bits < 8
-        count += tensor.elements * BITS[tensor.dtype] // bits if packed else tensor.elements
+        width = BITS[tensor.dtype]
+        packed = tensor.dtype[0] in "IU" and bits < width and _PACKED.search(tensor.name)
+        count += tensor.elements * width // bits if packed else tensor.elements
     return count
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from trilemma.catalog.ancestry import header_derivations, linked
 from trilemma.catalog.base import Fetched, Progress
 from trilemma.catalog.files import HashCache
 from trilemma.catalog.header import GgufHeader, WeightsHeader, cached_header
-from trilemma.catalog.names import clean, model_name
+from trilemma.catalog.names import clean, folder_name, model_name, repository_model_name
 from trilemma.catalog.safetensors_folder import FolderHeader, folder_digest, read_folder
 from trilemma.errors import InvalidArtifactError
 from trilemma.schema import Artifact
@@ -59,12 +60,18 @@ def describe(
     fetched: Fetched, header: WeightsHeader, content: str, model: str | None, artifacts: Sequence[Artifact]
 ) -> Artifact:
     """The artifact with the id ``content``; ``model`` overrides its name, ``artifacts`` may be its parents."""
+    path = fetched.path
+    if isinstance(header, GgufHeader):
+        name = model_name(path.name, header.name, fetched.model)
+    else:
+        name = fetched.model or repository_model_name(folder_name(path))
+    stated = () if header.kind == "adapter" else fetched.derivations  # Cards say of adapters what holds for models.
     return Artifact(
         id=content,
-        path=str(fetched.path),
+        path=str(path),
         format=header.format,
         kind="adapter" if header.kind == "adapter" else "model",
-        model=clean(model, 120) if model else model_name(fetched.path.name, header.name, fetched.model),
+        model=clean(model, 120) if model else name,
         quantization=header.quantization,
         architecture=header.architecture,
         parameters=header.parameters,
@@ -74,7 +81,7 @@ def describe(
         chat_template=header.chat_template,
         licence=fetched.licence or header.licence,
         source=fetched.source,
-        derivations=linked(fetched.derivations or header_derivations(header), artifacts),
+        derivations=linked(stated or header_derivations(header), artifacts),
         adapter_rank=header.adapter_rank,
     )
 
@@ -113,3 +120,13 @@ def listing(artifact: Artifact) -> Listing:
         what = "folder" if path.is_dir() else "file"
         return Listing(artifact, False, f"{path} is another {what} now: {again}")
     return Listing(artifact, True, "Made from an already quantized parent." if artifact.requantized else "")
+
+
+def remove_weights(path: Path) -> None:
+    """Delete a file, or the files of a folder and then the folder; whatever folders are in it stay."""
+    for file in path.iterdir() if path.is_dir() else [path]:
+        if not file.is_dir():
+            file.unlink()
+    if path.is_dir():
+        with contextlib.suppress(OSError):
+            path.rmdir()

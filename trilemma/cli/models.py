@@ -97,7 +97,7 @@ def find(
         emit_json([vars(offer) for offer in offers])
         return
     if not offers:
-        out.print("Nothing was found. Set TRILEMMA_MODELS to a folder of GGUF files, or search the hub by name.")
+        out.print("Nothing was found. Set TRILEMMA_MODELS to a folder of weights, or search the hub by name.")
         return
     shown = table("add with", "model", "quantization", "size", "licence", right=("size",))
     for offer in offers:
@@ -113,10 +113,15 @@ def find(
 
 @app.command()
 def add(
-    reference: Annotated[str, typer.Argument(help="A GGUF file, package:NAME, or hub:OWNER/REPO/FILE.gguf.")],
+    reference: Annotated[
+        str,
+        typer.Argument(
+            help="A GGUF file, a folder of safetensors, package:NAME, hub:OWNER/REPO/FILE.gguf, or hub:OWNER/REPO."
+        ),
+    ],
     json_: Json = False,
 ) -> None:
-    """Add weights to the catalog: a file of this machine, an installed package's, or one of the hub's."""
+    """Add weights to the catalog: of this machine, of an installed package, or of the hub."""
     with session() as (settings, store), _transfer(f"Adding {Path(reference).name}") as advance:
         artifact = add_reference(Catalog(store, settings), reference, advance)
     if json_:
@@ -170,16 +175,16 @@ def quantise(
 
 @app.command()
 def convert(
-    artifact: Annotated[str, typer.Argument(help="A GGUF model: an id, its beginning, or a label.")],
+    artifact: Annotated[str, typer.Argument(help="An id, its beginning, or a label.")],
     dtype: Annotated[
-        str | None, typer.Option("--dtype", help=f"{', '.join(DTYPES)}; F16 for quantized weights if left out.")
+        str | None, typer.Option("--dtype", help=f"{', '.join(DTYPES)}; of quantized weights F16 if left out.")
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Make a folder of safetensors out of a GGUF model, so that vLLM runs the same weights as llama.cpp."""
+    """Make safetensors of a GGUF model, for vLLM, or GGUF of a PEFT adapter, for llama.cpp: the llama family only."""
     with session() as (settings, store):
         parent = store.find_artifact(artifact)
-        with _transfer(f"{parent.label} as safetensors") as advance:
+        with _transfer(f"Converting {parent.label}") as advance:
             made = Catalog(store, settings).convert(parent, dtype, advance)
     if json_:
         emit_json(made)
@@ -209,7 +214,7 @@ def reference_text(offer: Offer) -> str:
 
 
 def add_reference(catalog: Catalog, reference: str, progress: ProgressCall | None = None) -> Artifact:
-    """Add ``SOURCE:REFERENCE`` (``package:NAME``, ``hub:OWNER/REPO/FILE.gguf``) or the path of a file.
+    """Add ``SOURCE:REFERENCE`` (``package:NAME``, ``hub:OWNER/REPO``) or the path of a file or folder.
 
     Raises:
         CatalogError: it is missing, corrupt or refused.
