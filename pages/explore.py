@@ -10,7 +10,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from pages import shared
-from pages.parts import explore_data, explore_view
+from pages.parts import explore_data, explore_view, load_view
 from pages.parts.explore_filters import Chosen, choose, controls
 from pages.parts.url_state import UrlState
 from trilemma.analysis.limits import within
@@ -116,11 +116,21 @@ def _drawn(of: tuple[str, int], chosen: Chosen, models: list[str], picked: str |
 
 def _picture(of: tuple[str, int], models: list[str], chosen: Chosen, url: UrlState) -> DeltaGenerator:
     """What the chart says, and the chart; returns the column beside it."""
+    if chosen.load:
+        return _load(of, models, chosen)
     drawn = _drawn(of, chosen, models, url.text("point") or None, explore_view.is_dark())
     st.markdown(drawn.headline)
     chart, side = st.columns([3, 1], gap="medium")
     with chart:
         _chart(drawn, chosen, url)
+    return side
+
+
+def _load(of: tuple[str, int], models: list[str], chosen: Chosen) -> DeltaGenerator:
+    """Curves of the configurations that are shown and were measured under several loads; returns the column beside."""
+    chart, side = st.columns([3, 1], gap="medium")
+    with chart:
+        load_view.explore_view(of, chosen, models)
     return side
 
 

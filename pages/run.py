@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from pages import shared
-from pages.parts import run_view
+from pages.parts import load_view, run_view
 from trilemma.analysis.format import BLANK, format_duration
 from trilemma.analysis.load import load_curves
 from trilemma.errors import NotFoundError
@@ -58,7 +58,7 @@ def page() -> None:
     curves = load_curves(measurements)
     views: dict[str, Callable[[], None]] = {
         "Latency": lambda: run_view.latency_view(requests),
-        **({"Load": lambda: run_view.load_view(curves)} if curves else {}),
+        **({"Load": lambda: load_view.run_view(curves, requests)} if curves or _loaded(run) else {}),
         "Requests": lambda: run_view.requests_view(requests),
         "Answers": lambda: run_view.answers_view(store.answers(run.id)),
         "All figures": lambda: run_view.figures_table(measurements),
@@ -73,6 +73,11 @@ def page() -> None:
 
 def _log(run: RunRecord) -> None:
     st.code(run.log_tail or "The run left no log.", language=None, wrap_lines=True, height=360)
+
+
+def _loaded(run: RunRecord) -> bool:
+    """Whether several requests were in flight in any of its workloads."""
+    return any(w.rate is not None or w.trace is not None or w.concurrency > 1 for w in run.spec.workloads)
 
 
 def _label(store: Store, run: RunRecord) -> str:

@@ -37,7 +37,7 @@ def catalog(of: tuple[str, int]) -> Catalog:
     """What there is to choose from in the state ``of`` the store."""
     store = shared.get_store()
     studies = sorted(store.studies(), key=lambda study: study.created_at, reverse=True)
-    names = [workload.subject for study in studies for workload in study.spec.workloads]
+    names = [level.subject for study in studies for spec in study.spec.workloads for level in spec.levels()]
     models = [artifact.model for artifact in sorted(store.artifacts(), key=lambda a: (a.added_at, a.id))]
     return Catalog(
         keys=in_order(store.figure_keys()),

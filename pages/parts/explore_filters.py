@@ -25,6 +25,7 @@ _FOLDED = "@media (max-width: 640px) { .st-key-explore_filters, .st-key-explore_
 # Beside a narrow chart there is no room for names; the table has them.
 _NARROW = "@media (max-width: 640px) { .st-key-explore_2d .textpoint { display: none; } }"
 
+VIEWS = ["2D", "3D", "Load"]
 _LIMITS_HELP = (
     "A figure, then `<=` or `>=`, a number and a unit: `peak memory <= 400 MiB`, `accuracy_norm@hellaswag >= 0.4`. "
     "A configuration that lacks the figure does not pass."
@@ -44,6 +45,7 @@ class Chosen:
     axes: tuple[str, ...] = ()
     size: str | None = None
     log: tuple[str, ...] = ()
+    load: bool = False
 
     @property
     def columns(self) -> list[str]:
@@ -77,7 +79,7 @@ def choose(catalog: Catalog, url: UrlState) -> Chosen:
     for name in ("x", "y", "z"):
         url.keep_to(name, catalog.keys)
     url.keep_to("size", ["", *catalog.keys])
-    url.keep_to("view", ["2D", "3D"])
+    url.keep_to("view", VIEWS)
     url.keep_to("log", ["x", "y"])
     limits, problems = [], []
     for text in url.texts("limit"):
@@ -90,7 +92,7 @@ def choose(catalog: Catalog, url: UrlState) -> Chosen:
         study=url.text("study"), models=url.texts("model"), quantizations=url.texts("quantization"),
         engines=url.texts("engine"), limits=limits, problems=problems,
         axes=tuple(url.text(name) for name in ("x", "y", *(["z"] if deep else []))), size=url.text("size") or None,
-        log=() if deep else tuple(url.texts("log")),
+        log=() if deep else tuple(url.texts("log")), load=url.text("view") == "Load",
     )  # fmt: skip
 
 
@@ -140,4 +142,4 @@ def _axis_pickers(catalog: Catalog, url: UrlState) -> None:
         )  # fmt: skip
         if not deep:
             columns[3].pills("Logarithmic", ["x", "y"], selection_mode="multi", key=url.key("log"))
-        columns[4].segmented_control("View", ["2D", "3D"], key=url.key("view"), required=True)
+        columns[4].segmented_control("View", VIEWS, key=url.key("view"), required=True)

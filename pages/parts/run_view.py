@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -14,11 +14,9 @@ from pages.parts.explore_view import is_dark
 from trilemma.analysis.distributions import LATENCIES, latencies
 from trilemma.analysis.format import BLANK, digits, format_figure, interval_text, key_title, scale_for
 from trilemma.analysis.headline import headline_keys, in_order
-from trilemma.analysis.load import LoadPoint
-from trilemma.analysis.text import latency_text, load_text, traces_text
+from trilemma.analysis.text import latency_text, traces_text
 from trilemma.analysis.traces import run_traces
 from trilemma.charts.latency import ecdf_figure
-from trilemma.charts.load import load_energy_figure, load_figure
 from trilemma.charts.traces import traces_figure
 from trilemma.figures import FIGURES
 from trilemma.records import AnswerRecord, PhaseWindow, RequestRecord, RunRecord, Sample
@@ -146,24 +144,6 @@ def latency_view(requests: Sequence[RequestRecord]) -> None:
         alt=latency_text(name, values),
     )
     st.caption("A percentile is marked only where there are enough values for it: 10 for p90, 20 for p95, 100 for p99.")
-
-
-def load_view(curves: Mapping[str, Sequence[LoadPoint]]) -> None:
-    """What more users at once do to throughput, waiting and energy."""
-    for name, points in curves.items():
-        if len(curves) > 1:
-            st.markdown(f"#### {shared.plain(name.replace('_', ' '))}")
-        left, right = st.columns(2, gap="large")
-        figure, alt = load_figure(points, dark=is_dark()), load_text(points)
-        left.plotly_chart(figure, theme=None, key=f"run_load_{name}", config=CONFIG, alt=alt)
-        energy = load_energy_figure(points, dark=is_dark())
-        if energy is not None:
-            right.plotly_chart(
-                energy, theme=None, key=f"run_load_energy_{name}", config=CONFIG,
-                alt="Energy per token against the number of users at once",
-            )  # fmt: skip
-            if any(point.modelled for point in points):
-                right.caption("Hollow marks are modelled, not measured.")
 
 
 def requests_frame(requests: Sequence[RequestRecord]) -> pd.DataFrame:

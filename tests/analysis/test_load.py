@@ -6,7 +6,7 @@ import pytest
 
 from trilemma.analysis.load import knee, load_curves
 from trilemma.analysis.text import load_text
-from trilemma.charts.load import load_energy_figure, load_figure
+from trilemma.charts.load import against_load_figure, load_figure
 from trilemma.schema import Measurement, Method, Provenance
 
 MEASURED = Provenance(method=Method.MEASURED, source="client's clock")
@@ -33,10 +33,10 @@ STUDY = [
 
 def test_points_are_in_the_order_of_users_and_know_their_figures() -> None:
     (points,) = load_curves(STUDY).values()
-    assert [point.users for point in points] == [1, 4, 8, 16]
+    assert [point.level.value for point in points] == [1, 4, 8, 16]
     assert [point.output_tps for point in points] == [60.0, 170.0, 200.0, 205.0]
-    assert points[1].ttft_s == pytest.approx(0.35)
-    assert [point.energy_per_token_j for point in points] == [0.3, 0.12, None, 0.1]
+    assert points[1].values["ttft_s.median"] == pytest.approx(0.35)
+    assert [point.values.get("energy_per_token_j") for point in points] == [0.3, 0.12, None, 0.1]
     assert points[0].modelled
     assert not points[2].modelled
 
@@ -45,7 +45,7 @@ def test_the_knee_is_where_more_users_begin_to_wait_for_little_more() -> None:
     (points,) = load_curves(STUDY).values()
     bend = knee(points)
     assert bend is not None
-    assert bend.users == 4
+    assert bend.level.value == 4
     assert knee(points[:2]) is None
     # More users who only wait longer bend nothing.
     (worse,) = load_curves([*figures(1, 60.0, 1.0), *figures(2, 50.0, 2.0), *figures(4, 40.0, 4.0)]).values()
@@ -65,7 +65,7 @@ def test_one_number_of_users_or_figures_that_are_not_valid_make_no_curve() -> No
 @pytest.mark.parametrize("dark", [False, True])
 def test_the_pictures_show_every_number_of_users_and_better_is_up_or_right(dark: bool) -> None:
     (points,) = load_curves(STUDY).values()
-    figure = load_figure(points, dark=dark)
+    figure = load_figure({"short_chat": points}, dark=dark)
     curve, ring = figure.data
     assert list(curve.text) == ["1 user", "4 users, the knee", "8 users", "16 users"]
     assert list(curve.y) == [60.0, 170.0, 200.0, 205.0]
@@ -73,11 +73,11 @@ def test_the_pictures_show_every_number_of_users_and_better_is_up_or_right(dark:
     assert figure.layout.xaxis.autorange == "reversed"
     assert "less is better" in figure.layout.xaxis.title.text
     assert "more is better" in figure.layout.yaxis.title.text
-    energy = load_energy_figure(points, dark=dark)
+    energy = against_load_figure("energy_per_token_j", {"short_chat": points}, dark=dark)
     assert energy is not None
     assert list(energy.data[0].x) == [1, 4, 16]
     assert set(energy.data[0].marker.symbol) == {"circle-open"}
-    assert load_energy_figure(points[2:3]) is None
+    assert against_load_figure("energy_per_token_j", {"short_chat": points[2:3]}) is None
 
 
 def test_the_gist_in_words() -> None:

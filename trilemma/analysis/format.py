@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from trilemma.analysis.subjects import subject_title
 from trilemma.errors import TrilemmaError
 from trilemma.figures import FIGURES, FigureDefinition, figure
 from trilemma.schema import measurement_key, split_key
@@ -120,7 +121,7 @@ def key_title(key: str) -> str:
     definition = FIGURES.get(name)
     if definition is None:
         return key
-    return ", ".join(part for part in (definition.title, statistic, subject.replace("_", " ")) if part)
+    return ", ".join(part for part in (definition.title, statistic, subject_title(subject)) if part)
 
 
 def short_titles(keys: Sequence[str]) -> dict[str, str]:

@@ -1,71 +1,95 @@
-"""How throughput, waiting and energy change as more users ask at the same time."""
+"""How throughput, waiting, goodput and energy change with the load: more users at once, or requests more often."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from trilemma.schema import Measurement
+from trilemma.analysis.points import Points, labels
+from trilemma.analysis.subjects import Level, level_of
+from trilemma.records import RequestRecord
+from trilemma.schema import Measurement, Method, split_key
+from trilemma.workloads import latency
 
-_SUBJECT = re.compile(r"^(?P<name>.+?)(?: x(?P<users>\d+))?$")
-_FIGURES = {
-    "output_tps": "output_tps",
-    "e2e_s.median": "e2e_s",
-    "ttft_s.median": "ttft_s",
-    "energy_per_token_j": "energy_per_token_j",
-}
+FIGURES = (
+    "output_tps", "e2e_s.median", "ttft_s.median", "ttft_s.p95", "tpot_s.p95", "energy_per_token_j", "goodput",
+    "goodput_share", "request_rate", "offered_rate",
+)  # fmt: skip
+"""What a point of a curve is made of."""
 
 
 @dataclass(frozen=True)
 class LoadPoint:
-    """One number of users: throughput, and the median wait for an answer and its first token. None where unknown."""
+    """One level of load and its figures, base units, by name and statistic (:data:`FIGURES`)."""
 
-    users: int
-    output_tps: float
-    e2e_s: float
-    ttft_s: float | None
-    energy_per_token_j: float | None
-    modelled: bool
+    level: Level
+    values: Mapping[str, float]
+    modelled: bool = False
 
+    @property
+    def output_tps(self) -> float:
+        """Throughput, tokens a second."""
+        return self.values["output_tps"]
 
-def load_curves(measurements: Sequence[Measurement]) -> dict[str, list[LoadPoint]]:
-    """The points of each use case that was measured with different numbers of users, fewest users first."""
-    found: dict[str, dict[int, dict[str, Measurement]]] = {}
-    for measurement in measurements:
-        match = _SUBJECT.match(measurement.subject)
-        figure = measurement.key.partition("@")[0]
-        if match and figure in _FIGURES and measurement.value is not None and measurement.provenance.valid:
-            users = int(match["users"] or 1)
-            found.setdefault(match["name"], {}).setdefault(users, {})[_FIGURES[figure]] = measurement
-    curves = {}
-    for name, by_users in found.items():
-        points = [_point(users, figures) for users, figures in sorted(by_users.items())]
-        known = [point for point in points if point is not None]
-        if len(known) > 1:
-            curves[name] = known
-    return curves
+    @property
+    def e2e_s(self) -> float:
+        """The median wait for a whole answer, s."""
+        return self.values["e2e_s.median"]
 
 
-def _point(users: int, figures: dict[str, Measurement]) -> LoadPoint | None:
-    def value(name: str) -> float | None:
-        return figures[name].value if name in figures else None
+Curve = list[LoadPoint]
 
-    throughput, wait = value("output_tps"), value("e2e_s")
-    if throughput is None or not wait:
-        return None
-    energy = figures.get("energy_per_token_j")
-    return LoadPoint(
-        users=users, output_tps=throughput, e2e_s=wait, ttft_s=value("ttft_s"),
-        energy_per_token_j=value("energy_per_token_j"),
-        modelled=energy is not None and energy.provenance.method.value == "modelled",
-    )  # fmt: skip
+
+def load_curves(measurements: Iterable[Measurement]) -> dict[str, Curve]:
+    """The points of each workload that was measured under different loads, least load first, by what they share."""
+    found = [(m.key, m.value, m.provenance.method) for m in measurements if m.value is not None and m.provenance.valid]
+    return _curves(found)
+
+
+def curves_of_points(points: Points) -> dict[str, dict[str, Curve]]:
+    """By workload, the curve of each configuration of ``points`` (by its label) that was measured under several."""
+    found: dict[str, dict[str, Curve]] = {}
+    names = labels(points)
+    for row, configuration in enumerate(points.meta.index):
+        known = [
+            (key, float(points.value[key].iloc[row]), points.method[key].iloc[row])
+            for key in points.keys
+            if np.isfinite(points.value[key].iloc[row])
+        ]
+        for workload, curve in _curves(known).items():
+            found.setdefault(workload, {})[str(names[configuration])] = curve
+    return found
+
+
+def load_keys(keys: Iterable[str]) -> list[str]:
+    """Those of ``keys`` that curves are made of."""
+    return [key for key in keys if key.partition("@")[0] in FIGURES and level_of(split_key(key)[1]) is not None]
+
+
+def _curves(figures: Iterable[tuple[str, float, object]]) -> dict[str, Curve]:
+    by_level: dict[Level, dict[str, float]] = {}
+    modelled: set[Level] = set()
+    for key, value, method in figures:
+        name, _, subject = key.partition("@")
+        level = level_of(subject)
+        if level is None or name not in FIGURES:
+            continue
+        by_level.setdefault(level, {})[name] = value
+        if name == "energy_per_token_j" and method in (Method.MODELLED, Method.MODELLED.value):
+            modelled.add(level)
+    curves: dict[str, Curve] = {}
+    for level, values in sorted(by_level.items()):
+        if "output_tps" in values and values.get("e2e_s.median"):
+            name = level.workload + (" by rate" if level.kind == "rate" else "")
+            curves.setdefault(name, []).append(LoadPoint(level, values, level in modelled))
+    return {name: curve for name, curve in curves.items() if len(curve) > 1}
 
 
 def knee(points: Sequence[LoadPoint]) -> LoadPoint | None:
-    """Where the curve of throughput over waiting bends: beyond it more users wait longer for little more throughput.
+    """Where the curve of throughput over waiting bends: beyond it more load means longer waits for little more.
 
     The point farthest above the diagonal once both run from 0 to 1 (Satopaa et al., "Finding a 'Kneedle' in a
     haystack", ICDCS workshops 2011). None of fewer than three points, and where nothing lies above the diagonal.
@@ -78,3 +102,29 @@ def knee(points: Sequence[LoadPoint]) -> LoadPoint | None:
     above = (speeds - speeds.min()) / np.ptp(speeds) - (waits - waits.min()) / np.ptp(waits)
     best = int(above.argmax())
     return points[best] if above[best] > 0 else None
+
+
+class Span(NamedTuple):
+    """One request on the run's clock, s: waiting for the first token, then being answered."""
+
+    position: int
+    submitted_s: float
+    first_token_s: float
+    last_token_s: float
+
+
+def timeline(requests: Iterable[RequestRecord]) -> list[Span]:
+    """The measured requests that ended well, in order of submission, from the first submission on."""
+    whole = sorted(latency.complete(list(requests)), key=lambda r: r.submitted_ns)
+    if not whole:
+        return []
+    start = whole[0].submitted_ns
+    return [
+        Span(
+            r.index,
+            (r.submitted_ns - start) / 1e9,
+            (r.token_times_ns[0] - start) / 1e9,
+            (r.token_times_ns[-1] - start) / 1e9,
+        )
+        for r in whole
+    ]

@@ -102,11 +102,11 @@ def load_text(points: Sequence[LoadPoint]) -> str:
 
     def one(point: LoadPoint) -> str:
         wait, speed = format_figure(point.e2e_s, "s"), format_figure(point.output_tps, "tok/s")
-        return f"{count_of(point.users, 'user')}: {speed}, {wait} for an answer"
+        return f"{point.level.words}: {speed}, {wait} for an answer"
 
     text = "; ".join(one(point) for point in (points[0], points[-1])) + "."
     bend = knee(points)
-    return text if bend is None else f"{text} The knee is at {count_of(bend.users, 'user')}."
+    return text if bend is None else f"{text} The knee is at {bend.level.words}."
 
 
 def traces_text(phases: Sequence[PhaseWindow], peak_memory: float | None, peak_power: float | None) -> str:

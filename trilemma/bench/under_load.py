@@ -96,32 +96,18 @@ def goodput_measurements(workload: str, records: Sequence[RequestRecord], load: 
             for name in ("goodput", "goodput_share")
         ]
     seconds = (window[1] - window[0]) / 1e9
-    ended = [r for r in records if not r.warmup and window[0] < _end(r) <= window[1]]
-    kept = sum(keeps(record, limits) for record in ended)
+    kept, ended = latency.within(records, window, limits)
     stated = ", ".join(
         f"{name} at most {value:g} s"
         for name, value in (("time to first token", limits.ttft_s), ("time per output token", limits.tpot_s))
         if value is not None
     )
     provenance = CLIENT.model_copy(update={"window_s": seconds, "reasons": (stated,)})
-    share = kept / len(ended) if ended else None
+    share = kept / ended if ended else None
     return [
-        Measurement(figure="goodput", subject=workload, value=kept / seconds, n=len(ended), provenance=provenance),
-        Measurement(figure="goodput_share", subject=workload, value=share, n=len(ended), provenance=provenance),
+        Measurement(figure="goodput", subject=workload, value=kept / seconds, n=ended, provenance=provenance),
+        Measurement(figure="goodput_share", subject=workload, value=share, n=ended, provenance=provenance),
     ]
-
-
-def keeps(record: RequestRecord, limits: LatencyLimits) -> bool:
-    """Whether a request was answered within the limits."""
-    if record.error or len(record.token_times_ns) < 2:
-        return False
-    if limits.ttft_s is not None and latency.ttft_s(record) > limits.ttft_s:
-        return False
-    return limits.tpot_s is None or latency.tpot_s(record) <= limits.tpot_s
-
-
-def _end(record: RequestRecord) -> int:
-    return record.token_times_ns[-1] if record.token_times_ns else record.submitted_ns
 
 
 def _unknown(figure: str, workload: str, n: int, reason: str) -> Measurement:

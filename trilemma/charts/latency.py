@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from trilemma.analysis.distributions import STATISTICS, ecdf, percentile
 from trilemma.analysis.format import digits, key_definition, key_title, scale_for
+from trilemma.analysis.subjects import subject_title
 from trilemma.charts.palette import FONT, escape, layout, theme
 
 FloatArray = NDArray[np.float64]
@@ -38,7 +39,7 @@ def ecdf_figure(name: str, by_workload: Mapping[str, FloatArray], *, dark: bool 
         at, share = ecdf(values)
         if not at.size:
             continue
-        label = f"{escape(workload.replace('_', ' '))} (n = {at.size:,})"
+        label = f"{escape(subject_title(workload))} (n = {at.size:,})"
         figure.add_scatter(
             x=np.concatenate([at[:1], at]) / scale.factor, y=np.concatenate([[0.0], share]), mode="lines",
             line={"shape": "hv", "width": 2, "color": look.text, "dash": _DASHES[position % len(_DASHES)]}, name=label,

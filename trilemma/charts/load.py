@@ -1,69 +1,151 @@
-"""Throughput against waiting as users grow in number, and energy per token against their number."""
+"""Pictures of load: throughput against waiting, a figure against the load, and requests on a common clock."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
 from trilemma.analysis.format import Scale, axis_title, digits, key_definition, scale_for
-from trilemma.analysis.load import LoadPoint, knee
-from trilemma.charts.palette import FONT, layout, theme
+from trilemma.analysis.load import LoadPoint, Span, knee
+from trilemma.charts.palette import FONT, escape, layout, theme
 
 _HEIGHT = 380
+_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
 
-def load_figure(points: Sequence[LoadPoint], *, dark: bool = False) -> go.Figure:
-    """Throughput (up is better) over the median wait for an answer (right is better), a mark a number of users.
+def load_figure(
+    curves: Mapping[str, Sequence[LoadPoint]], *, colours: Mapping[str, str] | None = None, dark: bool = False
+) -> go.Figure:
+    """Throughput (up is better) over the median wait for an answer (right is better), a mark a level of load.
 
-    The knee is ringed. Points are joined in the order of their users.
+    Args:
+        curves: By name, each joined in the order of its load, with its knee ringed; one alone needs no legend.
+        colours: By name; of the text without.
+        dark: Which theme.
     """
     look = theme(dark)
-    waits = [point.e2e_s for point in points]
-    scale = scale_for(waits, "s")
-    bend = knee(points)
-    names = [f"{_users(point)}{', the knee' if point == bend else ''}" for point in points]
+    scale = scale_for([point.e2e_s for points in curves.values() for point in points], "s")
     figure = go.Figure(layout=layout(dark))
-    figure.add_scatter(
-        x=[scale.show(wait) for wait in waits], y=[point.output_tps for point in points], mode="lines+markers+text",
-        line={"width": 1.5, "color": look.muted}, marker={"size": 10, "color": look.text},
-        text=names, textposition="top center", cliponaxis=False,
-        textfont={"family": FONT, "size": 12, "color": look.text}, showlegend=False,
-        hovertext=[_hover(point) for point in points], hovertemplate="%{hovertext}<extra></extra>",
-    )  # fmt: skip
-    if bend is not None:
+    for position, (name, points) in enumerate(curves.items()):
+        colour = (colours or {}).get(name, look.text)
+        bend = knee(points)
         figure.add_scatter(
-            x=[scale.show(bend.e2e_s)], y=[bend.output_tps], mode="markers", hoverinfo="skip", showlegend=False,
-            marker={"symbol": "circle-open", "size": 20, "color": look.text, "line": {"width": 2}},
+            x=[scale.show(point.e2e_s) for point in points], y=[point.output_tps for point in points],
+            mode="lines+markers+text", name=escape(name, 90), showlegend=len(curves) > 1,
+            line={"width": 1.5, "color": colour if len(curves) > 1 else look.muted,
+                  "dash": _DASHES[position % len(_DASHES)]},
+            marker={"size": 10, "color": colour},
+            text=_names(points, bend, alone=len(curves) == 1), textposition="top center", cliponaxis=False,
+            textfont={"family": FONT, "size": 12, "color": look.text},
+            hovertext=[_hover(point) for point in points], hovertemplate="%{hovertext}<extra></extra>",
         )  # fmt: skip
+        if bend is not None:
+            figure.add_scatter(
+                x=[scale.show(bend.e2e_s)], y=[bend.output_tps], mode="markers", hoverinfo="skip", showlegend=False,
+                marker={"symbol": "circle-open", "size": 20, "color": colour, "line": {"width": 2}},
+            )  # fmt: skip
     figure.update_xaxes(title_text=_broken("e2e_s.median", scale), autorange="reversed")
     figure.update_yaxes(title_text=_broken("output_tps", scale_for([], "tok/s")), rangemode="tozero")
-    figure.update_layout(height=_HEIGHT, hovermode="closest")
+    figure.update_layout(height=_HEIGHT, hovermode="closest", legend={"y": -0.3, "yanchor": "top"})
     return figure
 
 
-def load_energy_figure(points: Sequence[LoadPoint], *, dark: bool = False) -> go.Figure | None:
-    """Energy per token against the number of users; hollow where modelled. None where no energy is known."""
-    known = [point for point in points if point.energy_per_token_j is not None]
+def _names(points: Sequence[LoadPoint], bend: LoadPoint | None, *, alone: bool) -> list[str]:
+    """What stands at the marks: all levels of one curve; of several, which may overlap, the ends and the knee."""
+    ends = (points[0], points[-1], bend)
+    return [
+        f"{point.level.words if alone else f'{point.level.value:g}'}{', the knee' if alone and point == bend else ''}"
+        if alone or point in ends
+        else ""
+        for point in points
+    ]
+
+
+def against_load_figure(
+    name: str,
+    curves: Mapping[str, Sequence[LoadPoint]],
+    *,
+    colours: Mapping[str, str] | None = None,
+    dark: bool = False,
+) -> go.Figure | None:
+    """A figure against the load; better is up, hollow is modelled. None where no level has it.
+
+    Args:
+        name: Figure and statistic, one of :data:`trilemma.analysis.load.FIGURES`.
+        curves: By name.
+        colours: By name; of the text without.
+        dark: Which theme.
+    """
+    known = {key: [p for p in points if name in p.values] for key, points in curves.items()}
+    known = {key: points for key, points in known.items() if points}
     if not known:
         return None
-    look = theme(dark)
-    scale = scale_for([point.energy_per_token_j for point in known], key_definition("energy_per_token_j").unit)
-    values = [scale.show(point.energy_per_token_j or 0.0) for point in known]
-    told = [f"{_users(point)}: {digits(value)} {scale.unit}" for point, value in zip(known, values, strict=True)]
+    look, definition = theme(dark), key_definition(name)
+    scale = scale_for([point.values[name] for points in known.values() for point in points], definition.unit)
     figure = go.Figure(layout=layout(dark))
+    for position, (key, points) in enumerate(known.items()):
+        colour = (colours or {}).get(key, look.text)
+        values = [scale.show(point.values[name]) for point in points]
+        told = [f"{p.level.words}: {digits(value)} {scale.unit}" for p, value in zip(points, values, strict=True)]
+        figure.add_scatter(
+            x=[point.level.value for point in points], y=values, mode="lines+markers", name=escape(key, 90),
+            showlegend=len(known) > 1,
+            line={"width": 1.5, "color": colour if len(known) > 1 else look.muted,
+                  "dash": _DASHES[position % len(_DASHES)]},
+            marker={
+                "size": 10, "color": colour, "line": {"width": 2},
+                "symbol": ["circle-open" if point.modelled and "energy" in name else "circle" for point in points],
+            },
+            hovertext=told, hovertemplate="%{hovertext}<extra></extra>",
+        )  # fmt: skip
+    levels = sorted({point.level.value for points in known.values() for point in points})
+    by_rate = any(point.level.kind == "rate" for points in known.values() for point in points)
+    figure.update_xaxes(title_text="Requests that come, per second<br> " if by_rate else "Users at once<br> ")
+    if len(levels) <= 12:
+        figure.update_xaxes(tickvals=levels, type="log" if levels[-1] > 8 * levels[0] else "linear")
+    figure.update_yaxes(title_text=_broken(name, scale))
+    if definition.better == "lower":
+        figure.update_yaxes(autorange="reversed")
+    else:
+        figure.update_yaxes(rangemode="tozero")
+    figure.update_layout(height=_HEIGHT, hovermode="closest", legend={"y": -0.3, "yanchor": "top"})
+    return figure
+
+
+def timeline_figure(spans: Sequence[Span], *, dark: bool = False) -> go.Figure:
+    """A line a request: waiting for its first token (queue and prefill) thin, being answered (decoding) thick."""
+    look = theme(dark)
+    figure = go.Figure(layout=layout(dark))
+    wide = max(2.0, min(10.0, 260 / max(1, len(spans))))
+    waits = [(span.submitted_s, span.first_token_s) for span in spans]
+    answers = [(span.first_token_s, span.last_token_s) for span in spans]
+    for title, width, colour, edges in (
+        ("waiting for the first token: queue and prefill", max(1.0, wide / 4), look.line, waits),
+        ("being answered: decode", wide, look.text, answers),
+    ):
+        x: list[float | None] = []
+        y: list[float | None] = []
+        for row, (begin, end) in enumerate(edges, 1):
+            x += [begin, end, None]
+            y += [row, row, None]
+        figure.add_scatter(
+            x=x, y=y, mode="lines", name=title, line={"width": width, "color": colour}, hoverinfo="skip",
+        )  # fmt: skip
     figure.add_scatter(
-        x=[point.users for point in known], y=values, mode="lines+markers", showlegend=False,
-        line={"width": 1.5, "color": look.muted},
-        marker={
-            "size": 10, "color": look.text, "line": {"width": 2},
-            "symbol": ["circle-open" if point.modelled else "circle" for point in known],
-        },
-        hovertext=told, hovertemplate="%{hovertext}<extra></extra>",
+        x=[span.first_token_s for span in spans], y=list(range(1, len(spans) + 1)), mode="markers", showlegend=False,
+        marker={"size": 8, "opacity": 0},
+        hovertext=[
+            f"<b>Request {span.position + 1}</b><br>First token after {digits(span.first_token_s - span.submitted_s)} s"
+            f"<br>Answered after {digits(span.last_token_s - span.submitted_s)} s"
+            for span in spans
+        ],
+        hovertemplate="%{hovertext}<extra></extra>",
     )  # fmt: skip
-    figure.update_xaxes(title_text="Users at once<br> ", tickvals=[point.users for point in known])
-    figure.update_yaxes(title_text=_broken("energy_per_token_j", scale), autorange="reversed")
-    figure.update_layout(height=_HEIGHT, hovermode="closest")
+    figure.update_xaxes(title_text="Seconds since the first request", rangemode="tozero")
+    figure.update_yaxes(title_text="Request, in order of submission", autorange="reversed", showgrid=False)
+    height = min(720, max(_HEIGHT, 14 * len(spans) + 140))
+    figure.update_layout(height=height, hovermode="closest", legend={"y": -0.2, "yanchor": "top"})
     return figure
 
 
@@ -72,18 +154,14 @@ def _broken(key: str, scale: Scale) -> str:
     return axis_title(key, scale).replace(" (", "<br>(")
 
 
-def _users(point: LoadPoint) -> str:
-    return "1 user" if point.users == 1 else f"{point.users} users"
-
-
 def _hover(point: LoadPoint) -> str:
     wait = scale_for([point.e2e_s], "s")
     lines = [
-        f"<b>{_users(point)}</b>",
+        f"<b>{point.level.words}</b>",
         f"Throughput: {digits(point.output_tps)} tok/s",
         f"Answer, median: {digits(wait.show(point.e2e_s))} {wait.unit}",
     ]
-    if point.ttft_s is not None:
-        first = scale_for([point.ttft_s], "s")
-        lines.append(f"First token, median: {digits(first.show(point.ttft_s))} {first.unit}")
+    if (first := point.values.get("ttft_s.median")) is not None:
+        scale = scale_for([first], "s")
+        lines.append(f"First token, median: {digits(scale.show(first))} {scale.unit}")
     return "<br>".join(lines)

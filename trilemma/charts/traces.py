@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from trilemma.analysis.format import Scale, scale_for
+from trilemma.analysis.subjects import subject_title
 from trilemma.analysis.traces import Trace, run_traces
 from trilemma.charts.palette import Theme, axis_colour, escape, layout, theme, with_alpha
 from trilemma.records import PhaseWindow, Sample
@@ -88,7 +89,7 @@ def _shade(figure: go.Figure, phases: Sequence[PhaseWindow], start_ns: int, end_
             type="rect", xref="x", yref="paper", x0=left, x1=right, y0=0, y1=1, fillcolor=fill, line={"width": 0},
             layer="below",
         )  # fmt: skip
-        name = (window.subject or window.phase.value).replace("_", " ")
+        name = subject_title(window.subject or window.phase.value)
         # On two levels in turn, so that short neighbours do not touch on a narrow screen.
         if right - left >= 0.009 * max(1, len(name)) * max(end_s, 1e-9):
             figure.add_annotation(

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from trilemma.records import RequestRecord
+from trilemma.schema import LatencyLimits
 
 Array = npt.NDArray[np.float64]
 
@@ -109,6 +110,22 @@ def steady_window(
     last_submitted = by_submission[-1].submitted_ns
     end = min(r.token_times_ns[-1] for r in whole if r.token_times_ns[-1] > last_submitted)
     return (start, end) if end > start else None
+
+
+def keeps(record: RequestRecord, limits: LatencyLimits) -> bool:
+    """Whether a request was answered, and within the limits."""
+    if record.error or len(record.token_times_ns) < 2:
+        return False
+    if limits.ttft_s is not None and ttft_s(record) > limits.ttft_s:
+        return False
+    return limits.tpot_s is None or tpot_s(record) <= limits.tpot_s
+
+
+def within(records: Sequence[RequestRecord], window: tuple[int, int], limits: LatencyLimits) -> tuple[int, int]:
+    """How many of the requests that ended inside ``window``, failed ones too, kept the limits, and how many did end."""
+    ends = [(r.token_times_ns[-1] if r.token_times_ns else r.submitted_ns, r) for r in records if not r.warmup]
+    ended = [r for end, r in ends if window[0] < end <= window[1]]
+    return sum(keeps(r, limits) for r in ended), len(ended)
 
 
 def tokens_between(records: Sequence[RequestRecord], edges: Sequence[float] | Array) -> Array:
