@@ -10,6 +10,7 @@ import streamlit as st
 
 from pages import shared
 from pages.parts.grid import model_grid
+from pages.parts.load_form import load_form
 from pages.parts.settings_form import settings_form
 from trilemma import registry
 from trilemma.analysis.format import format_duration, format_figure
@@ -41,12 +42,12 @@ def page() -> None:
     _step(1, "Models and quantizations")
     chosen = model_grid(artifacts)
     configurations, valid = _configurations(chosen)
-    workloads = _workloads()
+    workloads, loads_valid = _workloads()
     suites = _suites()
     repeats, energy, name = _study_wide()
     problem = _missing(chosen, workloads, suites)
     with st.bottom:
-        if problem or not valid:
+        if problem or not valid or not loads_valid:
             _summary(problem or "A setting needs mending: see the red line beside it.")
             return
         spec = StudySpec(
@@ -98,10 +99,10 @@ def _configurations(chosen: Sequence[Artifact]) -> tuple[list[Configuration], bo
     return configurations, valid and available and not refused
 
 
-def _workloads() -> list[WorkloadSpec]:
+def _workloads() -> tuple[list[WorkloadSpec], bool]:
     _step(3, "Workload")
     st.caption("Every configuration answers the same requests, of exactly these lengths.")
-    chosen = []
+    chosen, valid = [], True
     for name, case in PROMPT_SETS.items():
         usual = case.defaults()
         wanted = st.checkbox(
@@ -110,17 +111,16 @@ def _workloads() -> list[WorkloadSpec]:
         if not wanted:
             continue
         prompt, output, requests, users = st.columns(4)
-        chosen.append(
-            usual.model_copy(
-                update={
-                    "prompt_tokens": _number(prompt, "Prompt, tokens", f"w_{name}_in", usual.prompt_tokens, 1),
-                    "output_tokens": _number(output, "Answer, tokens", f"w_{name}_out", usual.output_tokens, 2),
-                    "requests": _number(requests, "Requests", f"w_{name}_n", usual.requests, 1),
-                    "concurrency": _number(users, "Users at once", f"w_{name}_users", usual.concurrency, 1, 256),
-                }
-            )
-        )
-    return chosen
+        fields = {
+            "prompt_tokens": _number(prompt, "Prompt, tokens", f"w_{name}_in", usual.prompt_tokens, 1),
+            "output_tokens": _number(output, "Answer, tokens", f"w_{name}_out", usual.output_tokens, 2),
+            "requests": _number(requests, "Requests", f"w_{name}_n", usual.requests, 1),
+            "concurrency": _number(users, "Users at once", f"w_{name}_users", usual.concurrency, 1, 256),
+        }
+        loaded, problem = load_form(name)
+        valid = valid and not problem
+        chosen.append(usual.model_copy(update=fields | loaded))
+    return chosen, valid
 
 
 def _number(where: Any, label: str, key: str, value: int, least: int, most: int = 1_000_000) -> int:

@@ -48,6 +48,12 @@ def plan(spec: StudySpec, artifacts: Sequence[Artifact]) -> list[RunSpec]:
     versions = {each.id: _check(each, by_id) for each in spec.configurations}
     if len({configuration.id for configuration in spec.configurations}) < len(spec.configurations):
         raise StudyError("The same configuration is listed twice.", "Remove one; repeats are set for the whole study.")
+    subjects = [level.subject for workload in spec.workloads for level in workload.levels()]
+    if twice := next((subject for subject in subjects if subjects.count(subject) > 1), None):
+        raise StudyError(
+            f"Two workloads are both called {twice!r}, so that their figures could not be told apart.",
+            "Leave one out, or measure them in two studies.",
+        )
     repeats = spec.repeats if spec.workloads else 1
     runs = []
     for index, repeat in interleave(len(spec.configurations), repeats, spec.seed):

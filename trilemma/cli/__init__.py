@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import trilemma
-from trilemma.cli import models, queue, services, show, studies
+from trilemma.cli import models, queue, services, show, studies, traces
 from trilemma.cli.base import report
 from trilemma.errors import TrilemmaError
 
@@ -27,6 +27,7 @@ app.command()(studies.study)
 app.command("studies")(studies.listing)
 app.command()(studies.run)
 app.add_typer(queue.app, name="queue")
+app.add_typer(traces.app, name="traces")
 app.command()(show.show)
 app.command()(studies.export)
 app.command()(services.serve)

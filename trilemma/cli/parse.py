@@ -13,7 +13,8 @@ from pydantic import BaseModel, JsonValue, ValidationError
 
 from trilemma.errors import StudyError
 from trilemma.schema import Artifact, Configuration, StudySpec, SuiteSpec, WorkloadSpec
-from trilemma.workloads import PROMPT_SETS
+from trilemma.settings import get_settings
+from trilemma.workloads import PROMPT_SETS, traces
 
 _Model = TypeVar("_Model", bound=BaseModel)
 FindArtifact = Callable[[str], Artifact]
@@ -48,11 +49,23 @@ def pairs(text: str, what: str) -> dict[str, JsonValue]:
 def workload(value: str | Mapping[str, Any]) -> WorkloadSpec:
     """``short_chat``, ``short_chat:requests=4,output_tokens=32`` or a table of a study file.
 
+    A sweep is written ``sweep=1;2;4``, limits ``ttft_limit_s=0.5`` and ``tpot_limit_s=0.05``; of a trace the beginning
+    of its hash is enough.
+
     Raises:
-        StudyError: there is no such workload, or a field is wrong.
+        StudyError: there is no such workload or trace, or a field is wrong.
     """
     fields = dict(value) if isinstance(value, Mapping) else _named(value)
     name = str(fields.get("name", ""))
+    limits = {key: fields.pop(f"{key.removesuffix('_s')}_limit_s", None) for key in ("ttft_s", "tpot_s")}
+    if any(limit is not None for limit in limits.values()):
+        fields["limits"] = {**(fields.get("limits") or {}), **{k: v for k, v in limits.items() if v is not None}}
+    if not isinstance(fields.get("sweep", []), list | tuple):
+        fields["sweep"] = [scalar(part) for part in str(fields["sweep"]).split(";")]
+    if fields.get("sweep") and "rate" not in fields and any(float(v) != int(float(v)) for v in fields["sweep"]):
+        fields["rate"] = fields["sweep"][0]
+    if fields.get("trace"):
+        fields["trace"] = traces.find(get_settings().traces_dir, str(fields["trace"]))
     if name not in PROMPT_SETS:
         raise StudyError(f"There is no workload named {name!r}.", f"Known: {', '.join(PROMPT_SETS)}.")
     return _validated(WorkloadSpec, PROMPT_SETS[name].defaults().model_dump() | fields, f"workload {name}")

@@ -125,6 +125,19 @@ def load(folder: Path, digest: str) -> tuple[TraceLine, ...]:
     return parse(data)
 
 
+def find(folder: Path, beginning: str) -> str:
+    """The digest that begins so.
+
+    Raises:
+        StudyError: none or several do.
+    """
+    hits = [digest for digest in known(folder) if digest.startswith(beginning.lower())] if beginning else []
+    if len(hits) != 1:
+        found = "Several traces begin" if hits else "No trace begins"
+        raise StudyError(f"{found} with {beginning[:64]!r}.", "`trilemma traces` lists them; add one with its `add`.")
+    return hits[0]
+
+
 def known(folder: Path) -> Sequence[str]:
     """The digests of the traces in ``folder``."""
     return sorted(path.stem for path in folder.glob("*.jsonl")) if folder.is_dir() else []
