@@ -10,6 +10,7 @@ TrilemmaError
 │   ├── EngineUnavailableError   its package or hardware is missing
 │   ├── LoadError                it refused the artifact
 │   ├── ContextError             a prompt or context does not fit
+│   ├── NotOfferedError          it does not give what a suite needs
 │   └── OutOfMemoryError         it needs more memory than there is
 ├── MeterError               a meter cannot be read
 ├── SuiteDataError           questions are missing or malformed
@@ -77,6 +78,10 @@ class LoadError(EngineError):
 
 class ContextError(EngineError):
     """A prompt or context is larger than the model's or the configured one."""
+
+
+class NotOfferedError(EngineError):
+    """The engine cannot give what was asked for by its nature; other figures of the run are none the worse."""
 
 
 class OutOfMemoryError(EngineError):

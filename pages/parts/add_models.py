@@ -15,14 +15,17 @@ from trilemma.errors import TrilemmaError
 from trilemma.schema import Artifact
 from trilemma.settings import Settings
 
-_TITLES = {"packages": "Installed packages", "folder": "Folder", "path": "Path", "hub": "Hugging Face hub"}
-_PATH = "path"
+_TITLES = {
+    "packages": "Installed packages", "folder": "Folder", "path": "Path", "hub": "Hugging Face hub",
+    "endpoint": "Endpoint",
+}  # fmt: skip
+_PATH, _ENDPOINT = "path", "endpoint"
 _SHOWN = 40
 
 
 def add_models(catalog: Catalog, board: TaskBoard, settings: Settings, known: Sequence[Artifact]) -> None:
     """Choose a source, see what it has, and add from it."""
-    installed = [*catalog.sources(), *([_PATH] if settings.allow_paths else [])]
+    installed = [*catalog.sources(), *([_PATH] if settings.allow_paths else []), _ENDPOINT]
     sources = [name for name in _TITLES if name in installed] + [name for name in installed if name not in _TITLES]
     by_title = {_TITLES.get(name, name): name for name in sources}
     title = st.segmented_control(
@@ -38,6 +41,8 @@ def add_models(catalog: Catalog, board: TaskBoard, settings: Settings, known: Se
     try:
         if source == _PATH:
             _by_path(catalog, board)
+        elif source == _ENDPOINT:
+            _by_address(catalog)
         elif source == "hub":
             _by_search(catalog, board, known)
         elif source is not None:
@@ -55,6 +60,21 @@ def _by_path(catalog: Catalog, board: TaskBoard) -> None:
         if st.form_submit_button("Add it", type="primary") and path.strip():
             chosen = path.strip()
             board.start(chosen, lambda task: _added(catalog.add_path(chosen, task.progress)))
+            st.rerun()
+
+
+def _by_address(catalog: Catalog) -> None:
+    st.caption("A server with OpenAI's routes: vLLM, llama-server, SGLang, TGI, Ollama, LM Studio, a cloud.")
+    with st.form("add_endpoint", border=False):
+        address = st.text_input("Address", placeholder="http://127.0.0.1:8000/v1")
+        left, right = st.columns(2)
+        model = left.text_input("Name of the model there", placeholder="asked for if it is the only one")
+        quantization = right.text_input("Quantization, as you know it", placeholder="as served")
+        key = left.text_input("Environment variable that holds the key", placeholder="none needed")
+        if st.form_submit_button("Add it", type="primary") and address.strip():
+            with st.spinner("Asking the server"):
+                added = catalog.add_endpoint(address, model, quantization=quantization, api_key_env=key.strip() or None)
+            st.toast(f"{added.label} is in the catalog.", icon=":material/check_circle:")
             st.rerun()
 
 

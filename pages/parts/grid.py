@@ -45,7 +45,9 @@ def _cell(artifact: Artifact, twins: int) -> bool:
         label += " :material/warning:"
     chosen = st.checkbox(label, key=cell_key(artifact), bind="query-params")
     note = f"{format_figure(artifact.size_bytes, 'B')}, {artifact.bits_per_weight:.1f} bit"
-    if artifact.format == "safetensors":
+    if artifact.format == "endpoint":
+        note = f"endpoint {shared.plain(artifact.path.partition('://')[2])[:40]}"
+    elif artifact.format == "safetensors":
         note += ", safetensors"
     if twins > 1:
         note += f", {shared.plain(artifact.source.rpartition(':')[2])} {artifact.id[:6]}"

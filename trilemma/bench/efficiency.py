@@ -28,6 +28,8 @@ _KINDS = {"pss": "proportional set size", "uss": "unique set size", "rss": "resi
 
 def file_measurements(artifact: Artifact) -> list[Measurement]:
     """Size on disk and bits per weight, from the file itself."""
+    if artifact.format == "endpoint":
+        return []
     provenance = Provenance(method=Method.MEASURED, source="the artifact's file", scope="file")
     return [
         Measurement(figure="weights_bytes", value=float(artifact.size_bytes), n=1, provenance=provenance),

@@ -56,6 +56,16 @@ class EngineEvent(Frozen):
     info: dict[str, JsonValue]
 
 
+class TargetEvent(Frozen):
+    """The model runs in a process that is not a child of the measured one: whom to meter, or why nobody is."""
+
+    kind: Literal["target"] = "target"
+    pid: int | None
+    reason: str
+    power_url: str | None = None
+    power_query: str | None = None
+
+
 class FailureEvent(Frozen):
     """The measured process gives up, and why."""
 
@@ -64,7 +74,14 @@ class FailureEvent(Frozen):
 
 
 Event = Annotated[
-    PhaseEvent | RequestEvent | AnswerEvent | MeasurementEvent | ProgressEvent | EngineEvent | FailureEvent,
+    PhaseEvent
+    | RequestEvent
+    | AnswerEvent
+    | MeasurementEvent
+    | ProgressEvent
+    | EngineEvent
+    | TargetEvent
+    | FailureEvent,
     Field(discriminator="kind"),
 ]
 

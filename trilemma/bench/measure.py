@@ -16,6 +16,14 @@ from contextlib import AbstractContextManager
 from typing import TextIO
 
 from trilemma import registry
+from trilemma.bench.child_figures import (
+    cost_measurements,
+    lag_measurement,
+    memory_measurements,
+    not_offered,
+    record_of,
+    target_event,
+)
 from trilemma.bench.events import (
     AnswerEvent,
     EngineEvent,
@@ -28,10 +36,10 @@ from trilemma.bench.events import (
 )
 from trilemma.bench.plan import Plan
 from trilemma.effort import suite_seconds, workload_seconds
-from trilemma.engines.base import Engine, Generation, LoadedModel, Prompt, ServingModel
-from trilemma.errors import EngineError, TrilemmaError
+from trilemma.engines.base import Engine, LoadedModel, RemoteModel, ServingModel
+from trilemma.errors import EngineError, NotOfferedError, TrilemmaError
 from trilemma.records import AnswerRecord, RequestRecord
-from trilemma.schema import Measurement, Method, Phase, Provenance, SuiteSpec, WorkloadSpec
+from trilemma.schema import Phase, SuiteSpec, WorkloadSpec
 from trilemma.suites.base import Suite, SuiteContext
 from trilemma.workloads import PROMPT_SETS
 from trilemma.workloads.load import Answered, drive
@@ -70,30 +78,6 @@ class Channel:
     def finish_step(self, expected_s: float) -> None:
         """Add a finished step to what is done."""
         self._done_s += expected_s
-
-
-def record_of(
-    model: LoadedModel, prompt: Prompt, spec: WorkloadSpec, index: int, generation: Generation, *, warmup: bool
-) -> RequestRecord:
-    """One request, as the store keeps it."""
-    in_text = not prompt.tokens
-    return RequestRecord(
-        workload=spec.subject,
-        index=index,
-        warmup=warmup,
-        submitted_ns=generation.submitted_ns,
-        token_times_ns=tuple(generation.token_times_ns),
-        # A server's own count, where there is one, is better than our guess.
-        prompt_tokens=(generation.prefilled_tokens or prompt.length) if in_text else len(prompt.tokens),
-        prefilled_tokens=generation.prefilled_tokens,
-        output_tokens=len(generation.token_times_ns),
-        engine_prefill_s=generation.engine_prefill_s,
-        engine_decode_s=generation.engine_decode_s,
-        prompt=prompt.text if in_text else model.detokenize(prompt.tokens),
-        text=generation.text if in_text else model.detokenize(generation.tokens),
-        error=generation.error,
-        token_timing=generation.token_timing,
-    )
 
 
 def answered(model: LoadedModel, wanted: Sequence[Ask], spec: WorkloadSpec, trace: Trace) -> Iterator[Answered]:
@@ -139,14 +123,11 @@ def run_level(
                 channel.advance(expected_s, 0.0 if warmup else done / len(asked), f"{title}: {what}")
     if is_open_loop(spec, trace) or spec.think_time_s:
         channel.send(MeasurementEvent(measurement=lag_measurement(spec.subject, lags)))
+    for measurement in cost_measurements(model, spec.subject, records):
+        channel.send(MeasurementEvent(measurement=measurement))
+    if records and all(record.error for record in records):
+        raise EngineError(f"Every request failed, the first with: {records[0].error}", "Mend that, then retry the run.")
     return records
-
-
-def lag_measurement(subject: str, lags: Sequence[float]) -> Measurement:
-    """How late the loop that asks was at worst: its own share of the waiting."""
-    provenance = Provenance(method=Method.MEASURED, source="client's clock", scope="request")
-    worst = max(lags, default=None)
-    return Measurement(figure="generator_lag_s", subject=subject, value=worst, n=len(lags), provenance=provenance)
 
 
 def run_workload(model: LoadedModel, spec: WorkloadSpec, trace: Trace, channel: Channel, expected_s: float) -> None:
@@ -180,25 +161,16 @@ def run_suite(
     )
     answers: list[AnswerRecord] = []
     with channel.phase(Phase.PERFORMANCE, spec.name):
-        for answer in suite.answers(model, context):
-            answers.append(answer)
-            channel.send(AnswerEvent(record=answer))
+        try:
+            for answer in suite.answers(model, context):
+                answers.append(answer)
+                channel.send(AnswerEvent(record=answer))
+        except NotOfferedError as error:
+            for figure in suite.figures:
+                channel.send(MeasurementEvent(measurement=not_offered(figure, spec.name, str(error))))
+            return
     for measurement in suite.measurements(answers, spec):
         channel.send(MeasurementEvent(measurement=measurement))
-
-
-def memory_measurements(model: LoadedModel) -> list[Measurement]:
-    """What the engine accounts for: weights, KV cache, and what it reserved for that ahead."""
-    split = model.memory()
-    scope = "GPU" if split.pool == "gpu" else "process"
-    provenance = Provenance(method=Method.MEASURED, source="engine's own accounting", scope=scope)
-    figures = {"weights_memory_bytes": split.weights_bytes, "kv_cache_bytes": split.kv_cache_bytes}
-    if split.reserved_bytes is not None:
-        figures["kv_cache_reserved_bytes"] = split.reserved_bytes
-    return [
-        Measurement(figure=figure, value=None if value is None else float(value), n=1, provenance=provenance)
-        for figure, value in figures.items()
-    ]
 
 
 def measure(plan: Plan, channel: Channel) -> None:
@@ -214,6 +186,8 @@ def measure(plan: Plan, channel: Channel) -> None:
             channel.advance(1.0, 0.0, f"Loading {plan.artifact.label}")
             model = stack.enter_context(engine.load(plan.artifact, spec.configuration.settings))
         channel.send(EngineEvent(info=model.describe()))
+        if isinstance(model, RemoteModel):
+            channel.send(target_event(model))
         try:
             with channel.phase(Phase.LOADED_IDLE):
                 time.sleep(plan.loaded_idle_s)
@@ -225,6 +199,8 @@ def measure(plan: Plan, channel: Channel) -> None:
             # Only now is it known how much of a pool serving has used; a run that fails keeps what is known.
             for measurement in memory_measurements(model):
                 channel.send(MeasurementEvent(measurement=measurement))
+            # What was out of the ordinary while serving is known only now.
+            channel.send(EngineEvent(info=model.describe()))
         for suite_spec in spec.suites:
             expected_s = suite_seconds(plan.artifact, suite_spec)
             suite: Suite = registry.load("trilemma.suites", suite_spec.name)()

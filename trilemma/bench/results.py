@@ -11,7 +11,7 @@ from trilemma.bench.under_load import load_of
 from trilemma.meters.base import EnergyDomain
 from trilemma.meters.steadiness import disturbances
 from trilemma.records import PhaseWindow, RequestRecord, Sample
-from trilemma.schema import Artifact, Measurement, Phase, RunSpec
+from trilemma.schema import Artifact, Measurement, Method, Phase, Provenance, RunSpec
 
 
 @dataclass
@@ -28,6 +28,8 @@ class Evidence:
     cores: int | None = None
     timed_traces: frozenset[str] = frozenset()
     """Traces, by their SHA-256, that say when requests come."""
+    unmetered: str = ""
+    """Why memory and CPU of what answered are not known; empty if they are."""
 
 
 def summarise(evidence: Evidence) -> list[Measurement]:
@@ -35,7 +37,10 @@ def summarise(evidence: Evidence) -> list[Measurement]:
     found = list(evidence.measurements)
     found += file_measurements(evidence.artifact)
     found += load_measurement(evidence.windows.get((Phase.LOAD, "")))
-    found += memory_measurements(evidence.samples, evidence.windows, found)
+    if evidence.unmetered:
+        found += [_blank("peak_memory_bytes", "", evidence.unmetered)]
+    else:
+        found += memory_measurements(evidence.samples, evidence.windows, found)
     energy = EnergyReading(evidence.samples, evidence.windows, evidence.domains, evidence.spec.energy)
     found += energy.idle_measurements()
     by_workload: defaultdict[str, list[RequestRecord]] = defaultdict(list)
@@ -46,8 +51,16 @@ def summarise(evidence: Evidence) -> list[Measurement]:
         spec = levels.get(workload)
         load = load_of(spec, recorded=spec is not None and spec.trace in evidence.timed_traces)
         found += speed_measurements(workload, requests, load)
-        found += workload_measurements(workload, requests, evidence.samples, energy, load)
+        samples = [] if evidence.unmetered and not evidence.domains else evidence.samples
+        found += workload_measurements(workload, requests, samples, energy, load)
+        if evidence.unmetered and not evidence.domains:
+            found += [_blank("energy_per_token_j", workload, evidence.unmetered)]
     return found
+
+
+def _blank(figure: str, subject: str, reason: str) -> Measurement:
+    provenance = Provenance(method=Method.MEASURED, source="nobody", valid=False, reasons=(reason,))
+    return Measurement(figure=figure, subject=subject, value=None, provenance=provenance)
 
 
 def disturbances_of(evidence: Evidence) -> tuple[str, ...]:

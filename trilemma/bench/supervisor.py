@@ -18,13 +18,15 @@ from trilemma.bench.events import (
     PhaseEvent,
     ProgressEvent,
     RequestEvent,
+    TargetEvent,
 )
 from trilemma.bench.plan import Plan
 from trilemma.bench.results import Evidence, disturbances_of, summarise
 from trilemma.engines.base import Engine
 from trilemma.errors import RunCancelledError, RunError, RunTimeoutError, TrilemmaError
-from trilemma.meters.base import Target
+from trilemma.meters.base import EnergyDomain, Target
 from trilemma.meters.host import host_info
+from trilemma.meters.prometheus import PrometheusMeter
 from trilemma.meters.sampler import Sampler, open_meters
 from trilemma.records import AnswerRecord, PhaseWindow, RequestRecord, RunRecord
 from trilemma.schema import Artifact, Phase, RunState
@@ -64,6 +66,7 @@ class Supervisor:
         self._measured_since = time.monotonic()
         self._failure = ""
         self._child: Child | None = None
+        self._power: PrometheusMeter | None = None
 
     def _artifact(self) -> Artifact:
         return self._store.artifact(self._run.spec.configuration.artifact_id)
@@ -120,7 +123,10 @@ class Supervisor:
         with self._log_path.open("ab", buffering=0) as log:
             plan = Plan(spec=spec, artifact=self._evidence.artifact, reference=reference, traces=self._traces())
             self._child = Child(plan, log)
-        self._sampler.retarget(Target(pid=self._child.pid, energy=spec.energy))
+        # An endpoint's server is another process, which the measured one has to find first.
+        elsewhere = self._evidence.artifact.format == "endpoint"
+        pid, client = (None, self._child.pid) if elsewhere else (self._child.pid, None)
+        self._sampler.retarget(Target(pid=pid, energy=spec.energy, client_pid=client))
         self._measured_since = last_event = last_write = time.monotonic()
         while not self._child.finished:
             events = self._child.events(_POLL_S)
@@ -168,8 +174,20 @@ class Supervisor:
                 self._progress = (fraction, note, self._progress[2])
             case EngineEvent(info=info):
                 self._store.set_engine_info(self._run.id, info)
+            case TargetEvent():
+                self._aim(event)
             case FailureEvent(reason=reason):
                 self._failure = reason
+
+    def _aim(self, event: TargetEvent) -> None:
+        """Meter the server that answers, or nobody: never the process that only asks."""
+        assert self._child is not None
+        energy = self._run.spec.energy
+        self._sampler.retarget(Target(pid=event.pid, energy=energy, client_pid=self._child.pid))
+        self._evidence.unmetered = event.reason if event.pid is None else ""
+        if event.power_url and event.power_query:
+            self._power = PrometheusMeter(event.power_url, event.power_query)
+            self._sampler.add(self._power)
 
     def _mark(self, event: PhaseEvent) -> None:
         """Enter or leave a phase, with a sample at the edge so that no window begins or ends between two."""
@@ -200,13 +218,19 @@ class Supervisor:
         )
         self._pending = _Pending()
 
+    def _domains(self) -> tuple[EnergyDomain, ...]:
+        """The counters of what was metered; those of this machine say nothing of a server elsewhere."""
+        if self._power is not None:
+            return tuple(self._power.domains())
+        return () if self._evidence.unmetered else self._sampler.domains()
+
     def _finish(self, state: RunState, reason: str) -> None:
         now = time.perf_counter_ns()
         for key, window in self._open_phases.items():
             if window.end_ns is None:
                 self._evidence.windows[key] = self._pending.phases[key] = window.model_copy(update={"end_ns": now})
         self._write()
-        self._evidence.domains = self._sampler.domains()
+        self._evidence.domains = self._domains()
         self._store.set_measurements(self._run.id, summarise(self._evidence))
         disturbances = [*disturbances_of(self._evidence)] if state is RunState.DONE else []
         garbled = self._child.garbled if self._child else []

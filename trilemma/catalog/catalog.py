@@ -12,6 +12,7 @@ from trilemma.catalog.ancestry import stated
 from trilemma.catalog.base import Fetched, Offer, Progress, Source
 from trilemma.catalog.convert import DTYPES, checked_dtype, convert_file, usual_dtype
 from trilemma.catalog.convert_adapter import base_shape, convert_adapter
+from trilemma.catalog.endpoints import endpoint_artifact, only_model
 from trilemma.catalog.files import HashCache, is_inside
 from trilemma.catalog.header import GgufHeader
 from trilemma.catalog.ladder import LadderStep, checked, existing, is_quantized, ladder_of, made_of
@@ -110,6 +111,18 @@ class Catalog:
             CatalogError: as :meth:`add`.
         """
         return self.add("folder", str(path), progress, model=model)
+
+    def add_endpoint(
+        self, address: str, model: str = "", *, quantization: str = "", api_key_env: str | None = None
+    ) -> Artifact:
+        """Add a model that a server runs. Without ``model`` the server is asked, and must have exactly one.
+
+        Raises:
+            CatalogError: the address or the name is unusable, the server cannot be reached, or has several models.
+        """
+        if not model.strip():
+            model = only_model(address, api_key_env)
+        return self.store.add_artifact(self._merged(endpoint_artifact(address, model, quantization)))
 
     def refresh(self) -> list[Listing]:
         """All artifacts, with a note where the weights are missing or has changed."""

@@ -109,6 +109,8 @@ def refuse_unusable(header: WeightsHeader, file_name: str) -> None:
 
 def listing(artifact: Artifact) -> Listing:
     """Whether the weights of ``artifact`` are where they were, by their size."""
+    if artifact.format == "endpoint":
+        return Listing(artifact, True, "Somebody else's server; whether it answers shows when it is measured.")
     path, again = Path(artifact.path), "add it again, or remove it from the catalog."
     if not path.exists():
         return Listing(artifact, False, f"{path} is gone: {again}")

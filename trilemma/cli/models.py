@@ -70,6 +70,26 @@ def listing(ctx: typer.Context, json_: Json = False) -> None:
         out.print("* made from an already quantized parent", style="dim")
 
 
+@app.command("add-endpoint")
+def add_endpoint(
+    address: Annotated[str, typer.Argument(help="Such as http://127.0.0.1:8000/v1.")],
+    model: Annotated[str, typer.Option("--model", help="Its name there; asked for if it is the only one.")] = "",
+    quantization: Annotated[str, typer.Option(help="What its weights are in, as you know it.")] = "",
+    api_key_env: Annotated[
+        str | None, typer.Option("--api-key-env", help="NAME of the variable that holds the key, for the question.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Add a model that a server with OpenAI's routes runs."""
+    with session() as (settings, store):
+        catalog = Catalog(store, settings)
+        artifact = catalog.add_endpoint(address, model, quantization=quantization, api_key_env=api_key_env)
+    if json_:
+        emit_json(artifact)
+    else:
+        out.print(plain(f"Added {artifact.label} at {artifact.path} as {artifact.id[:12]}."))
+
+
 @app.command()
 def find(
     query: Annotated[str, typer.Argument(help="Part of a name; needed to search the hub.")] = "",

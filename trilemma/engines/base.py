@@ -69,6 +69,8 @@ class Generation:
     text: str = ""
     token_timing: TokenTiming = "token"
     error: str = ""
+    prompt_tokens: int = 0
+    """As a server counts them, where it does."""
 
 
 class Emission(NamedTuple):
@@ -194,6 +196,34 @@ class Server(Protocol):
         Raises:
             EngineError: the engine failed.
         """
+
+
+class PowerQuery(NamedTuple):
+    """A Prometheus server and the query for a power, W."""
+
+    url: str
+    query: str
+
+
+class ServerProcess(NamedTuple):
+    """Whom to meter instead of the measured process: a process of this machine, or nobody, and why."""
+
+    pid: int | None
+    reason: str
+
+
+@runtime_checkable
+class RemoteModel(Protocol):
+    """A loaded model that another process runs, here or elsewhere."""
+
+    process: ServerProcess
+
+    @property
+    def power_query(self) -> PowerQuery | None:
+        """Where its power can be asked for; None if nowhere."""
+
+    def cost_usd(self, prompt_tokens: int, output_tokens: int) -> float | None:
+        """What so many tokens cost, USD; None where no price is known."""
 
 
 @runtime_checkable

@@ -40,6 +40,8 @@ class Target:
 
     pid: int | None
     energy: EnergyCoefficients
+    client_pid: int | None = None
+    """The process that asks a server, where that is another one: what it uses is neither the server's nor others'."""
 
 
 @dataclass(frozen=True)

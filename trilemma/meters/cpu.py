@@ -73,6 +73,7 @@ class CpuMeter:
 
     def __init__(self) -> None:
         self._clock = TreeClock()
+        self._client = TreeClock()
         self._stat_fd = -1
         # On machines with many CPUs and interrupts /proc/stat takes milliseconds.
         self._pace = Pace(0.0, duty=0.004)
@@ -89,13 +90,14 @@ class CpuMeter:
     def start(self, target: Target) -> None:
         """Count the CPU time of ``target``, on top of what earlier targets used."""
         self._clock.start(target.pid)
+        self._client.start(target.client_pid)
         if sys.platform == "linux" and self._stat_fd < 0:
             try:
                 self._stat_fd = os.open("/proc/stat", os.O_RDONLY | os.O_CLOEXEC)
             except OSError as error:
                 raise MeterError(f"/proc/stat cannot be read ({error.strerror}).") from error
         if self._last is None:
-            self._last = (self._machine(), self._clock.read(), time.process_time())
+            self._last = (self._machine(), self._ours(), time.process_time())
 
     def read(self, elapsed_s: float) -> dict[str, float]:
         """The channels; those of the machine are left out when it is not their turn.
@@ -103,8 +105,8 @@ class CpuMeter:
         Raises:
             MeterError: the machine's CPU times cannot be read.
         """
-        own, sampler = self._clock.read(), time.process_time()
-        values = {"cpu_s": own, "sampler_cpu_s": sampler}
+        own, sampler = self._ours(), time.process_time()
+        values = {"cpu_s": self._clock.read(), "sampler_cpu_s": sampler}
         self._elapsed_s += elapsed_s
         if self._last is None or self._elapsed_s < _SHORTEST_S or not self._pace.due():
             return values
@@ -118,9 +120,14 @@ class CpuMeter:
         self._last, self._elapsed_s = (machine, own, sampler), 0.0
         return values
 
+    def _ours(self) -> float:
+        """CPU-seconds that are not others': the target's and its client's."""
+        return self._clock.read() + self._client.read()
+
     def close(self) -> None:
         """Close what is open; the counters keep their values."""
         self._clock.close()
+        self._client.close()
         if self._stat_fd >= 0:
             os.close(self._stat_fd)
             self._stat_fd = -1

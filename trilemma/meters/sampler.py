@@ -74,6 +74,14 @@ class Sampler:
             self._read(full=False)
             self._start_meters(target)
 
+    def add(self, meter: Meter) -> None:
+        """Read one more meter from now on."""
+        with self._lock:
+            self.meters = (*self.meters, meter)
+            self._last_read_ns.append(self._clock())
+            if self._guard(meter, lambda: meter.start(self._target) or {}) is not None:  # type: ignore[func-returns-value]
+                self._started.add(len(self.meters) - 1)
+
     def set_phase(self, phase: Phase) -> None:
         """Tag readings from now on with ``phase``."""
         with self._lock:

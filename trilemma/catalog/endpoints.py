@@ -1,0 +1,113 @@
+"""Endpoints in the catalog: an address and the name of a model there, instead of weights."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx2 as httpx
+
+from trilemma.catalog.names import clean
+from trilemma.errors import CatalogError
+from trilemma.schema import Artifact
+
+AS_SERVED = "as served"
+_MAX_CHARS = 2000
+_MAX_BYTES = 1 << 20
+
+
+def checked_address(text: str) -> str:
+    """The address of a server in one spelling, with the path that OpenAI's routes are under (``/v1`` as a rule).
+
+    Raises:
+        CatalogError: it is no http or https address, or carries a secret.
+    """
+    try:
+        parts = urlsplit(text.strip())
+        port = parts.port
+    except ValueError as error:
+        raise CatalogError(
+            "The address of the endpoint is malformed.", "For example http://127.0.0.1:8000/v1"
+        ) from error
+    if parts.scheme not in ("http", "https") or not parts.hostname or len(text) > _MAX_CHARS:
+        raise CatalogError(
+            "An endpoint's address begins with http:// or https://.", "For example http://127.0.0.1:8000/v1"
+        )
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise CatalogError(
+            "An endpoint's address may carry no user, key or query.",
+            "Put the key into an environment variable, and its name into the setting api_key_env.",
+        )
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    place = host if port is None else f"{host}:{port}"
+    return urlunsplit((parts.scheme, place, parts.path.rstrip("/"), "", ""))
+
+
+def endpoint_artifact(address: str, model: str, quantization: str = "") -> Artifact:
+    """The artifact of a model that a server runs. What its weights are in, only who runs it can say.
+
+    Raises:
+        CatalogError: the address or the name is unusable.
+    """
+    place = checked_address(address)
+    name = model.strip()
+    if not name or len(name) > 200 or not name.isprintable():
+        raise CatalogError("The model's name at the endpoint is unusable.", "GET /v1/models lists the names.")
+    return Artifact(
+        id=hashlib.sha256(f"{place}\n{name}".encode()).hexdigest(),
+        path=place,
+        format="endpoint",
+        model=name,
+        quantization=clean(quantization, 40) or AS_SERVED,
+        size_bytes=0,
+        source="endpoint",
+    )
+
+
+def only_model(address: str, api_key_env: str | None = None) -> str:
+    """The name of the one model that the server has.
+
+    Raises:
+        CatalogError: as :func:`served_models`, or it has none or several.
+    """
+    served = served_models(address, os.environ.get(api_key_env, "") if api_key_env else "")
+    if len(served) != 1:
+        names = ", ".join(clean(name, 60) for name in served[:8]) or "none"
+        raise CatalogError(f"The endpoint has {len(served)} models: {names}.", "Name the one that is meant.")
+    return served[0]
+
+
+def served_models(address: str, key: str = "") -> list[str]:
+    """The names of the models that the server at ``address`` lists.
+
+    Raises:
+        CatalogError: it cannot be reached, or gives no list.
+    """
+    place = checked_address(address)
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    try:
+        with (
+            httpx.Client(timeout=10.0, headers=headers, follow_redirects=False, trust_env=False) as client,
+            client.stream("GET", f"{place}/models") as response,
+        ):
+            content = b""
+            for part in response.iter_bytes():
+                content += part
+                if len(content) > _MAX_BYTES:
+                    raise CatalogError(f"{place} gives an endless answer.", "It does not speak OpenAI's routes.")
+            status = response.status_code
+        if status != 200:
+            raise CatalogError(
+                f"{place}/models answered with status {status}.",
+                "Check the address (it ends with /v1 as a rule) and the key.",
+            )
+        listed = httpx.Response(200, content=content).json()
+        names = [str(entry["id"]) for entry in listed["data"]]
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise CatalogError(
+            f"{place} cannot be reached ({type(error).__name__}).", "Check the address and that the server runs."
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise CatalogError(f"{place}/models gives no list of models.", "Name the model yourself.") from error
+    return [name for name in names if name.isprintable() and 0 < len(name) <= 200]

@@ -1,0 +1,5 @@
+"""The endpoint engine: any server that speaks OpenAI's routes."""
+
+from trilemma.engines.endpoint.engine import Endpoint
+
+__all__ = ["Endpoint"]
