@@ -128,7 +128,7 @@ class LoadedModel(Protocol):
 
     @property
     def vocabulary_size(self) -> int:
-        """Width of the logits."""
+        """Width of the logits; 0 where an engine does not give any."""
 
     def describe(self) -> dict[str, JsonValue]:
         """Engine name, version, build, threads and whatever else is needed to repeat the run."""

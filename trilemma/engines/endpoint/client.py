@@ -77,8 +77,11 @@ class EndpointClient:
         """Close the connections."""
         await self._http.aclose()
 
-    async def ask(self, method: str, route: str, body: dict[str, Any] | None = None, *, root: bool = False) -> Any:
-        """The JSON answer of a route; ``root`` for one beside the base path. Asked again as the settings say.
+    async def ask(
+        self, method: str, route: str, body: dict[str, Any] | None = None, *, root: bool = False, once: bool = False
+    ) -> Any:
+        """The JSON answer of a route; ``root`` for one beside the base path. Asked again as the settings say, unless
+        only ``once``.
 
         Raises:
             RequestRefusedError: there is no answer, or one that says no.
@@ -87,7 +90,7 @@ class EndpointClient:
             try:
                 return await self._ask(method, route, body, root)
             except RequestRefusedError as error:
-                if not error.passing or attempt == self._settings.retries:
+                if once or not error.passing or attempt == self._settings.retries:
                     raise
                 await self._pause(attempt, error)
         raise AssertionError("unreachable")
@@ -200,7 +203,7 @@ def _refused(response: httpx.Response, content: bytes) -> RequestRefusedError:
     status = response.status_code
     if 300 <= status < 400:
         return RequestRefusedError(
-            "The endpoint redirects elsewhere, which is not followed.", "Give its final address.", status=400
+            "The endpoint redirects elsewhere, which is not followed.", "Give its final address.", status=status
         )
     try:
         told = _told(json.loads(content))

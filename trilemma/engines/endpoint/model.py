@@ -29,7 +29,7 @@ from trilemma.engines.endpoint.process import find_server
 from trilemma.engines.endpoint.routes import Routes
 from trilemma.engines.endpoint.settings import EndpointSettings
 from trilemma.engines.streams import LoopThread, StreamServer
-from trilemma.errors import ContextError, EngineError, LoadError, NotOfferedError
+from trilemma.errors import EngineError, LoadError, NotOfferedError
 from trilemma.schema import Artifact
 
 UNLIMITED = 1 << 40
@@ -90,12 +90,8 @@ class LoadedEndpoint:
 
     @property
     def vocabulary_size(self) -> int:
-        """Not known.
-
-        Raises:
-            NotOfferedError: always.
-        """
-        raise NotOfferedError("An endpoint does not tell its vocabulary.", "Measure the weights themselves.")
+        """0: an endpoint does not tell its logits."""
+        return 0
 
     def describe(self) -> dict[str, JsonValue]:
         """Address, model, route, how tokens are counted, whose process is metered, and what was out of the ordinary."""
@@ -255,6 +251,3 @@ class LoadedEndpoint:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-__all__ = ["ContextError", "LoadedEndpoint"]

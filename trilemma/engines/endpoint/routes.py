@@ -80,9 +80,9 @@ class Routes:
             if self.counts_by not in ("", name):
                 continue
             try:
-                answer = await self._client.ask("POST", route, body, root=root)
+                answer = await self._client.ask("POST", route, body, root=root, once=not self.counts_by)
             except RequestRefusedError as error:
-                if error.status in (0, 401, 403, 429) or error.status >= 500:
+                if error.status in (0, 401, 403, 429):
                     raise
                 continue
             tokens = answer.get("tokens") if isinstance(answer, dict) else None
