@@ -34,14 +34,14 @@ AXES = ("peak_memory_bytes", "output_tps@short_chat x8", "accuracy_norm@hellaswa
 CHAT = WorkloadSpec(name="short_chat", prompt_tokens=128, output_tokens=64, requests=5)
 
 
-def in_the_vllm_environment() -> None:
-    """Start over in the environment that has vLLM, if this one has not."""
+def in_the_vllm_environment(name: str) -> None:
+    """Start the benchmark ``name`` over in the environment that has vLLM, if this one has not."""
     if find_spec("vllm") is not None:
         return
     folder = ROOT / ".venv-vllm"
     subprocess.run(["make", "--no-print-directory", f"{folder.name}/.installed"], cwd=ROOT, check=True)
     python = str(folder / "bin" / "python")
-    os.execv(python, [python, "-m", "benchmarks.engines", *sys.argv[1:]])
+    os.execv(python, [python, "-m", f"benchmarks.{name}", *sys.argv[1:]])
 
 
 def bench(store: Store, settings: Settings) -> RunRecord:
@@ -107,5 +107,5 @@ def measure() -> Figures:
 
 
 if __name__ == "__main__":
-    in_the_vllm_environment()
+    in_the_vllm_environment("engines")
     main("engines", LIMITS, measure)

