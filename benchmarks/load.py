@@ -252,8 +252,9 @@ def measure(rounds: int) -> Figures:
     port = free_port()
     command = [
         sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(weights),
-        "--served-model-name", "served", "--dtype", "float32", "--max-model-len", "512", "--max-num-seqs", "16", "--kv-cache-memory-bytes", "500000000",
-        "--no-enable-prefix-caching", "--enforce-eager", "--host", "127.0.0.1", "--port", str(port),
+        "--served-model-name", "served", "--dtype", "float32", "--max-model-len", "512", "--max-num-seqs", "16",
+        "--kv-cache-memory-bytes", "500000000", "--no-enable-prefix-caching", "--enforce-eager",
+        "--host", "127.0.0.1", "--port", str(port),
     ]  # fmt: skip
     with running(command, port, folder / "server.log") as address:
         say(f"vLLM serves at {address}; warming up.")
