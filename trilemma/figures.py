@@ -55,6 +55,23 @@ def _figures() -> list[FigureDefinition]:
         ),
         row(
             efficiency,
+            "needed_memory_bytes",
+            "Memory needed",
+            "B",
+            "lower",
+            "Only of runs that do not fit their emulated device: weights and KV cache as estimated before loading, or "
+            "the memory that the process tree held when it was ended (it needs at least that); the note says which.",
+        ),
+        row(
+            efficiency,
+            "memory_budget_bytes",
+            "Memory of the device",
+            "B",
+            "lower",
+            "Only of runs that do not fit: what the emulated device has for the model.",
+        ),
+        row(
+            efficiency,
             "weights_memory_bytes",
             "Memory for weights",
             "B",
