@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from trilemma.bench.budget import ESTIMATED, REACHED, MemoryWatch, check_fits
+from trilemma.bench.budget import ESTIMATED, PEAK, REACHED, MemoryWatch, check_fits
 from trilemma.bench.cgroup import MemoryGroup
 from trilemma.bench.supervisor import Supervisor
 from trilemma.catalog.catalog import Catalog
@@ -178,7 +178,8 @@ def test_three_devices_and_one_that_is_too_small(store: Store, tmp_path: Path, a
     done, found = measured(store, tmp_path, artifact, near)
     assert done.state is RunState.DOES_NOT_FIT, done.reason + done.log_tail
     assert (found["needed_memory_bytes"].value or 0) > (near.memory_bytes or 0)
-    assert REACHED in found["needed_memory_bytes"].provenance.reasons
+    # A run as short as this may be over before the watchdog looks; its peak is found then.
+    assert {REACHED, PEAK} & set(found["needed_memory_bytes"].provenance.reasons)
 
     assert len({run.spec.configuration.id for run in store.runs()}) == 4
     assert store.run_frame()["profile"].tolist() == ["one-core", "two-cores", "small", "near"]

@@ -84,6 +84,7 @@ class Supervisor:
             self._rest()
             self._drive()
             if self._watch:
+                self._write()
                 self._watch.check_peak(summarise(self._evidence))
         except DoesNotFitError as error:
             state, reason = RunState.DOES_NOT_FIT, str(error)

@@ -161,11 +161,14 @@ def on_devices(
         TrilemmaError: an engine is unknown.
     """
     by_id = {artifact.id: artifact for artifact in artifacts}
-    return tuple(
-        _on_device(configuration, device, by_id.get(configuration.artifact_id)) if device else configuration
-        for configuration in configurations
-        for device in devices or [None]
-    )
+    made: list[Configuration] = []
+    for configuration in configurations:
+        for device in devices or [None]:
+            one = _on_device(configuration, device, by_id.get(configuration.artifact_id)) if device else configuration
+            # Two contexts that were lowered to the same one are one configuration.
+            if device is None or one not in made:
+                made.append(one)
+    return tuple(made)
 
 
 def _on_device(configuration: Configuration, device: DeviceProfile, artifact: Artifact | None) -> Configuration:
