@@ -9,11 +9,13 @@ from typing import Any
 import streamlit as st
 
 from pages import shared
+from pages.parts.devices import choose_devices, foreseen, refusal
 from pages.parts.grid import model_grid
 from pages.parts.settings_form import settings_form
 from trilemma import registry
 from trilemma.analysis.format import format_duration, format_figure
 from trilemma.errors import TrilemmaError
+from trilemma.profiles import on_devices
 from trilemma.schema import Artifact, Configuration, EnergyCoefficients, StudySpec, SuiteSpec, WorkloadSpec
 from trilemma.settings import get_settings
 from trilemma.store import Store
@@ -74,7 +76,7 @@ def _problem(text: str) -> None:
 
 
 def _configurations(chosen: Sequence[Artifact]) -> tuple[list[Configuration], bool]:
-    _step(2, "Engine and settings")
+    _step(2, "Engine, settings and device")
     names = registry.names("trilemma.engines")
     first = names.index("llama.cpp") if "llama.cpp" in names else 0
     name = st.segmented_control("Engine", names, default=names[first], required=True, key="engine", bind="query-params")
@@ -84,18 +86,20 @@ def _configurations(chosen: Sequence[Artifact]) -> tuple[list[Configuration], bo
         _problem(f"{name} cannot run here: {detail} {remedy}")
     st.caption("Leave a setting empty for the engine's default. Several values of one setting are all measured.")
     combinations, valid = settings_form(engine.settings_type, "s")
-    refused: dict[str, None] = {}
-    configurations = []
-    for artifact in chosen:
-        for settings in combinations if valid else []:
-            try:
-                engine.check(artifact, settings)
-            except TrilemmaError as error:
-                refused[str(error)] = None
-            configurations.append(Configuration(artifact_id=artifact.id, engine=str(name), settings=settings))
+    devices = choose_devices()
+    here = [
+        Configuration(artifact_id=artifact.id, engine=str(name), settings=settings)
+        for artifact in chosen
+        for settings in (combinations if valid else [])
+    ]
+    by_id = {artifact.id: artifact for artifact in chosen}
+    configurations = on_devices(here, devices, chosen)
+    verdicts = [refusal(engine, by_id[one.artifact_id], one) for one in configurations]
+    refused = list(dict.fromkeys(text for text, _ in verdicts if text))
     for text in refused:
         _problem(text)
-    return configurations, valid and available and not refused
+    foreseen(list(dict.fromkeys(text for _, text in verdicts if text)))
+    return list(configurations), valid and available and not refused
 
 
 def _workloads() -> list[WorkloadSpec]:

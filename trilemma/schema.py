@@ -80,6 +80,11 @@ class RunState(StrEnum):
         return self.value.replace("_", " ")
 
     @property
+    def verdict(self) -> bool:
+        """Whether the run ended with a result, which is reused, and not for want of one."""
+        return self in (RunState.DONE, RunState.DOES_NOT_FIT)
+
+    @property
     def final(self) -> bool:
         """Whether the run will not change by itself any more."""
         return self not in (RunState.WAITING, RunState.RUNNING)

@@ -14,7 +14,7 @@ from trilemma.meters.sampler import Sampler
 from trilemma.schema import Artifact, Configuration, DeviceProfile, Measurement, Method, Provenance
 
 _LOOK_EVERY_S = 0.25
-ESTIMATED = "estimated before loading, from the weights and the KV cache alone"
+ESTIMATED = "weights and KV cache alone, estimated before loading"
 REACHED = "what it held when it was ended; it needs at least that"
 PEAK = "the peak of serving, measured to its end"
 
@@ -128,8 +128,7 @@ class MemoryWatch:
 def verdict_measurements(device: DeviceProfile, error: DoesNotFitError) -> list[Measurement]:
     """What was needed, and what there would have been."""
     method = Method.MODELLED if error.basis == ESTIMATED else Method.MEASURED
-    source = "size of the weights and the KV cache" if error.basis == ESTIMATED else "sampled memory of the tree"
-    needed = Provenance(method=method, source=source, scope="process tree", reasons=(error.basis,))
+    needed = Provenance(method=method, source=error.basis, scope="process tree", reasons=(error.basis,))
     budget = Provenance(method=Method.IMPORTED, source=f"device profile {device.name}", scope="process tree")
     return [
         Measurement(figure="needed_memory_bytes", value=float(error.needed_bytes), n=1, provenance=needed),

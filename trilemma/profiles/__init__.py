@@ -124,7 +124,7 @@ def load_profiles(home: Path | None) -> tuple[dict[str, Profile], list[str]]:
     return {profile.device.name: profile for profile in order}, problems
 
 
-def find_profile(name: str, home: Path | None) -> DeviceProfile:
+def find_profile(name: str, home: Path | None = None) -> DeviceProfile:
     """The device of that name.
 
     Raises:
