@@ -105,6 +105,11 @@ def _configurations(chosen: Sequence[Artifact]) -> tuple[list[Configuration], bo
 def _workloads() -> list[WorkloadSpec]:
     _step(3, "Workload")
     st.caption("Every configuration answers the same requests, of exactly these lengths.")
+    fit = st.checkbox(
+        "Cut prompts to the context", key="w_fit", bind="query-params",
+        help="A prompt that is longer than a configuration's context loses its beginning, so that a sweep over "
+        "contexts shows what reading less saves. Otherwise such a run fails.",
+    )  # fmt: skip
     chosen = []
     for name, case in PROMPT_SETS.items():
         usual = case.defaults()
@@ -120,6 +125,7 @@ def _workloads() -> list[WorkloadSpec]:
                     "prompt_tokens": _number(prompt, "Prompt, tokens", f"w_{name}_in", usual.prompt_tokens, 1),
                     "output_tokens": _number(output, "Answer, tokens", f"w_{name}_out", usual.output_tokens, 2),
                     "requests": _number(requests, "Requests", f"w_{name}_n", usual.requests, 1),
+                    "fit_context": fit,
                     "concurrency": _number(users, "Users at once", f"w_{name}_users", usual.concurrency, 1, 256),
                 }
             )

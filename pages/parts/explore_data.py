@@ -14,7 +14,6 @@ from trilemma.analysis.points import Points, configuration_points
 from trilemma.charts.palette import quantization_bits
 from trilemma.schema import RunState
 
-
 _MISFIT_KEYS = ("needed_memory_bytes", "memory_budget_bytes")
 
 
@@ -92,8 +91,8 @@ def misfits(of: tuple[str, int], study_id: str) -> pd.DataFrame:
     frame = frame.drop_duplicates("configuration_id", keep="last").set_index("run_id", drop=False)
     by_key = {key: rows.set_index("run_id") for key, rows in figures.groupby("key")}
     for column, key in zip(("needed", "budget"), _MISFIT_KEYS, strict=True):
-        frame[column] = frame.index.map(by_key[key]["value"]) if key in by_key else pd.NA
-    frame["basis"] = frame.index.map(by_key[_MISFIT_KEYS[0]]["source"]) if by_key else ""
+        frame[column] = frame.index.map(by_key[key]["value"].to_dict()) if key in by_key else pd.NA
+    frame["basis"] = frame.index.map(by_key[_MISFIT_KEYS[0]]["source"].to_dict()) if by_key else ""
     return frame.sort_values("needed", kind="stable")
 
 
