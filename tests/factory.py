@@ -260,7 +260,7 @@ def fill_store(
                 answers=kept["answers"],
             )
         threads = int(str(run.spec.configuration.settings.get("threads", 2)))
-        measured = figures(item, rng, quality=quality, threads=threads, slow=0.6 if device else 1.0)
+        measured = figures(item, rng, quality=quality, threads=threads, slow=1.6 if device else 1.0)
         store.set_measurements(run.id, with_emulation(measured, device))
         store.finish_run(
             run.id, RunState.DONE, log_tail="llama_model_loader: loaded meta data\nready\n" if detail else ""

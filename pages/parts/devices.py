@@ -26,12 +26,8 @@ def choose_devices() -> list[DeviceProfile | None]:
     """Show the choice; None stands for this machine."""
     profiles, problems = load_profiles(get_settings().home)
     here = {name: profile for name, profile in profiles.items() if not profile.obstacle}
-
-    def shown(name: str) -> str:
-        return name if name == NO_DEVICE else f"{here[name].title} ({name})"
-
     chosen = st.multiselect(
-        "Emulated device", [NO_DEVICE, *here], default=[NO_DEVICE], format_func=shown, key="device",
+        "Emulated device", [NO_DEVICE, *here], default=[NO_DEVICE], key="device",
         bind="query-params", help=_HELP, placeholder=NO_DEVICE,
     )  # fmt: skip
     emulated = [here[name] for name in chosen if name in here]
@@ -46,7 +42,7 @@ def choose_devices() -> list[DeviceProfile | None]:
 
 def _about(profile: Profile) -> str:
     limits = profile.device.label.partition(", ")[2]
-    return f"{limits or 'no limits'}. {profile.stands_for}"
+    return f"{limits or 'no limits'}. {profile.stands_for or profile.title}"
 
 
 def refusal(engine: Any, artifact: Artifact, configuration: Configuration) -> tuple[str, str]:
