@@ -10,12 +10,12 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from pages import shared
-from pages.parts import explore_data, explore_view, load_view
+from pages.parts import explore_data, explore_misfits, explore_view, load_view
 from pages.parts.explore_filters import Chosen, choose, controls
 from pages.parts.url_state import UrlState
 from trilemma.analysis.limits import within
 from trilemma.analysis.points import Points
-from trilemma.analysis.text import caveats, front_headline, pareto_text
+from trilemma.analysis.text import caveats, emulated_text, front_headline, pareto_text
 from trilemma.charts.palette import model_colours
 from trilemma.charts.pareto import blank_figure, pareto_figure
 from trilemma.charts.pareto3d import pareto3d_figure
@@ -66,6 +66,8 @@ def page() -> None:
             explore_view.card(shown, chosen.study, chosen.axes, url)
         with below:
             explore_view.table(shown, chosen.axes, chosen.columns, catalog.models, url)
+    with below:
+        explore_misfits.misfit_list(explore_data.misfits(of, chosen.study), chosen)
 
 
 def _nothing_left(url: UrlState, total: int) -> None:
@@ -92,6 +94,7 @@ class _Drawn:
     headline: str
     alt: str
     intervals: bool
+    emulated: str
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
@@ -110,6 +113,7 @@ def _drawn(of: tuple[str, int], chosen: Chosen, models: list[str], picked: str |
         figure=figure,
         headline=f"**{front_headline(shown, axes)}** {' '.join(caveats(shown, axes))}",
         alt=pareto_text(shown, axes),
+        emulated=emulated_text(shown),
         intervals=bool(np.isfinite(shown.low[list(axes)].to_numpy()).any()),
     )
 
@@ -139,6 +143,7 @@ def _chart(drawn: _Drawn, chosen: Chosen, url: UrlState) -> None:
     if len(chosen.axes) == 3:
         st.plotly_chart(drawn.figure, theme=None, key="explore_3d", config=config, alt=drawn.alt)
         st.caption("Drag to turn, scroll to come closer. Pick a point in the table below.")
+        _legend_lines(drawn)
         return
 
     def pick() -> None:
@@ -150,8 +155,14 @@ def _chart(drawn: _Drawn, chosen: Chosen, url: UrlState) -> None:
         drawn.figure, theme=None, key="explore_2d", config=config, alt=drawn.alt, on_select=pick,
         selection_mode="points",
     )  # fmt: skip
+    _legend_lines(drawn)
     if not drawn.intervals:
         st.caption("No intervals: each configuration has one run, and these figures have none of their own.")
+
+
+def _legend_lines(drawn: _Drawn) -> None:
+    if drawn.emulated:
+        st.caption(f":material/devices: {shared.plain(drawn.emulated)}")
 
 
 if __name__ == "__main__":  # a cold server's first deep link runs this file itself

@@ -9,12 +9,14 @@ from typing import Any
 import streamlit as st
 
 from pages import shared
+from pages.parts.devices import choose_devices, foreseen, refusal
 from pages.parts.grid import model_grid
 from pages.parts.load_form import load_form
 from pages.parts.settings_form import settings_form
 from trilemma import registry
 from trilemma.analysis.format import format_duration, format_figure
 from trilemma.errors import TrilemmaError
+from trilemma.profiles import on_devices
 from trilemma.schema import Artifact, Configuration, EnergyCoefficients, StudySpec, SuiteSpec, WorkloadSpec
 from trilemma.settings import get_settings
 from trilemma.store import Store
@@ -75,7 +77,7 @@ def _problem(text: str) -> None:
 
 
 def _configurations(chosen: Sequence[Artifact]) -> tuple[list[Configuration], bool]:
-    _step(2, "Engine and settings")
+    _step(2, "Engine, settings and device")
     names = registry.names("trilemma.engines")
     first = names.index("llama.cpp") if "llama.cpp" in names else 0
     name = st.segmented_control("Engine", names, default=names[first], required=True, key="engine", bind="query-params")
@@ -85,23 +87,30 @@ def _configurations(chosen: Sequence[Artifact]) -> tuple[list[Configuration], bo
         _problem(f"{name} cannot run here: {detail} {remedy}")
     st.caption("Leave a setting empty for the engine's default. Several values of one setting are all measured.")
     combinations, valid = settings_form(engine.settings_type, "s")
-    refused: dict[str, None] = {}
-    configurations = []
-    for artifact in chosen:
-        for settings in combinations if valid else []:
-            try:
-                engine.check(artifact, settings)
-            except TrilemmaError as error:
-                refused[str(error)] = None
-            configurations.append(Configuration(artifact_id=artifact.id, engine=str(name), settings=settings))
+    devices = choose_devices()
+    here = [
+        Configuration(artifact_id=artifact.id, engine=str(name), settings=settings)
+        for artifact in chosen
+        for settings in (combinations if valid else [])
+    ]
+    by_id = {artifact.id: artifact for artifact in chosen}
+    configurations = on_devices(here, devices, chosen)
+    verdicts = [refusal(engine, by_id[one.artifact_id], one) for one in configurations]
+    refused = list(dict.fromkeys(text for text, _ in verdicts if text))
     for text in refused:
         _problem(text)
-    return configurations, valid and available and not refused
+    foreseen(list(dict.fromkeys(text for _, text in verdicts if text)))
+    return list(configurations), valid and available and not refused
 
 
 def _workloads() -> tuple[list[WorkloadSpec], bool]:
     _step(3, "Workload")
     st.caption("Every configuration answers the same requests, of exactly these lengths.")
+    fit = st.checkbox(
+        "Cut prompts to the context", key="w_fit", bind="query-params",
+        help="A prompt that is longer than a configuration's context loses its beginning, so that a sweep over "
+        "contexts shows what reading less saves. Otherwise such a run fails.",
+    )  # fmt: skip
     chosen, valid = [], True
     for name, case in PROMPT_SETS.items():
         usual = case.defaults()
@@ -115,6 +124,7 @@ def _workloads() -> tuple[list[WorkloadSpec], bool]:
             "prompt_tokens": _number(prompt, "Prompt, tokens", f"w_{name}_in", usual.prompt_tokens, 1),
             "output_tokens": _number(output, "Answer, tokens", f"w_{name}_out", usual.output_tokens, 2),
             "requests": _number(requests, "Requests", f"w_{name}_n", usual.requests, 1),
+            "fit_context": fit,
             "concurrency": _number(users, "Users at once", f"w_{name}_users", usual.concurrency, 1, 256),
         }
         loaded, problem = load_form(name)

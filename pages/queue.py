@@ -30,7 +30,7 @@ _TRACE_COLOUR = "#8A939E"
 
 _LISTS = {
     "Waiting": (RunState.WAITING,),
-    "Done": (RunState.DONE,),
+    "Done": (RunState.DONE, RunState.DOES_NOT_FIT),
     "Failed": (RunState.FAILED, RunState.CANCELLED),
 }
 

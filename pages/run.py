@@ -24,6 +24,7 @@ _STATE_ICONS = {
     RunState.DONE: ":material/check_circle:",
     RunState.FAILED: ":material/error:",
     RunState.CANCELLED: ":material/cancel:",
+    RunState.DOES_NOT_FIT: ":material/block:",
 }
 _RECENT = 200
 
@@ -96,13 +97,14 @@ def _title(run: RunRecord, label: str) -> None:
     facts = [
         run.spec.configuration.engine,
         settings,
+        f"emulated {device.label}" if (device := run.spec.configuration.profile) else "",
         f"repeat {run.spec.repeat + 1}",
         f"finished {_when(run.finished_at)}" if run.finished_at else "",
         f"took {format_duration(took)}" if took is not None else "",
     ]
     text = " · ".join(shared.plain(fact) for fact in facts if fact)
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
-        st.markdown(f"{_STATE_ICONS[run.state]} {run.state.value} · {text}", width="content")
+        st.markdown(f"{_STATE_ICONS[run.state]} {run.state.label} · {text}", width="content")
         if run.state is RunState.DONE:
             params = {"point": run.spec.configuration.id}
             shared.link("explore", "See it among the others", params, icon=":material/scatter_plot:")
@@ -119,6 +121,14 @@ def _state_banners(run: RunRecord) -> None:
     if run.state in (RunState.FAILED, RunState.CANCELLED):
         st.error(f"**This run {run.state.value}.** {shared.plain(run.reason)}", icon=":material/error:")
         st.caption("What was measured until then is below; it is not in Explore.")
+    if run.state is RunState.DOES_NOT_FIT:
+        st.info(f"**A result, not a failure.** {shared.plain(run.reason)}", icon=":material/block:")
+        st.caption("What was measured until then is below; Explore lists it under the chart.")
+    elif run.spec.configuration.profile and run.state.final:
+        st.caption(
+            ":material/devices: Every figure here is emulated: cores, memory and context were limited to the device's, "
+            "and nothing was made slower."
+        )
     if run.disturbed:
         why = "\n".join(f"- {shared.plain(one)}" for one in run.disturbances)
         st.warning(
@@ -183,8 +193,11 @@ def _recent(store: Store) -> None:
             "Quantization": recent["quantization"].fillna(""),
             "Engine": recent["engine"],
             "Repeat": recent["repeat"].astype(int) + 1,
-            "State": recent["state"],
-            "Note": ["disturbed" if one else "" for one in recent["disturbed"]],
+            "State": recent["state"].str.replace("_", " "),
+            "Note": [
+                ", ".join([*(["disturbed"] if disturbed else []), *([f"emulated {device}"] if device else [])])
+                for disturbed, device in zip(recent["disturbed"], recent["profile"], strict=True)
+            ],
             "Finished, UTC": recent["finished_at"],
         }
     )

@@ -9,10 +9,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from trilemma.analysis.points import Points, configuration_points
+from trilemma.bench.budget import ESTIMATED, does_not_fit, verdict_measurements, with_emulation
 from trilemma.records import AnswerRecord, HostInfo, PhaseWindow, RequestRecord, Sample, StudyRecord
 from trilemma.schema import (
     Artifact,
     Configuration,
+    DeviceProfile,
     Measurement,
     Method,
     Phase,
@@ -215,6 +217,7 @@ def fill_store(
     *,
     name: str = "Demo",
     settings: Iterable[dict[str, int]] = ({"threads": 2},),
+    devices: Iterable[DeviceProfile | None] = (None,),
     detail: bool = True,
     seed: int = 1,
 ) -> StudyRecord:
@@ -223,7 +226,10 @@ def fill_store(
     weights = {a.id: a for a in (artifact(*item) for item in items)}
     for one in weights.values():
         store.add_artifact(one)
-    configurations = [Configuration(artifact_id=i, engine="llama.cpp", settings=s) for s in settings for i in weights]
+    configurations = [
+        Configuration(artifact_id=i, engine="llama.cpp", settings=s, profile=d)
+        for s in settings for d in devices for i in weights
+    ]  # fmt: skip
     spec = StudySpec(
         name=name, configurations=tuple(configurations), workloads=(WORKLOAD,), suites=SUITES, repeats=min(100, repeats)
     )
@@ -237,6 +243,12 @@ def fill_store(
         quality = run.spec.repeat == 0
         item = weights[run.spec.configuration.artifact_id]
         store.start_run(run.id, HOST)
+        device = run.spec.configuration.profile
+        if device and device.memory_bytes and item.size_bytes > device.memory_bytes:
+            verdict = does_not_fit(device, device.memory_bytes, item.size_bytes, ESTIMATED)
+            store.set_measurements(run.id, verdict_measurements(device, verdict))
+            store.finish_run(run.id, RunState.DOES_NOT_FIT, reason=str(verdict))
+            continue
         if detail:
             store.set_engine_info(run.id, {"name": "llama.cpp", "build": "b7000", "threads": 2})
             kept = records(item, rng, quality=quality)
@@ -248,7 +260,8 @@ def fill_store(
                 answers=kept["answers"],
             )
         threads = int(str(run.spec.configuration.settings.get("threads", 2)))
-        store.set_measurements(run.id, figures(item, rng, quality=quality, threads=threads))
+        measured = figures(item, rng, quality=quality, threads=threads, slow=1.6 if device else 1.0)
+        store.set_measurements(run.id, with_emulation(measured, device))
         store.finish_run(
             run.id, RunState.DONE, log_tail="llama_model_loader: loaded meta data\nready\n" if detail else ""
         )

@@ -14,8 +14,10 @@ TrilemmaError
 │   └── OutOfMemoryError         it needs more memory than there is
 ├── MeterError               a meter cannot be read
 ├── SuiteDataError           questions are missing or malformed
+├── ProfileError             a device profile is unknown or wrong
 ├── StudyError               a study cannot be run as asked
 ├── RunError                 a run failed
+│   ├── DoesNotFitError          it takes more memory than the emulated device has
 │   ├── RunTimeoutError          it stopped making progress
 │   └── RunCancelledError        the user stopped it
 └── StoreError               the database or data folder cannot be used
@@ -85,7 +87,21 @@ class NotOfferedError(EngineError):
 
 
 class OutOfMemoryError(EngineError):
-    """The configuration needs more memory than the machine has."""
+    """The configuration needs more memory than there is.
+
+    Args:
+        message: As :class:`TrilemmaError`.
+        hint: As :class:`TrilemmaError`.
+        needed_bytes: What it needs at least, where that is known.
+        available_bytes: What there was.
+    """
+
+    def __init__(
+        self, message: str, hint: str = "", *, needed_bytes: int | None = None, available_bytes: int | None = None
+    ) -> None:
+        super().__init__(message, hint)
+        self.needed_bytes = needed_bytes
+        self.available_bytes = available_bytes
 
 
 class MeterError(TrilemmaError):
@@ -96,12 +112,31 @@ class SuiteDataError(TrilemmaError):
     """A suite's questions are missing or malformed."""
 
 
+class ProfileError(TrilemmaError):
+    """A device profile is unknown, or its file is wrong."""
+
+
 class StudyError(TrilemmaError):
     """A study cannot be run as asked."""
 
 
 class RunError(TrilemmaError):
     """A run failed."""
+
+
+class DoesNotFitError(RunError):
+    """The configuration takes more memory than the emulated device has; a result, not a failure.
+
+    Args:
+        message: As :class:`TrilemmaError`.
+        needed_bytes: What it needs, or what it had reached when it was ended.
+        basis: Which of both, in a sentence.
+    """
+
+    def __init__(self, message: str, needed_bytes: int, basis: str) -> None:
+        super().__init__(message)
+        self.needed_bytes = needed_bytes
+        self.basis = basis
 
 
 class RunTimeoutError(RunError):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import math
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 
 _ROOT = Path("/")
+_budget: contextvars.ContextVar[int | None] = contextvars.ContextVar("memory_budget", default=None)
 
 
 def usable_cpus() -> set[int]:
@@ -26,11 +30,48 @@ def cpu_count(root: Path = _ROOT) -> int:
     return cpus if quota is None else max(1, min(cpus, math.floor(quota)))
 
 
+def cpus_apart(count: int, root: Path = _ROOT) -> set[int]:
+    """``count`` of the CPUs that this process may use: of different cores first, then the second threads of cores.
+
+    The highest numbers are taken, because the system's own work tends to be on the lowest.
+    """
+    rank: dict[int, tuple[int, int]] = {}
+    seen: dict[str, int] = {}
+    for cpu in sorted(usable_cpus(), reverse=True):
+        core = read_text(root / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") or str(cpu)
+        rank[cpu] = (seen.get(core, 0), -cpu)
+        seen[core] = seen.get(core, 0) + 1
+    return set(sorted(rank, key=lambda cpu: rank[cpu])[:count])
+
+
+@contextlib.contextmanager
+def started_on(cpus: set[int] | None) -> Iterator[None]:
+    """Processes that this thread starts meanwhile, and theirs, run on ``cpus`` alone; None changes nothing."""
+    if cpus is None or sys.platform != "linux":
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextlib.contextmanager
+def memory_budget(size_bytes: int | None) -> Iterator[None]:
+    """What is asked meanwhile finds at most ``size_bytes`` of memory available; None changes nothing."""
+    token = _budget.set(size_bytes)
+    try:
+        yield
+    finally:
+        _budget.reset(token)
+
+
 def available_bytes(root: Path = _ROOT) -> int:
-    """Memory that a new process could have: the system's, or less where a control group limits it."""
-    system = int(psutil.virtual_memory().available)
-    limited = cgroup_available_bytes(root)
-    return system if limited is None else min(system, limited)
+    """Memory that a new process could have: the system's, or less where a control group or a budget limits it."""
+    limits = (int(psutil.virtual_memory().available), cgroup_available_bytes(root), _budget.get())
+    return min(limit for limit in limits if limit is not None)
 
 
 def cgroup_folders(controller: str, root: Path = _ROOT) -> list[Path]:

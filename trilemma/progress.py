@@ -106,6 +106,8 @@ class StudyFollower:
     def _name(self, run: RunRecord) -> str:
         artifact = self._labels.get(run.spec.configuration.artifact_id)
         label = artifact.label if artifact else run.spec.configuration.artifact_id[:12]
+        if run.spec.configuration.profile:
+            label += f" emulating {run.spec.configuration.profile.name}"
         phase = f": {run.phase.value.replace('_', ' ')}" if run.phase else ""
         return f"{label}, repeat {run.spec.repeat + 1}{phase if run.state is RunState.RUNNING else ''}"
 
@@ -115,13 +117,17 @@ class StudyFollower:
             if run.finished_at and run.started_at
             else ""
         )
-        notes = {RunState.FAILED: f": {run.reason}", RunState.CANCELLED: f": {run.reason}" if run.reason else ""}
+        notes = {
+            RunState.FAILED: f": {run.reason}",
+            RunState.DOES_NOT_FIT: f": {run.reason}",
+            RunState.CANCELLED: f": {run.reason}" if run.reason else "",
+        }
         disturbed = " (disturbed; shown as such)" if run.disturbed else ""
-        return f"{run.state.value}: {self._name(run)}{took}{notes.get(run.state, disturbed)}"
+        return f"{run.state.label}: {self._name(run)}{took}{notes.get(run.state, disturbed)}"
 
     def summary(self) -> str:
         """``18 done, 1 failed``."""
-        states = Counter(run.state.value for run in self._runs())
+        states = Counter(run.state.label for run in self._runs())
         return ", ".join(f"{count} {state}" for state, count in states.items()) or "no runs"
 
     def __enter__(self) -> Self:

@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import Field, JsonValue
+from pydantic import ByteSize, Field, JsonValue
 
 from trilemma.base import Frozen as Frozen
 from trilemma.base import content_id as content_id
@@ -56,6 +56,18 @@ class RunState(StrEnum):
     DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    DOES_NOT_FIT = "does_not_fit"
+    """It takes more memory than the device that it was measured for has: a result, like DONE, and no failure."""
+
+    @property
+    def label(self) -> str:
+        """As people read it."""
+        return self.value.replace("_", " ")
+
+    @property
+    def verdict(self) -> bool:
+        """Whether the run ended with a result, which is reused, and not for want of one."""
+        return self in (RunState.DONE, RunState.DOES_NOT_FIT)
 
     @property
     def final(self) -> bool:
@@ -122,11 +134,22 @@ class Artifact(Frozen):
 class DeviceProfile(Frozen):
     """A smaller machine's budget that a configuration runs under; figures made so are *emulated*."""
 
-    name: str = Field(min_length=1, max_length=60)
-    title: str = ""
-    cores: int | None = Field(default=None, ge=1, description="CPUs that the measured processes may use.")
-    memory_bytes: int | None = Field(default=None, ge=1, description="Memory that they may hold together.")
-    context: int | None = Field(default=None, ge=8, description="The longest context, tokens.")
+    name: str = Field(max_length=60, pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    cores: int | None = Field(default=None, ge=1, le=4096, description="CPUs that the measured processes may use.")
+    memory_bytes: int | None = Field(default=None, ge=1, lt=1 << 53, description="Memory that they may hold together.")
+    context: int | None = Field(default=None, ge=8, le=1 << 31, description="The longest context, tokens.")
+
+    @property
+    def label(self) -> str:
+        """Its name and limits: ``phone, 2 cores, 2.5 GiB, context 2048``."""
+        parts = [self.name]
+        if self.cores is not None:
+            parts.append(f"{self.cores} core{'' if self.cores == 1 else 's'}")
+        if self.memory_bytes is not None:
+            parts.append(ByteSize(self.memory_bytes).human_readable(separator=" "))
+        if self.context is not None:
+            parts.append(f"context {self.context}")
+        return ", ".join(parts)
 
 
 class Configuration(Frozen):

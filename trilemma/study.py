@@ -11,6 +11,7 @@ from trilemma.effort import run_seconds
 from trilemma.engines.base import Engine, parse_settings
 from trilemma.errors import StudyError, TrilemmaError
 from trilemma.jobs.queue import interleave
+from trilemma.profiles import check_device
 from trilemma.records import RunRecord, StudyRecord
 from trilemma.schema import Artifact, Configuration, RunSpec, RunState, StudySpec
 from trilemma.store import Store
@@ -40,7 +41,8 @@ def plan(spec: StudySpec, artifacts: Sequence[Artifact]) -> list[RunSpec]:
     Answers at temperature 0 do not vary between repeats, so asking again would cost minutes and tell nothing.
 
     Raises:
-        StudyError: nothing to measure, an unknown artifact, or a setting that the engine refuses.
+        StudyError: nothing to measure, an unknown artifact, a setting that the engine refuses, or a device that this
+            machine cannot emulate.
     """
     if not spec.workloads and not spec.suites:
         raise StudyError("The study measures nothing.", "Choose at least one workload or suite.")
@@ -92,6 +94,7 @@ def _check(configuration: Configuration, by_id: dict[str, Artifact]) -> str:
     try:
         engine: Engine = registry.load("trilemma.engines", configuration.engine)()
         parse_settings(engine.settings_type, configuration.settings)
+        check_device(configuration, artifact)
     except TrilemmaError as error:
         raise StudyError(f"{artifact.label} on {configuration.engine}: {error.message}", error.hint) from error
     if artifact.format not in engine.formats:

@@ -42,6 +42,7 @@ class WorkloadSpec(Frozen):
     length_spread: float = Field(
         default=0.0, ge=0, le=2, description="Coefficient of variation of prompt and output lengths (log-normal)."
     )
+    fit_context: bool = Field(default=False, description="Cut prompts that the context has no room for to fit it.")
     limits: LatencyLimits | None = Field(default=None, description="What a request must keep to count for goodput.")
     seed: int = 0
 

@@ -14,6 +14,8 @@ from trilemma.analysis.points import Points, configuration_points
 from trilemma.charts.palette import quantization_bits
 from trilemma.schema import RunState
 
+_MISFIT_KEYS = ("needed_memory_bytes", "memory_budget_bytes")
+
 
 @dataclass(frozen=True)
 class Catalog:
@@ -40,7 +42,8 @@ def catalog(of: tuple[str, int]) -> Catalog:
     names = [level.subject for study in studies for spec in study.spec.workloads for level in spec.levels()]
     models = [artifact.model for artifact in sorted(store.artifacts(), key=lambda a: (a.added_at, a.id))]
     return Catalog(
-        keys=in_order(store.figure_keys()),
+        # Of what does not fit there are no points, so no axis either.
+        keys=in_order([key for key in store.figure_keys() if key not in _MISFIT_KEYS]),
         studies={study.id: study.spec.name for study in studies},
         workloads=list(dict.fromkeys(names)),
         models=list(dict.fromkeys(models)),
@@ -72,6 +75,25 @@ def points(of: tuple[str, int], study_id: str, keys: tuple[str, ...]) -> Points:
     found = configuration_points(frame, runs(of, study_id), artifacts, keys)
     _latest()[of[0]] = of[1]
     return found
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def misfits(of: tuple[str, int], study_id: str) -> pd.DataFrame:
+    """The configurations that do not fit their emulated device, smallest need first.
+
+    Columns: run_id, model, quantization, engine, settings, adapter_id, profile, needed, budget (bytes), basis (what is
+    known of the need).
+    """
+    store = shared.get_store()
+    figures = store.figure_frame(_MISFIT_KEYS, study_id or None, RunState.DOES_NOT_FIT)
+    frame = runs(of, study_id)
+    frame = frame[(frame["state"] == RunState.DOES_NOT_FIT) & frame["run_id"].isin(figures["run_id"])]
+    frame = frame.drop_duplicates("configuration_id", keep="last").set_index("run_id", drop=False)
+    by_key = {key: rows.set_index("run_id") for key, rows in figures.groupby("key")}
+    for column, key in zip(("needed", "budget"), _MISFIT_KEYS, strict=True):
+        frame[column] = frame.index.map(by_key[key]["value"].to_dict()) if key in by_key else pd.NA
+    frame["basis"] = frame.index.map(by_key[_MISFIT_KEYS[0]]["source"].to_dict()) if by_key else ""
+    return frame.sort_values("needed", kind="stable")
 
 
 @st.cache_resource(show_spinner=False)

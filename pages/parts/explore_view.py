@@ -161,6 +161,8 @@ def _display(points: Points, axes: Sequence[str], keys: Sequence[str]) -> tuple[
     if (extra != "").any():
         columns["Settings"] = extra.to_numpy()
     config: dict[str, ColumnConfig] = {"Mark": st.column_config.TextColumn("", width=36)}
+    if points.meta["profile"].notna().any():
+        config["Settings"] = st.column_config.TextColumn(width=170)
     titles = short_titles(list(dict.fromkeys(keys)))
     for key in titles:
         values, low, high = (table[key] for table in (points.value, points.low, points.high))

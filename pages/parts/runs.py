@@ -31,6 +31,8 @@ def describe(run: RunRecord) -> str:
         f"{name} {value if isinstance(value, str) else json.dumps(value)}"
         for name, value in configuration.settings.items()
     ]
+    if configuration.profile:
+        settings.append(f"emulated {configuration.profile.name}")
     parts = [configuration.engine, *settings, f"repeat {run.spec.repeat + 1}"]
     if run.rerun_of:
         parts.append("measured again because the first time was disturbed")
@@ -84,5 +86,7 @@ def _about(run: RunRecord) -> None:
     st.caption(text, help=why)
     if run.reason and run.state is RunState.FAILED:
         st.caption(f":red[{shared.plain(run.reason)}]")
+    elif run.reason and run.state is RunState.DOES_NOT_FIT:
+        st.caption(f":material/block: {shared.plain(run.reason)}")
     elif run.reason and run.state is RunState.CANCELLED:
         st.caption(shared.plain(run.reason))

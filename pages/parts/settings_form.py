@@ -13,14 +13,19 @@ from pages import shared
 _FIRST = ("threads", "context", "kv_cache_type", "flash_attention")
 """Settings shown at once, where an engine has them; the others stand behind "More settings"."""
 
+NULL_WORD = "none"
+NULL_WORDS = {"context": "longest"}
+"""What is written for a setting's null where the default is a number; a setting may have a word of its own."""
+
 
 def _resolve(field: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    """The field's own schema, references followed and "or null" taken off."""
+    """The field's own schema, references followed and "or null" made ``nullable``."""
     if "$ref" in field:
         field = {**definitions[field["$ref"].rpartition("/")[2]], **{k: v for k, v in field.items() if k != "$ref"}}
     options = [option for option in field.get("anyOf", ()) if option.get("type") != "null"]
     if len(options) == 1:
-        return _resolve({**{k: v for k, v in field.items() if k != "anyOf"}, **options[0]}, definitions)
+        rest = {k: v for k, v in field.items() if k != "anyOf"}
+        return _resolve({**rest, **options[0], "nullable": len(options) < len(field["anyOf"])}, definitions)
     return field
 
 
@@ -47,12 +52,18 @@ def _chosen(name: str, field: dict[str, Any], prefix: str) -> tuple[list[JsonVal
         return [value == "on" for value in values], ""
     if field.get("type") in ("integer", "number"):
         shown = "automatic" if default is None else f"default {default}"
+        # Where the default is a number, "nothing" can only be chosen by its name.
+        word = NULL_WORDS.get(name, NULL_WORD) if default is not None and field.get("nullable") else ""
+        if word:
+            help_text = f"{help_text or ''} Write {word} for no number at all.".strip()
         text = st.text_input(label, key=key, bind="query-params", help=help_text, placeholder=shown)
         parts = [part for part in text.replace(";", ",").replace(" ", ",").split(",") if part]
         try:
-            return [_number(part, field["type"]) for part in dict.fromkeys(parts)], ""
+            return [
+                None if word and part.lower() == word else _number(part, field["type"]) for part in dict.fromkeys(parts)
+            ], ""
         except ValueError:
-            return [], "Write numbers separated by commas."
+            return [], f"Write numbers separated by commas{f', or {word}' if word else ''}."
     if field.get("type") == "string":
         shown = "automatic" if default is None else f"default {default}"
         text = st.text_input(label, key=key, bind="query-params", help=help_text, placeholder=shown)

@@ -276,3 +276,20 @@ def test_a_setting_of_the_wrong_kind(command) -> None:
 def test_output_that_nobody_reads_is_no_crash(home: Path) -> None:
     status = os.system(f"{os.sys.executable} -m trilemma doctor --json | head -c 10 > /dev/null 2>&1")  # type: ignore[attr-defined]
     assert status == 0
+
+
+def test_devices_are_listed_and_measured_under(command, store: Store, artifact: Artifact, home: Path) -> None:
+    listed = command("profiles")
+    assert "phone" in listed.stdout
+    assert "no core and no memory slower" in listed.stdout
+    assert {p["device"]["name"] for p in json.loads(command("profiles", "--json").stdout)["profiles"]} >= {"phone"}
+    made = command(
+        "study", "-m", artifact.id, "-w", "short_chat", "--device", "this machine", "--device", "edge-2gb", "--json"
+    )
+    assert made.returncode == 0, made.stderr
+    found = [c.profile.name if c.profile else None for c in store.studies()[0].spec.configurations]
+    assert found == [None, "edge-2gb"]
+    assert "emulated edge-2gb" in command("queue").stdout
+    unknown = command("study", "-m", artifact.id, "-w", "short_chat", "--device", "toaster")
+    assert unknown.returncode == 1
+    assert "no device profile named 'toaster'" in " ".join(unknown.stderr.split())

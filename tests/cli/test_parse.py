@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from trilemma.cli import parse
-from trilemma.errors import NotFoundError, StudyError
+from trilemma.errors import NotFoundError, ProfileError, StudyError
 from trilemma.schema import Artifact, StudySpec
 from trilemma.workloads import PROMPT_SETS
 
@@ -125,3 +125,22 @@ def test_a_file_that_holds_no_study(tmp_path: Path, content: bytes) -> None:
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="cannot be read"):
         parse.study_file(tmp_path / "none.toml", find)
+
+
+def test_devices_multiply_a_study(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    short = 'name = "devices"\nartifacts = ["Tiny Q8_0"]\nworkloads = ["short_chat"]\n'
+    path.write_text(short + 'devices = ["this machine", "phone", "edge-2gb"]\n')
+    found = parse.study_file(path, find).configurations
+    assert [c.profile.name if c.profile else None for c in found] == [None, "phone", "edge-2gb"]
+    for bad, says in (
+        (short + 'devices = "phone"\n', "must be a list"),
+        (short + "devices = [3]\n", "must be a list"),
+        ('name = "x"\nconfigurations = []\ndevices = ["phone"]\n', "go with artifacts"),
+    ):
+        path.write_text(bad)
+        with pytest.raises(StudyError, match=says):
+            parse.study_file(path, find)
+    path.write_text(short + 'devices = ["toaster"]\n')
+    with pytest.raises(ProfileError, match="toaster"):
+        parse.study_file(path, find)

@@ -59,3 +59,17 @@ def test_what_does_not_fit_says_what_to_do(model: LoadedModel) -> None:
     too_short = WorkloadSpec(name="short_chat", prompt_tokens=3, output_tokens=4, requests=1)
     with pytest.raises(ContextError, match="chat template"):
         PROMPT_SETS["short_chat"].prompts(too_short, model, 1)
+
+
+@pytest.mark.llama
+def test_a_prompt_is_cut_to_the_context_where_that_is_asked(model: LoadedModel) -> None:
+    asked = model.context_length + 500
+    spec = WorkloadSpec(name="long_document", prompt_tokens=asked, output_tokens=64, requests=1, fit_context=True)
+    (cut,) = PROMPT_SETS["long_document"].prompts(spec, model, 1)
+    assert len(cut.tokens) == model.context_length - 64
+    text = f"{passage(0, asked)} {question(0)}"
+    _, after = template_parts(model)
+    end = model.detokenize(cut.tokens[-40 : -len(after) or None])
+    assert text.endswith(end), "the end is what is asked"
+    short = spec.model_copy(update={"prompt_tokens": 100})
+    assert len(PROMPT_SETS["long_document"].prompts(short, model, 1)[0].tokens) == 100

@@ -77,11 +77,24 @@ def caveats(points: Points, keys: Sequence[str]) -> list[str]:
     return found
 
 
+def emulated_text(points: Points) -> str:
+    """Which points are of emulated devices, and what that means; empty without any."""
+    names = points.meta["profile"].dropna()
+    if names.empty:
+        return ""
+    devices = ", ".join(sorted(set(names.astype(str))))
+    return (
+        f"{count_of(len(names), 'configuration')} of {len(points):,} ran under the limits of an emulated device "
+        f"({devices}): fewer cores, less memory, a shorter context, and nothing slower than on this machine."
+    )
+
+
 def pareto_text(points: Points, keys: Sequence[str]) -> str:
     """The text alternative of a Pareto chart of ``keys``."""
     if not len(points):
         return "There is no configuration to show."
-    return " ".join([front_headline(points, keys), *best_sentences(points, keys), *caveats(points, keys)])
+    sentences = [front_headline(points, keys), *best_sentences(points, keys), *caveats(points, keys)]
+    return " ".join(filter(None, [*sentences, emulated_text(points)]))
 
 
 def latency_text(name: str, by_workload: Mapping[str, np.ndarray]) -> str:

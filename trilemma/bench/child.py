@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from trilemma.bench.events import EVENT, Event
 from trilemma.bench.plan import Plan
+from trilemma.limits import cpus_apart, started_on
 
 _READ_BYTES = 1 << 16
 
@@ -27,13 +28,16 @@ class Child:
     """
 
     def __init__(self, plan: Plan, log: IO[bytes] | None = None) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "trilemma.bench.measure"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env=_environment(),
-        )
+        device = plan.spec.configuration.profile
+        self.cpus = cpus_apart(device.cores) if device and device.cores else None
+        with started_on(self.cpus):
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "trilemma.bench.measure"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=_environment(),
+            )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._out = self._process.stdout

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from trilemma import registry
+from trilemma.bench.budget import MemoryWatch, check_fits, verdict_measurements, with_emulation
 from trilemma.bench.child import Child, describe_exit, oom_kill_count
 from trilemma.bench.events import (
     AnswerEvent,
@@ -23,13 +24,13 @@ from trilemma.bench.events import (
 from trilemma.bench.plan import Plan
 from trilemma.bench.results import Evidence, disturbances_of, summarise
 from trilemma.engines.base import Engine
-from trilemma.errors import RunCancelledError, RunError, RunTimeoutError, TrilemmaError
+from trilemma.errors import DoesNotFitError, RunCancelledError, RunError, RunTimeoutError, TrilemmaError
 from trilemma.meters.base import EnergyDomain, Target
 from trilemma.meters.host import host_info
 from trilemma.meters.prometheus import PrometheusMeter
 from trilemma.meters.sampler import Sampler, open_meters
 from trilemma.records import AnswerRecord, PhaseWindow, RequestRecord, RunRecord
-from trilemma.schema import Artifact, Phase, RunState
+from trilemma.schema import Artifact, Measurement, Phase, RunState
 from trilemma.settings import get_settings
 from trilemma.store import Store
 from trilemma.workloads import traces
@@ -38,6 +39,7 @@ from trilemma.workloads.traces import TraceLine
 _POLL_S = 0.1
 _WRITE_EVERY_S = 1.0
 _LOG_TAIL_BYTES = 8_000
+_SERVING = (Phase.LOAD, Phase.LOADED_IDLE, Phase.WARMUP, Phase.SPEED)
 
 
 class Supervisor:
@@ -65,8 +67,10 @@ class Supervisor:
         self._progress = (0.0, "Reading the machine at rest", Phase.IDLE)
         self._measured_since = time.monotonic()
         self._failure = ""
+        self._verdict: list[Measurement] = []
         self._child: Child | None = None
         self._power: PrometheusMeter | None = None
+        self._watch: MemoryWatch | None = None
 
     def _artifact(self) -> Artifact:
         return self._store.artifact(self._run.spec.configuration.artifact_id)
@@ -76,8 +80,8 @@ class Supervisor:
         self._cancelled = True
 
     def measure(self) -> RunRecord | None:
-        """Measure, and leave the run done, failed or cancelled in the store; None when it was abandoned."""
-        run_id = self._run.id
+        """Measure, and leave the run's verdict in the store; None when it was abandoned."""
+        run_id, spec = self._run.id, self._run.spec
         host = host_info()
         self._evidence.cores = host.cores
         self._store.start_run(run_id, host)
@@ -85,6 +89,13 @@ class Supervisor:
         try:
             self._rest()
             self._drive()
+            if self._watch:
+                self._write()
+                self._watch.check_peak(summarise(self._evidence))
+        except DoesNotFitError as error:
+            state, reason = RunState.DOES_NOT_FIT, str(error)
+            assert spec.configuration.profile is not None
+            self._verdict = verdict_measurements(spec.configuration.profile, error)
         except RunCancelledError as error:
             state, reason = RunState.CANCELLED, str(error)
         except TrilemmaError as error:
@@ -92,6 +103,8 @@ class Supervisor:
         finally:
             if self._child:
                 self._child.close()
+            if self._watch:
+                self._watch.close()
             self._sampler.stop()
         if self._abandoned():
             return None
@@ -113,12 +126,12 @@ class Supervisor:
         """Start the measured process and follow it to its end.
 
         Raises:
-            RunError: it failed, crashed, stalled or was cancelled.
+            RunError: it failed, crashed, stalled, was cancelled or takes more memory than the device has.
         """
         spec = self._run.spec
         reference = self._store.artifact(spec.reference_id) if spec.reference_id else None
         engine: Engine = registry.load("trilemma.engines", spec.configuration.engine)()
-        engine.check(self._evidence.artifact, spec.configuration.settings)
+        check_fits(engine, self._evidence.artifact, spec.configuration)
         oom_kills = oom_kill_count()
         with self._log_path.open("ab", buffering=0) as log:
             plan = Plan(spec=spec, artifact=self._evidence.artifact, reference=reference, traces=self._traces())
@@ -127,6 +140,8 @@ class Supervisor:
         elsewhere = self._evidence.artifact.format == "endpoint"
         pid, client = (None, self._child.pid) if elsewhere else (self._child.pid, None)
         self._sampler.retarget(Target(pid=pid, energy=spec.energy, client_pid=client))
+        if device := spec.configuration.profile:
+            self._watch = MemoryWatch(device, self._sampler, self._run.id, self._child.pid)
         self._measured_since = last_event = last_write = time.monotonic()
         while not self._child.finished:
             events = self._child.events(_POLL_S)
@@ -138,11 +153,15 @@ class Supervisor:
                 self._write()
                 last_write = now
             self._check_wanted()
+            if self._watch and any(w.end_ns is None and w.phase in _SERVING for w in self._open_phases.values()):
+                self._watch.check()
             if now - last_event > spec.stall_timeout_s:
                 raise RunTimeoutError(
                     f"Nothing happened for {spec.stall_timeout_s:.0f} s, so the run was ended.",
                     "The configuration may be too slow for this workload; shorten it, or raise the time limit.",
                 )
+        if self._watch:
+            self._watch.check_end(self._child.exit_status)
         if self._failure:
             raise RunError(self._failure)
         if self._child.exit_status != 0:
@@ -173,7 +192,8 @@ class Supervisor:
             case ProgressEvent(fraction=fraction, note=note):
                 self._progress = (fraction, note, self._progress[2])
             case EngineEvent(info=info):
-                self._store.set_engine_info(self._run.id, info)
+                emulated = self._watch.describe() if self._watch else {}
+                self._store.set_engine_info(self._run.id, {**info, **emulated})
             case TargetEvent():
                 self._aim(event)
             case FailureEvent(reason=reason):
@@ -194,6 +214,8 @@ class Supervisor:
         self._sampler.read_now()
         key = (event.phase, event.subject)
         if event.edge == "start":
+            if self._watch and event.phase is Phase.PERFORMANCE:
+                self._watch.lift()
             window = PhaseWindow(phase=event.phase, subject=event.subject, start_ns=event.time_ns)
             self._sampler.set_phase(event.phase)
             self._progress = (*self._progress[:2], event.phase)
@@ -231,7 +253,8 @@ class Supervisor:
                 self._evidence.windows[key] = self._pending.phases[key] = window.model_copy(update={"end_ns": now})
         self._write()
         self._evidence.domains = self._domains()
-        self._store.set_measurements(self._run.id, summarise(self._evidence))
+        found = [*summarise(self._evidence), *self._verdict]
+        self._store.set_measurements(self._run.id, with_emulation(found, self._run.spec.configuration.profile))
         disturbances = [*disturbances_of(self._evidence)] if state is RunState.DONE else []
         garbled = self._child.garbled if self._child else []
         self._store.finish_run(

@@ -109,6 +109,12 @@ def _symbols(points: Points) -> NDArray[np.object_]:
     return np.array(names.map({name: quantization_symbol(name) for name in names.unique()}), dtype=object)
 
 
+def short_names(points: Points) -> list[str]:
+    """What stands beside a mark: its quantization, and the device where one is emulated; colour tells the model."""
+    pairs = zip(points.meta["quantization"].astype(str), points.meta["profile"], strict=True)
+    return [escape(name, 14) + (f", emulated {escape(str(device), 20)}" if device else "") for name, device in pairs]
+
+
 def _sizes(points: Points, key: str | None) -> FloatArray:
     """Area in proportion to the figure, between 9 and 26 pixels across."""
     if key is None or key not in points.value or points.value[key].notna().sum() == 0:

@@ -13,7 +13,7 @@ from trilemma.analysis.front import staircase
 from trilemma.analysis.points import Points, better
 from trilemma.charts.density import density
 from trilemma.charts.labels import place
-from trilemma.charts.marks import DIMMED, Marks, hollow, legend_marks, marks
+from trilemma.charts.marks import DIMMED, Marks, hollow, legend_marks, marks, short_names
 from trilemma.charts.palette import escape, layout, theme, with_alpha
 from trilemma.schema import Method
 
@@ -256,7 +256,7 @@ def _picked(shown: Marks, picked: str | None, dark: bool) -> list[go.Scatter]:
 
 
 def _names(shown: Marks, ranges: list[list[float]], logs: tuple[bool, bool], dark: bool) -> list[go.Scatter]:
-    """The quantization beside each front point where it fits; colour tells the model."""
+    """The short name beside each front point where it fits."""
     unit = np.column_stack(
         [
             ((np.log10(shown.value[:, i]) if logs[i] else shown.value[:, i]) - ends[0]) / (ends[1] - ends[0])
@@ -264,7 +264,8 @@ def _names(shown: Marks, ranges: list[list[float]], logs: tuple[bool, bool], dar
         ]
     )
     front = np.flatnonzero(shown.front)
-    texts = {int(row): escape(shown.points.meta["quantization"].iloc[row], 14) for row in front}
+    names = short_names(shown.points)
+    texts = {int(row): names[row] for row in front}
     placed = place(unit, shown.size, texts)
     if not placed:
         return []

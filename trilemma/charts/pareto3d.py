@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from trilemma.analysis.format import Scale, axis_title
 from trilemma.analysis.points import Points, better
-from trilemma.charts.marks import DIMMED, legend_marks, marks
+from trilemma.charts.marks import DIMMED, legend_marks, marks, short_names
 from trilemma.charts.palette import escape, layout, quantization_symbol, symbol_3d, theme, with_alpha
 from trilemma.charts.pareto import HEIGHT, MANY_LADDERS
 from trilemma.schema import Method, measurement_key, split_key
@@ -57,6 +57,7 @@ def pareto3d_figure(
         a, b, c = shown.value[rows].T
         line = {"width": 3, "color": with_alpha(colour, 0.5)}
         figure.add_scatter3d(x=a, y=b, z=c, mode="lines", line=line, hoverinfo="skip", showlegend=False)
+    beside = short_names(shown.points)
     for model in dict.fromkeys(shown.model):
         for front in (True, False):
             rows = np.flatnonzero((shown.model == model) & (shown.front == front))
@@ -69,7 +70,7 @@ def pareto3d_figure(
             figure.add_scatter3d(
                 x=a, y=b, z=c,
                 mode="markers+text" if named else "markers",
-                text=[escape(name, 14) for name in names] if named else None,
+                text=[beside[row] for row in rows] if named else None,
                 textfont={"size": 11, "color": look.text},
                 textposition="top center",
                 name=escape(model), legendgroup=escape(model), showlegend=False,

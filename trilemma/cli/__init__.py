@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import trilemma
-from trilemma.cli import models, queue, services, show, studies, traces
+from trilemma.cli import models, profiles, queue, services, show, studies, traces
 from trilemma.cli.base import report
 from trilemma.errors import TrilemmaError
 
@@ -24,6 +24,7 @@ app = typer.Typer(
 app.add_typer(models.app, name="models")
 app.command()(models.quantise)
 app.command()(studies.study)
+app.command("profiles")(profiles.listing)
 app.command("studies")(studies.listing)
 app.command()(studies.run)
 app.add_typer(queue.app, name="queue")

@@ -12,14 +12,16 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from trilemma.errors import StudyError
-from trilemma.schema import Artifact, Configuration, StudySpec, SuiteSpec, WorkloadSpec
+from trilemma.profiles import NO_DEVICE, find_profile, on_devices
+from trilemma.schema import Artifact, Configuration, DeviceProfile, StudySpec, SuiteSpec, WorkloadSpec
 from trilemma.settings import get_settings
 from trilemma.workloads import PROMPT_SETS, traces
 
 _Model = TypeVar("_Model", bound=BaseModel)
 FindArtifact = Callable[[str], Artifact]
+FindDevice = Callable[[str], DeviceProfile]
 _STUDY_FIELDS = set(StudySpec.model_fields)
-_FILE_FIELDS = _STUDY_FIELDS | {"artifacts", "engine", "settings"}
+_FILE_FIELDS = _STUDY_FIELDS | {"artifacts", "engine", "settings", "devices"}
 
 
 def scalar(text: str) -> JsonValue:
@@ -116,29 +118,45 @@ def typed_settings(texts: Sequence[str]) -> dict[str, JsonValue]:
 
 
 def configurations(
-    artifacts: Sequence[str], engine: str, settings: Mapping[str, Any], find: FindArtifact
+    artifacts: Sequence[str],
+    engine: str,
+    settings: Mapping[str, Any],
+    find: FindArtifact,
+    devices: Sequence[DeviceProfile | None] = (),
 ) -> tuple[Configuration, ...]:
-    """Artifacts (ids, their beginnings, or labels) x every combination of settings.
+    """Artifacts (ids, their beginnings, or labels) x every combination of settings x devices.
 
     Raises:
         NotFoundError: the catalog has no such artifact.
     """
-    return tuple(
-        Configuration(artifact_id=find(name).id, engine=engine, settings=combination)
-        for name in artifacts
+    found = [find(name) for name in artifacts]
+    here = tuple(
+        Configuration(artifact_id=artifact.id, engine=engine, settings=combination)
+        for artifact in found
         for combination in sweep(settings)
     )
+    return on_devices(here, devices, found)
 
 
-def study_file(path: Path, find: FindArtifact) -> StudySpec:
+def devices_of(names: Sequence[str], find: FindDevice) -> list[DeviceProfile | None]:
+    """Devices by name, each once; ``this machine`` is None.
+
+    Raises:
+        ProfileError: there is no such profile, or its file is wrong.
+    """
+    return [None if name == NO_DEVICE else find(name) for name in dict.fromkeys(names)]
+
+
+def study_file(path: Path, find: FindArtifact, find_device: FindDevice = find_profile) -> StudySpec:
     """Read a study from TOML or JSON: the fields of :class:`StudySpec`, or the short form.
 
-    In the short form ``artifacts`` (ids or labels), ``engine`` and ``settings`` (lists are swept) stand in place of
-    ``configurations``, and workloads and suites may be written as on the command line.
+    In the short form ``artifacts`` (ids or labels), ``engine``, ``settings`` (lists are swept) and ``devices`` (names)
+    stand in place of ``configurations``, and workloads and suites may be written as on the command line.
 
     Raises:
         StudyError: it cannot be read, or a field is unknown or wrong.
         NotFoundError: the catalog has no such artifact.
+        ProfileError: there is no such device profile.
     """
     data = _load(path)
     if unknown := sorted(set(data) - _FILE_FIELDS):
@@ -146,8 +164,14 @@ def study_file(path: Path, find: FindArtifact) -> StudySpec:
     try:
         listed = data.pop("artifacts", None)
         engine, settings = data.pop("engine", "llama.cpp"), data.pop("settings", {})
+        devices = data.pop("devices", [])
+        if not isinstance(devices, list) or not all(isinstance(name, str) for name in devices):
+            raise StudyError(f"{path.name}: devices must be a list of names.", "`trilemma profiles` lists them.")
+        if devices and listed is None:
+            raise StudyError(f"{path.name}: devices go with artifacts.", "Give each configuration a profile instead.")
         if listed is not None:
-            data["configurations"] = configurations(listed, str(engine), settings, find)
+            chosen = devices_of(devices, find_device)
+            data["configurations"] = configurations(listed, str(engine), settings, find, chosen)
         else:
             data["configurations"] = [
                 {**entry, "artifact_id": find(str(entry["artifact_id"])).id} for entry in data["configurations"]

@@ -29,6 +29,7 @@ STYLES = {
     RunState.DONE: "green",
     RunState.FAILED: "red",
     RunState.CANCELLED: "dim",
+    RunState.DOES_NOT_FIT: "yellow",
     RunState.WAITING: "",
 }
 
@@ -60,13 +61,13 @@ def listing(
         shown = table("run", "configuration", "repeat", "state", "progress", "time left", right=("repeat", "progress"))
         for run in runs:
             configuration = run.spec.configuration
+            emulated = f" · emulated {configuration.profile.name}" if configuration.profile else ""
+            label = labels.get(configuration.artifact_id, configuration.artifact_id[:12])
             shown.add_row(
                 run.id[:12],
-                plain(
-                    f"{labels.get(configuration.artifact_id, configuration.artifact_id[:12])} · {configuration.engine}"
-                ),
+                plain(f"{label} · {configuration.engine}{emulated}"),
                 str(run.spec.repeat + 1),
-                plain(run.state.value, STYLES[run.state]),
+                plain(run.state.label, STYLES[run.state]),
                 _progress(run),
                 format_duration(run.remaining_s) if run.state is RunState.RUNNING else "",
             )
@@ -76,7 +77,7 @@ def listing(
 def _progress(run: RunRecord) -> str:
     if run.state is RunState.RUNNING:
         return f"{run.progress:.0%} {run.phase.value if run.phase else ''}".rstrip()
-    if run.state is RunState.DONE:
+    if run.state.verdict:
         return age_text(run.finished_at) + (" (disturbed)" if run.disturbed else "")
     return ""
 
@@ -119,7 +120,7 @@ def cancel(runs: Annotated[list[str], typer.Argument(help="Ids of runs, or their
     with session() as (_, store):
         for record in [find_run(store, prefix) for prefix in runs]:
             if record.state.final:
-                out.print(f"{record.id[:12]} is {record.state.value} already.")
+                out.print(f"{record.id[:12]} is {record.state.label} already.")
                 continue
             store.request_cancel(record.id)
             out.print(f"{record.id[:12]} is being cancelled.")
@@ -131,7 +132,7 @@ def retry(runs: Annotated[list[str], typer.Argument(help="Ids of failed or cance
     with session() as (_, store):
         for record in [find_run(store, prefix) for prefix in runs]:
             if record.state not in (RunState.FAILED, RunState.CANCELLED):
-                out.print(f"{record.id[:12]} is {record.state.value}: nothing to retry.")
+                out.print(f"{record.id[:12]} is {record.state.label}: nothing to retry.")
                 continue
             store.retry(record.id)
             out.print(f"{record.id[:12]} waits again.")

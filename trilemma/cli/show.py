@@ -44,7 +44,9 @@ def print_run(
     label = artifact.label if artifact else configuration.artifact_id[:12]
     out.print(plain(f"{label} on {configuration.engine}", "bold"))
     settings = ", ".join(f"{key}={value}" for key, value in configuration.settings.items()) or "default settings"
-    facts = [f"run {record.id[:12]}", f"repeat {record.spec.repeat + 1}", settings, record.state.value]
+    facts = [f"run {record.id[:12]}", f"repeat {record.spec.repeat + 1}", settings, record.state.label]
+    if configuration.profile:
+        facts.insert(2, f"emulated {configuration.profile.label}")
     if record.finished_at:
         facts.append(age_text(record.finished_at))
     if record.host:
@@ -52,6 +54,8 @@ def print_run(
     out.print(plain(" · ".join(facts), "dim"))
     if record.disturbed:
         out.print(plain(f"Disturbed: {'; '.join(record.disturbances) or 'see its traces'}", "yellow"))
+    if record.state is RunState.DOES_NOT_FIT:
+        out.print(plain(record.reason, "yellow"))
     if record.state is RunState.FAILED:
         out.print(plain(record.reason, "red"))
         if record.log_tail:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from trilemma.cli.queue import find_study
 from trilemma.cli.show import print_run, run_document
 from trilemma.errors import RunError, StudyError
 from trilemma.jobs.worker import Worker
+from trilemma.profiles import NO_DEVICE, find_profile
 from trilemma.progress import following
 from trilemma.schema import EnergyCoefficients, RunSpec, RunState, StudySpec
 from trilemma.settings import Settings
@@ -36,6 +38,10 @@ Workloads = Annotated[
 Suites = Annotated[
     list[str] | None, typer.Option("--suite", "-q", help="Questions, such as hellaswag:100 or perplexity:limit=20.")
 ]
+Devices = Annotated[
+    list[str] | None,
+    typer.Option("--device", help="A device profile to emulate, or 'this machine'; `trilemma profiles` lists them."),
+]
 Repeats = Annotated[int, typer.Option(min=1, max=100, help="How often speed and energy are measured.")]
 
 
@@ -48,6 +54,7 @@ def study(
     workloads: Workloads = None,
     suites: Suites = None,
     repeats: Repeats = 2,
+    devices: Devices = None,
     seed: Annotated[int, typer.Option(help="Decides the order of the runs.")] = 0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the runs and how long they take; queue nothing.")
@@ -57,13 +64,14 @@ def study(
     """Queue a study: models x settings x repeats, each under the workloads and asked the suites."""
     with session() as (settings, store):
         if file is not None:
-            if models or set_ or workloads or suites:
+            if models or set_ or workloads or suites or devices:
                 raise typer.BadParameter("A file describes the whole study: leave the other options out.")
-            spec = parse.study_file(file, store.find_artifact)
+            spec = parse.study_file(file, store.find_artifact, partial(find_profile, home=settings.home))
         else:
             spec = _spec(
-                store, settings, name, models or [], engine, set_ or [], workloads or [], suites or [], repeats
-            )
+                store, settings, name, models or [], engine, set_ or [], workloads or [], suites or [], devices or [],
+                repeats,
+            )  # fmt: skip
             spec = spec.model_copy(update={"seed": seed})
         runs = plan(spec, store.artifacts())
         expected = estimate(spec, store.artifacts(), store)
@@ -87,13 +95,16 @@ def _spec(
     set_: list[str],
     workloads: list[str],
     suites: list[str],
+    devices: list[str],
     repeats: int,
 ) -> StudySpec:
     if not models:
         raise StudyError("No model is chosen.", "Name one with --model; `trilemma models` lists what there is.")
+    emulated = parse.devices_of(devices, partial(find_profile, home=settings.home))
+    swept = parse.typed_settings(set_)
     return StudySpec(
         name=name,
-        configurations=parse.configurations(models, engine, parse.typed_settings(set_), store.find_artifact),
+        configurations=parse.configurations(models, engine, swept, store.find_artifact, emulated),
         workloads=tuple(map(parse.workload, workloads)),
         suites=tuple(map(parse.suite, suites)),
         repeats=repeats,
@@ -119,11 +130,13 @@ def _print_plan(store: Store, spec: StudySpec, runs: list[RunSpec], expected: Es
     labels = {artifact.id: artifact.label for artifact in store.artifacts()}
     shown = table("#", "configuration", "settings", "repeat", "workloads", "suites", right=("#", "repeat"))
     for number, run in enumerate(runs, 1):
-        settings = ", ".join(f"{key}={value}" for key, value in run.configuration.settings.items())
+        settings = ", ".join(f"{key}={value}" for key, value in run.configuration.settings.items()) or "default"
+        if run.configuration.profile:
+            settings += f", emulated {run.configuration.profile.name}"
         shown.add_row(
             str(number),
             plain(labels.get(run.configuration.artifact_id, run.configuration.artifact_id[:12])),
-            plain(settings or "default"),
+            plain(settings),
             str(run.repeat + 1),
             ", ".join(workload.name for workload in run.workloads),
             ", ".join(suite.name for suite in run.suites),
@@ -144,7 +157,7 @@ def listing(json_: Json = False) -> None:
         return
     shown = table("study", "name", "configurations", "runs", "made", right=("configurations",))
     for record in records:
-        states = ", ".join(f"{count} {state.value}" for state, count in record.runs_by_state.items())
+        states = ", ".join(f"{count} {state.label}" for state, count in record.runs_by_state.items())
         shown.add_row(
             record.id[:12],
             plain(record.spec.name),
@@ -161,6 +174,7 @@ def run(
     set_: Set = None,
     workloads: Workloads = None,
     suites: Suites = None,
+    device: Annotated[str, typer.Option(help="A device profile to emulate.")] = NO_DEVICE,
     name: Annotated[str, typer.Option(help="What its study is called.")] = "run",
     json_: Json = False,
 ) -> None:
@@ -168,12 +182,12 @@ def run(
     if not workloads and not suites:
         workloads = ["short_chat"]
     with session() as (settings, store):
-        spec = _spec(store, settings, name, [artifact], engine, set_ or [], workloads or [], suites or [], 1)
+        spec = _spec(store, settings, name, [artifact], engine, set_ or [], workloads or [], suites or [], [device], 1)
         if len(spec.configurations) > 1:
             raise StudyError("`trilemma run` measures one configuration.", "Use `trilemma study` to sweep settings.")
         record = submit(store, spec)
         wanted = store.runs(study_id=record.id)[-1]
-        if wanted.state is RunState.DONE:
+        if wanted.state.verdict:
             err.print("This was measured before; its figures are shown.")
         else:
             _measure(store, settings, record.id, wanted.id)
@@ -184,8 +198,8 @@ def run(
         emit_json(run_document(done, measurements))
     else:
         print_run(done, measurements, label)
-    if done.state is not RunState.DONE:
-        raise RunError(f"The run is {done.state.value}. {done.reason}".strip(), f"See `trilemma show {done.id[:12]}`.")
+    if not done.state.verdict:
+        raise RunError(f"The run is {done.state.label}. {done.reason}".strip(), f"See `trilemma show {done.id[:12]}`.")
 
 
 def _measure(store: Store, settings: Settings, study_id: str, run_id: str) -> None:

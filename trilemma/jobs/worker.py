@@ -244,7 +244,7 @@ class Worker:
             self._store.release(run.id, "The worker was stopped; the run starts over.")
         elif self._store.run(run.id).state is RunState.RUNNING:
             self._store.finish_run(run.id, RunState.FAILED, reason=ending.explanation, log_tail=tail)
-        log.info("Run %s is %s", run.id, self._store.run(run.id).state)
+        log.info("Run %s is %s", run.id, self._store.run(run.id).state.label)
 
     def _watch(self, run_id: str, handle: Handle, stop: threading.Event) -> Ending | None:
         """The run's ending by itself; None when it shall be stopped."""

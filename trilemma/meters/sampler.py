@@ -46,6 +46,7 @@ class Sampler:
         self._clock = clock
         self._phase = Phase.IDLE
         self._samples: list[Sample] = []
+        self._latest: dict[str, float] = {}
         self._target = Target(None, EnergyCoefficients())
         self._last_read_ns: list[int] = []
         self._started: set[int] = set()
@@ -91,6 +92,11 @@ class Sampler:
         """A full reading beside the regular ones, which :meth:`drain` hands out too: for both ends of a window."""
         with self._lock:
             return self._read(full=True)
+
+    @property
+    def latest(self) -> dict[str, float]:
+        """The channels of the last reading, whether or not it was drained."""
+        return self._latest
 
     def drain(self) -> list[Sample]:
         """The samples since the last time, in the order of time."""
@@ -162,6 +168,7 @@ class Sampler:
                 values |= found
         sample = Sample(time_ns=now, phase=self._phase, values=values)
         self._samples.append(sample)
+        self._latest = values
         return sample
 
     def _guard(self, meter: Meter, call: Callable[[], T]) -> T | None:

@@ -115,8 +115,14 @@ def _write(store: Store, study_id: str | None, folder: Path, fmt: Format) -> Non
 
 def _run_row(run: dict[str, Any]) -> dict[str, Any]:
     configuration = run["spec"]["configuration"]
+    device = configuration["profile"]
     names = ("artifact_id", "engine", "settings")
-    return {**run, **{name: configuration[name] for name in names}, "repeat": run["spec"]["repeat"]}
+    return {
+        **run,
+        **{name: configuration[name] for name in names},
+        "emulated": device and device["name"],
+        "repeat": run["spec"]["repeat"],
+    }
 
 
 def _flat(measurement: Measurement) -> dict[str, Any]:

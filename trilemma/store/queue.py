@@ -1,6 +1,6 @@
 """The queue: which run is next, who runs it, and what becomes of it when its process is gone.
 
-waiting -> running -> done | failed | cancelled
+waiting -> running -> done | failed | cancelled | does not fit
    ^          |                |
    +-release--+                |
    +-----------retry-----------+

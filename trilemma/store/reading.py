@@ -63,15 +63,17 @@ class ReadStore(StoreBase):
         query = sa.select(t.measurements).where(t.measurements.c.run_id == run_id).order_by(t.measurements.c.order)
         return [_measurement(row) for row in self._rows(query)]
 
-    def figure_frame(self, keys: Sequence[str] | None = None, study_id: str | None = None) -> pd.DataFrame:
-        """One row for each measurement of each finished run that no re-run has replaced.
+    def figure_frame(
+        self, keys: Sequence[str] | None = None, study_id: str | None = None, state: RunState = RunState.DONE
+    ) -> pd.DataFrame:
+        """One row for each measurement of each run in ``state`` that no re-run has replaced.
 
         Columns: run_id, configuration_id, artifact_id, engine, repeat, disturbed, key, value, low, high, n, method,
         source, valid. ``keys`` None means all; values are in the units of :mod:`trilemma.figures`, NaN where unknown.
         """
         r, m = t.runs.c, t.measurements.c
         about_run = [r.id.label("run_id"), r.configuration_id, r.artifact_id, r.engine, r.repeat, r.disturbed]
-        runs = sa.select(*about_run).where(r.state == RunState.DONE.value, r.id.not_in(_superseded()))
+        runs = sa.select(*about_run).where(r.state == state.value, r.id.not_in(_superseded()))
         figures = sa.select(m.run_id, m.key, m.value, m.low, m.high, m.n, m.method, m.source, m.valid)
         if keys is not None:
             figures = figures.where(m.key.in_(list(keys)))

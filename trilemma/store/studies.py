@@ -211,10 +211,10 @@ def insert_runs(connection: Connection, rows: Iterable[dict[str, Any]]) -> None:
 def _reusable(connection: Connection) -> dict[str, str]:
     """Fingerprints of runs that need not be queued again, with the run to share."""
     usable = sa.or_(
-        t.runs.c.state.in_([RunState.WAITING.value, RunState.RUNNING.value]),
+        t.runs.c.state.in_([RunState.WAITING.value, RunState.RUNNING.value, RunState.DOES_NOT_FIT.value]),
         sa.and_(t.runs.c.state == RunState.DONE.value, t.runs.c.disturbed.is_(False)),
     )
-    done_last = sa.case((t.runs.c.state == RunState.DONE.value, 1), else_=0)
+    done_last = sa.case((t.runs.c.state.in_([RunState.DONE.value, RunState.DOES_NOT_FIT.value]), 1), else_=0)
     query = sa.select(t.runs.c.fingerprint, t.runs.c.id).where(usable).order_by(done_last, t.runs.c.number)
     return dict(connection.execute(query).all())
 

@@ -60,10 +60,15 @@ class UseCase:
     def prompts(self, spec: WorkloadSpec, model: LoadedModel, count: int) -> list[Prompt]:
         """``count`` distinct prompts of exactly ``spec.prompt_tokens`` tokens, fixed by ``spec.seed``.
 
+        With ``spec.fit_context`` they are as long as the context allows beside the answer, where that is less: their
+        beginning is cut, so that a sweep over contexts shows what reading less costs.
+
         Raises:
             ContextError: prompt and output do not fit the configured context.
         """
-        needed = spec.prompt_tokens + spec.output_tokens
+        room = model.context_length - spec.output_tokens
+        tokens = min(spec.prompt_tokens, room) if spec.fit_context and room > 0 else spec.prompt_tokens
+        needed = tokens + spec.output_tokens
         if needed > model.context_length:
             raise ContextError(
                 f"{self.title} needs {needed} tokens of context, the configuration has {model.context_length}.",
@@ -71,7 +76,7 @@ class UseCase:
             )
         # One word is at least one token in any vocabulary, so this many words always fill the prompt.
         return [
-            exact_prompt(model, f"{passage(seed, spec.prompt_tokens)} {question(seed)}", spec.prompt_tokens)
+            exact_prompt(model, f"{passage(seed, spec.prompt_tokens)} {question(seed)}", tokens)
             for seed in (spec.seed * 1_000_003 + i for i in range(count))
         ]
 

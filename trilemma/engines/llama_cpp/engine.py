@@ -74,6 +74,8 @@ class LlamaCpp:
                 f"{_size(cache)} for a KV cache of {context * chosen.slots} tokens), and {_size(available)} are "
                 "available.",
                 "Choose a smaller quantization, context or KV-cache type, or free memory.",
+                needed_bytes=weights + cache,
+                available_bytes=available,
             )
 
     def load(self, artifact: Artifact, settings: dict[str, JsonValue]) -> LoadedLlama:

@@ -91,6 +91,8 @@ class Vllm:
                 f"{artifact.label} needs at least {needed / 1e9:.1f} GB of memory, {cache / 1e9:.1f} GB for the "
                 f"KV cache of {chosen.slots} slots, and {available / 1e9:.1f} GB are available.",
                 "Choose fewer slots, a shorter context or a smaller data type, or free memory.",
+                needed_bytes=needed,
+                available_bytes=available,
             )
 
     def load(self, artifact: Artifact, settings: dict[str, JsonValue]) -> LoadedVllm:

@@ -1,0 +1,70 @@
+"""Emulated devices on the New study page: which are chosen, and what of the study will not fit them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from pages import shared
+from trilemma.analysis.format import format_figure
+from trilemma.errors import OutOfMemoryError, TrilemmaError
+from trilemma.limits import memory_budget
+from trilemma.profiles import NO_DEVICE, Profile, load_profiles
+from trilemma.schema import Artifact, Configuration, DeviceProfile
+from trilemma.settings import get_settings
+
+_HELP = (
+    "Measures each configuration again under a smaller machine's limits: its number of cores, its memory and its "
+    "longest context. No core and no memory gets slower, so speeds are at most what the device reaches; figures are "
+    "labelled as emulated."
+)
+
+
+def choose_devices() -> list[DeviceProfile | None]:
+    """Show the choice; None stands for this machine."""
+    profiles, problems = load_profiles(get_settings().home)
+    here = {name: profile for name, profile in profiles.items() if not profile.obstacle}
+    chosen = st.multiselect(
+        "Emulated device", [NO_DEVICE, *here], default=[NO_DEVICE], key="device",
+        bind="query-params", help=_HELP, placeholder=NO_DEVICE,
+    )  # fmt: skip
+    emulated = [here[name] for name in chosen if name in here]
+    for profile in emulated:
+        st.caption(f"**{shared.plain(profile.device.name)}**: {shared.plain(_about(profile))}")
+    if others := [name for name in profiles if name not in here]:
+        st.caption(f"More than this machine has: {shared.plain(', '.join(others))}.")
+    for problem in problems:
+        st.caption(f":orange[:material/warning: {shared.plain(problem)}]")
+    return [here[name].device if name in here else None for name in chosen]
+
+
+def _about(profile: Profile) -> str:
+    limits = profile.device.label.partition(", ")[2]
+    return f"{limits or 'no limits'}. {profile.stands_for or profile.title}"
+
+
+def refusal(engine: Any, artifact: Artifact, configuration: Configuration) -> tuple[str, str]:
+    """What the engine refuses, and what is foreseen not to fit the device (which is measured as that); or empty."""
+    device = configuration.profile
+    budget = device.memory_bytes if device else None
+    try:
+        with memory_budget(budget):
+            engine.check(artifact, configuration.settings)
+    except OutOfMemoryError as error:
+        if device is None or budget is None or error.needed_bytes is None or error.needed_bytes <= budget:
+            return str(error), ""
+        needed = format_figure(error.needed_bytes, "B")
+        return "", f"{artifact.label} will not fit {device.name}: it needs at least {needed}"
+    except TrilemmaError as error:
+        return str(error), ""
+    return "", ""
+
+
+def foreseen(lines: Sequence[str]) -> None:
+    """What will not fit, in one quiet line."""
+    if lines:
+        more = f"; and {len(lines) - 3} more" if len(lines) > 3 else ""
+        text = shared.plain("; ".join(lines[:3]) + more)
+        st.caption(f":material/info: {text}. That is recorded as a result, with the figure.")

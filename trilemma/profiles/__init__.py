@@ -1,0 +1,203 @@
+"""Device profiles: a smaller machine's cores, memory and context, that a configuration can be measured under.
+
+Each is a TOML file: those in ``data/`` come with Trilemma, a team's own are in the folder ``profiles`` of the data
+folder and win over one of the same name. Emulation limits cores, memory and context; it makes no core and no memory
+slower, so that speeds are an upper bound of the real device's and fitting is what is told best.
+"""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from collections.abc import Iterator, Sequence
+from importlib import resources
+from pathlib import Path
+
+from pydantic import ByteSize, Field, ValidationError
+
+from trilemma import registry
+from trilemma.errors import ProfileError
+from trilemma.limits import usable_cpus
+from trilemma.schema import Artifact, Configuration, DeviceProfile, Frozen
+
+_MAX_FILE_BYTES = 64 * 1024
+_MAX_FILES = 200
+NO_DEVICE = "this machine"
+"""Stands for the machine as it is wherever a device is named."""
+
+
+class ProfileFile(Frozen):
+    """What a profile's file holds; its name is the file's."""
+
+    title: str = Field(min_length=1, max_length=80)
+    stands_for: str = Field(max_length=400, description="The device, in a sentence.")
+    source: str = Field(max_length=400, description="Where the figures come from.")
+    cores: int | None = Field(default=None, ge=1, le=4096)
+    memory: ByteSize | None = Field(default=None, gt=0, lt=1 << 53, description="What the device has: 4 GiB.")
+    system: ByteSize = Field(default=ByteSize(0), ge=0, description="What its system keeps of that.")
+    context: int | None = Field(default=None, ge=8, le=1 << 31)
+
+
+class Profile(Frozen):
+    """A profile with what people need to know of it."""
+
+    device: DeviceProfile
+    title: str
+    stands_for: str
+    source: str
+    own: bool = Field(description="The team's own, not one that comes with Trilemma.")
+
+    @property
+    def obstacle(self) -> str:
+        """Why this machine cannot emulate it; empty when it can."""
+        return obstacle(self.device)
+
+
+def obstacle(device: DeviceProfile) -> str:
+    """Why this machine cannot emulate ``device``; empty when it can."""
+    if device.cores is None:
+        return ""
+    if sys.platform != "linux":
+        return f"{device.name} limits the cores, which needs Linux."
+    if device.cores > (here := len(usable_cpus())):
+        return f"{device.name} has {device.cores} cores, and this machine lets a process use {here}."
+    return ""
+
+
+def read_profile(path: Path, *, own: bool = True) -> Profile:
+    """The profile of one file.
+
+    Raises:
+        ProfileError: it cannot be read, or a field is missing, unknown or out of range; the message names file and
+            field.
+    """
+    advice = "Mend or remove the file; docs/user-guide.md shows one."
+    try:
+        if not path.is_file():
+            raise ProfileError(f"The device profile {path.name} is not a file.", advice)
+        with path.open("rb") as file:
+            data = file.read(_MAX_FILE_BYTES + 1)
+        if len(data) > _MAX_FILE_BYTES:
+            raise ProfileError(f"The device profile {path.name} is larger than {_MAX_FILE_BYTES // 1024} KiB.", advice)
+        found = ProfileFile.model_validate(tomllib.loads(data.decode()))
+        budget = None if found.memory is None else int(found.memory) - int(found.system)
+        if budget is not None and budget <= 0:
+            raise ProfileError(f"The device profile {path.name}: system takes all of its memory.", advice)
+        device = DeviceProfile(name=path.stem, cores=found.cores, memory_bytes=budget, context=found.context)
+    except OSError as error:
+        raise ProfileError(f"The device profile {path.name} cannot be read ({error.strerror}).", advice) from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        if where == "name":
+            where = "the file's name (small letters, digits, dots and dashes)"
+        raise ProfileError(f"The device profile {path.name}: {where}: {first['msg']}.", advice) from error
+    except (ValueError, RecursionError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise ProfileError(f"The device profile {path.name} is not valid TOML: {reason}", advice) from error
+    about = found.model_dump(include={"title", "stands_for", "source"})
+    return Profile(device=device, own=own, **about)
+
+
+def _files(home: Path | None) -> Iterator[tuple[Path, bool]]:
+    with resources.as_file(resources.files(__name__) / "data") as folder:
+        yield from ((path, False) for path in sorted(folder.glob("*.toml")))
+    if home is not None:
+        yield from ((path, True) for path in sorted((home / "profiles").glob("*.toml"))[:_MAX_FILES])
+
+
+def load_profiles(home: Path | None) -> tuple[dict[str, Profile], list[str]]:
+    """All profiles by name, smallest memory first, and what is wrong with files that could not be read.
+
+    Args:
+        home: The data folder; None for the built-in ones alone.
+    """
+    found: dict[str, Profile] = {}
+    problems: list[str] = []
+    for path, own in _files(home):
+        try:
+            found[path.stem] = read_profile(path, own=own)
+        except ProfileError as error:
+            found.pop(path.stem, None)  # a broken one of the team's own shall not silently be the built-in one
+            problems.append(str(error))
+    order = sorted(found.values(), key=lambda p: (p.device.memory_bytes or 1 << 60, p.device.name))
+    return {profile.device.name: profile for profile in order}, problems
+
+
+def find_profile(name: str, home: Path | None = None) -> DeviceProfile:
+    """The device of that name.
+
+    Raises:
+        ProfileError: there is none, or its file is wrong.
+    """
+    known, problems = load_profiles(home)
+    if name in known:
+        return known[name].device
+    broken = [problem for problem in problems if f" {name}.toml" in problem]
+    raise ProfileError(
+        broken[0] if broken else f"There is no device profile named {name[:60]!r}.",
+        f"Known: {', '.join(known)}; {NO_DEVICE!r} measures without one.",
+    )
+
+
+def effective_context(configuration: Configuration, artifact: Artifact) -> int | None:
+    """The context that a configuration gets, tokens; None where the engine has no such setting or it is not known."""
+    fields = registry.load("trilemma.engines", configuration.engine).settings_type.model_fields
+    if "context" not in fields:
+        return None
+    context = configuration.settings.get("context", fields["context"].default)
+    return context if isinstance(context, int) else artifact.context_length or None
+
+
+def on_devices(
+    configurations: Sequence[Configuration], devices: Sequence[DeviceProfile | None], artifacts: Sequence[Artifact]
+) -> tuple[Configuration, ...]:
+    """Every configuration under every device; None is the machine as it is.
+
+    A context that nobody set (the engine's default, or "the longest") and that is above the device's is lowered to it,
+    as a setting of the configuration; one that was set stays, and planning refuses it.
+
+    Raises:
+        TrilemmaError: an engine is unknown.
+    """
+    by_id = {artifact.id: artifact for artifact in artifacts}
+    made: list[Configuration] = []
+    for configuration in configurations:
+        for device in devices or [None]:
+            one = _on_device(configuration, device, by_id.get(configuration.artifact_id)) if device else configuration
+            # Two contexts that were lowered to the same one are one configuration.
+            if device is None or one not in made:
+                made.append(one)
+    return tuple(made)
+
+
+def _on_device(configuration: Configuration, device: DeviceProfile, artifact: Artifact | None) -> Configuration:
+    settings = dict(configuration.settings)
+    if device.context and artifact and settings.get("context") is None:
+        context = effective_context(configuration, artifact)
+        if context is not None and context > device.context:
+            settings["context"] = device.context
+    return configuration.model_copy(update={"profile": device, "settings": settings})
+
+
+def check_device(configuration: Configuration, artifact: Artifact) -> None:
+    """Refuse a device that cannot be emulated here, and a context above the device's.
+
+    Raises:
+        ProfileError: saying which, and what to do.
+    """
+    device = configuration.profile
+    if device is None:
+        return
+    if artifact.format == "endpoint":
+        raise ProfileError(
+            f"{artifact.label} runs in a server of its own, which cannot be limited.", "Measure it without a device."
+        )
+    if why := obstacle(device):
+        raise ProfileError(why, "Choose a smaller device, or measure on a machine with more cores.")
+    context = effective_context(configuration, artifact)
+    if device.context and context and context > device.context:
+        raise ProfileError(
+            f"A context of {context} tokens is longer than the {device.context} of {device.name}.",
+            f"Set the context to at most {device.context}, or leave it to the device.",
+        )
