@@ -9,7 +9,7 @@ from pydantic import ByteSize, JsonValue
 from trilemma.bench.cgroup import MemoryGroup
 from trilemma.engines.base import Engine
 from trilemma.errors import DoesNotFitError, OutOfMemoryError
-from trilemma.limits import memory_budget
+from trilemma.limits import cpus_apart, memory_budget, started_on
 from trilemma.meters.sampler import Sampler
 from trilemma.schema import Artifact, Configuration, DeviceProfile, Measurement, Method, Provenance
 
@@ -19,8 +19,12 @@ REACHED = "what it held when it was ended; it needs at least that"
 PEAK = "the peak of serving, measured to its end"
 
 
+def _cpus(device: DeviceProfile | None) -> set[int] | None:
+    return cpus_apart(device.cores) if device and device.cores else None
+
+
 def check_fits(engine: Engine, artifact: Artifact, configuration: Configuration) -> None:
-    """:meth:`Engine.check`, with no more memory than the emulated device has.
+    """:meth:`Engine.check`, with no more memory and CPUs than the emulated device has.
 
     Raises:
         DoesNotFitError: the device has too little.
@@ -29,7 +33,7 @@ def check_fits(engine: Engine, artifact: Artifact, configuration: Configuration)
     device = configuration.profile
     budget = device.memory_bytes if device else None
     try:
-        with memory_budget(budget):
+        with memory_budget(budget), started_on(_cpus(device)):
             engine.check(artifact, configuration.settings)
     except OutOfMemoryError as error:
         if device is None or budget is None or error.needed_bytes is None or error.needed_bytes <= budget:
