@@ -6,8 +6,10 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from trilemma.bench.efficiency import EnergyReading, file_measurements, memory_measurements, workload_measurements
+from trilemma.bench.gpu_figures import gpu_memory_measurements, gpu_workload_measurements
 from trilemma.bench.speed import load_measurement, speed_measurements
 from trilemma.meters.base import EnergyDomain
+from trilemma.meters.gpu.steadiness import gpu_disturbances
 from trilemma.meters.steadiness import disturbances
 from trilemma.records import PhaseWindow, RequestRecord, Sample
 from trilemma.schema import Artifact, Measurement, Phase, RunSpec
@@ -25,6 +27,8 @@ class Evidence:
     measurements: list[Measurement] = field(default_factory=list)
     domains: tuple[EnergyDomain, ...] = ()
     cores: int | None = None
+    gpus: tuple[str, ...] = ()
+    """Ids of the GPUs that the run used."""
 
 
 def summarise(evidence: Evidence) -> list[Measurement]:
@@ -33,6 +37,7 @@ def summarise(evidence: Evidence) -> list[Measurement]:
     found += file_measurements(evidence.artifact)
     found += load_measurement(evidence.windows.get((Phase.LOAD, "")))
     found += memory_measurements(evidence.samples, evidence.windows, found)
+    found += gpu_memory_measurements(evidence.samples, evidence.windows, evidence.gpus, found)
     energy = EnergyReading(evidence.samples, evidence.windows, evidence.domains, evidence.spec.energy)
     found += energy.idle_measurements()
     by_workload: defaultdict[str, list[RequestRecord]] = defaultdict(list)
@@ -43,10 +48,12 @@ def summarise(evidence: Evidence) -> list[Measurement]:
         concurrency = users.get(workload, 1)
         found += speed_measurements(workload, requests, concurrency)
         found += workload_measurements(workload, requests, evidence.samples, energy, concurrency)
+        found += gpu_workload_measurements(workload, requests, evidence.samples, evidence.gpus, concurrency)
     return found
 
 
 def disturbances_of(evidence: Evidence) -> tuple[str, ...]:
-    """What others did to the machine while speed was measured, in sentences."""
+    """What others did to the machine, and heat to its GPUs, while speed was measured, in sentences."""
     windows = [w for (phase, _), w in evidence.windows.items() if phase is Phase.SPEED]
-    return disturbances(evidence.samples, windows, evidence.cores)
+    of_gpus = gpu_disturbances(evidence.samples, windows, evidence.gpus)
+    return (*disturbances(evidence.samples, windows, evidence.cores), *of_gpus)

@@ -24,9 +24,14 @@ class GpuDevice(NamedTuple):
 
     @property
     def label(self) -> str:
-        """As people read it: ``GPU 0``, ``GPU 0 instance 1``."""
-        card, _, instance = self.id.partition("-")
-        return f"GPU {card}" + (f" instance {instance}" if instance else "")
+        """As people read it."""
+        return label(self.id)
+
+
+def label(device_id: str) -> str:
+    """``GPU 0`` for ``0``, ``GPU 0 instance 1`` for ``0-1``."""
+    card, _, instance = device_id.partition("-")
+    return f"GPU {card}" + (f" instance {instance}" if instance else "")
 
 
 class GpuReading(NamedTuple):

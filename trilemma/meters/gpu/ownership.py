@@ -44,20 +44,21 @@ class Ownership:
 
     def split(self, device: GpuDevice, processes: Iterable[GpuProcess]) -> Shares:
         """Who is who on ``device``."""
-        held: int | None = 0
+        told = self._shares_pids or self._root is None
+        own: list[int | None] = []
         intruders = []
         for process in processes:
             mine = self._is_own(process.pid)
-            if mine is False and not process.graphics:
+            if mine:
+                own.append(process.memory_bytes)
+            elif mine is False and not process.graphics:
                 self._others.add(process.pid)
                 intruders.append(Intruder(device.card, device.label, process.pid, named(process), process.memory_bytes))
-            if mine is None or (mine and process.memory_bytes is None):
-                held = None
-            elif mine and held is not None:
-                held += process.memory_bytes or 0
-        return Shares(held, tuple(intruders))
+        known = [held for held in own if held is not None]
+        return Shares(sum(known) if told and len(known) == len(own) else None, tuple(intruders))
 
     def _is_own(self, pid: int) -> bool | None:
+        """None where it cannot be told: in a container, or because the process has just ended."""
         if self._root is None or pid in self._others:
             return False
         if not self._shares_pids:
@@ -66,7 +67,7 @@ class Ownership:
             try:
                 line = {pid, *(parent.pid for parent in psutil.Process(pid).parents())}
             except psutil.NoSuchProcess:
-                return None  # it has just ended, or another namespace hides it
+                return None
             except psutil.Error:
                 return False  # another user's
             if self._root not in line:

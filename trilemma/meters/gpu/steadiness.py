@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from trilemma.meters.gpu import throttle
+from trilemma.meters.gpu.driver import label
 from trilemma.meters.windows import channel
 from trilemma.records import PhaseWindow, Sample
 from trilemma.schema import Phase
@@ -17,12 +18,6 @@ BUSY_BEFORE = 0.05
 """Mean utilisation before the run from which on somebody else was at work."""
 LIMIT_DROP = 0.01
 """A power limit that falls by less than this share has not changed."""
-
-
-def label(gpu: str) -> str:
-    """``GPU 0``, ``GPU 0 instance 1``, out of a device's id."""
-    card, _, instance = gpu.partition("-")
-    return f"GPU {card}" + (f" instance {instance}" if instance else "")
 
 
 def throttle_shares(samples: Sequence[Sample], start_ns: int, end_ns: int, gpu: str) -> dict[str, float] | None:
