@@ -75,17 +75,17 @@ def _figures() -> list[FigureDefinition]:
             "lower",
             "Peak, from loading to the end of the speed phase, of what the engine's process tree holds on all its GPUs "
             "together, as the driver accounts for it. It stands beside peak memory, which is the host's. Of a KV cache "
-            "that the engine reserved ahead, only what was ever in use counts: it is the memory that is needed. Where "
-            "the driver does not tell processes apart: memory in use less that before the run, and then said so.",
-        ),  # fmt: skip
+            "that the engine reserved ahead, only what was ever in use counts. Where the driver does not tell "
+            "processes apart: memory in use less that before the run, and then said so.",
+        ),
         row(
             efficiency,
             "reserved_gpu_memory_bytes",
             "Peak GPU memory with the reserve",
             "B",
             "lower",
-            "The same with all of the KV cache that the engine reserved ahead. Only for engines that reserve a pool.",
-        ),  # fmt: skip
+            "The same with all of the KV cache that the engine reserved ahead.",
+        ),
         row(
             efficiency,
             "gpu_memory_bytes",
@@ -93,25 +93,23 @@ def _figures() -> list[FigureDefinition]:
             "B",
             "lower",
             "What the engine's process tree holds on the GPU that is named, at its peak, the reserve included.",
-        ),  # fmt: skip
+        ),
         row(
             efficiency,
             "gpu_utilization",
             "GPU in use",
             "",
             "higher",
-            "Mean, over the workload's steady window and the engine's GPUs, of the share of time in which a kernel "
-            "ran. It does not tell how many of the GPU's units the kernel kept busy.",
-        ),  # fmt: skip
+            "Mean, over the steady window and the engine's GPUs, of the share of time in which any kernel ran.",
+        ),
         row(
             efficiency,
             "gpu_throttled",
             "GPU throttled",
             "",
             "lower",
-            "Share of the workload's steady window in which the clock of the GPU that suffered most was held down, by "
-            "its power limit (which is no disturbance), heat or a fault; the reasons are stated with it.",
-        ),  # fmt: skip
+            "Share of the steady window in which the clock of the GPU that suffered most was held down; reasons stated.",
+        ),
         row(efficiency, "weights_bytes", "Size on disk", "B", "lower", "Size of the artifact's file."),
         row(
             efficiency,
