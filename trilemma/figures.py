@@ -73,10 +73,9 @@ def _figures() -> list[FigureDefinition]:
             "Peak GPU memory",
             "B",
             "lower",
-            "Peak, from loading to the end of the speed phase, of what the engine's process tree holds on all its GPUs "
-            "together, as the driver accounts for it. It stands beside peak memory, which is the host's. Of a KV cache "
-            "that the engine reserved ahead, only what was ever in use counts. Where the driver does not tell "
-            "processes apart: memory in use less that before the run, and then said so.",
+            "Peak, from loading to the end of the speed phase, of what the engine's process tree holds on all its GPUs, "
+            "as the driver accounts for it; peak memory is the host's. Of a KV cache reserved ahead, what was ever in "
+            "use. Where the driver does not tell processes apart: memory in use less that before the run, and said so.",
         ),
         row(
             efficiency,
@@ -108,7 +107,7 @@ def _figures() -> list[FigureDefinition]:
             "GPU throttled",
             "",
             "lower",
-            "Share of the steady window in which the clock of the GPU that suffered most was held down; reasons stated.",
+            "Share of the steady window in which the clock of the worst GPU was held down; the reasons are stated.",
         ),
         row(efficiency, "weights_bytes", "Size on disk", "B", "lower", "Size of the artifact's file."),
         row(
