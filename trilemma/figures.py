@@ -73,7 +73,7 @@ def _figures() -> list[FigureDefinition]:
             "Peak GPU memory",
             "B",
             "lower",
-            "Peak, from loading to the end of the speed phase, of what the engine's process tree holds on all its GPUs, "
+            "Peak, from loading to the end of the speed phase, of what the engine's process tree holds on its GPUs, "
             "as the driver accounts for it; peak memory is the host's. Of a KV cache reserved ahead, what was ever in "
             "use. Where the driver does not tell processes apart: memory in use less that before the run, and said so.",
         ),

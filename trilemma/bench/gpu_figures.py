@@ -20,11 +20,6 @@ _NOT_TOLD = (
 )
 
 
-def used_gpus(held: Sequence[str], declared: int, visible: Sequence[str]) -> tuple[str, ...]:
-    """The ids of the GPUs that a run uses: those on which it holds memory, else as many as the engine declares."""
-    return tuple(gpu for gpu in visible if gpu in held) or tuple(visible[:declared])
-
-
 def gpu_memory_measurements(
     samples: Sequence[Sample],
     windows: Mapping[tuple[Phase, str], PhaseWindow],
@@ -41,7 +36,9 @@ def gpu_memory_measurements(
     """
     if not gpus:
         return []
-    each, reasons = _held(samples, serving_samples(samples, windows), gpus)
+    idle = windows.get((Phase.IDLE, ""))
+    before = [s for s in samples if idle and idle.end_ns and s.time_ns <= idle.end_ns]
+    each, reasons = _held(before, serving_samples(samples, windows), gpus)
     provenance = Provenance(
         method=Method.MEASURED,
         source="the GPU driver's account of each process" if not reasons else "the GPU driver's account of all",
@@ -70,20 +67,19 @@ def gpu_memory_measurements(
 
 
 def _held(
-    samples: Sequence[Sample], serving: Sequence[Sample], gpus: Sequence[str]
+    before: Sequence[Sample], serving: Sequence[Sample], gpus: Sequence[str]
 ) -> tuple[list[list[float]] | None, tuple[str, ...]]:
     """What is held on each GPU at the times at which all were read, and what to know about it."""
     asked = [s for s in serving if all(f"gpu_foreign_processes.{gpu}" in s.values for gpu in gpus)]
-    whole = [s for s in asked if all(f"{HELD}.{gpu}" in s.values for gpu in gpus)]
-    if whole and len(whole) == len(asked):
-        return [[s.values[f"{HELD}.{gpu}"] for s in whole] for gpu in gpus], ()
-    whole = [s for s in serving if all(f"{_IN_USE}.{gpu}" in s.values for gpu in gpus)]
-    before = [[s.values[n] for s in samples if s.phase is Phase.IDLE and (n := f"{_IN_USE}.{gpu}") in s.values]
-              for gpu in gpus]  # fmt: skip
-    if not whole or not all(before):
+    told = [s for s in asked if all(f"{HELD}.{gpu}" in s.values for gpu in gpus)]
+    if told and len(told) == len(asked):
+        return [[s.values[f"{HELD}.{gpu}"] for s in told] for gpu in gpus], ()
+    names = [f"{_IN_USE}.{gpu}" for gpu in gpus]
+    whole = [s for s in serving if all(name in s.values for name in names)]
+    base = next((s for s in reversed(before) if all(name in s.values for name in names)), None)
+    if not whole or base is None:
         return None, ()
-    bases = zip(gpus, before, strict=True)
-    return [[max(0.0, s.values[f"{_IN_USE}.{gpu}"] - idle[-1]) for s in whole] for gpu, idle in bases], (_NOT_TOLD,)
+    return [[max(0.0, s.values[name] - base.values[name]) for s in whole] for name in names], (_NOT_TOLD,)
 
 
 def _unused_pool(accounted: Sequence[Measurement]) -> float:

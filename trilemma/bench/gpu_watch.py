@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from trilemma import registry
-from trilemma.bench.gpu_figures import HELD, used_gpus
+from trilemma.bench.gpu_figures import HELD
 from trilemma.engines.base import GpuEngine
 from trilemma.errors import RunError
 from trilemma.meters.base import Intruder, Meter
@@ -30,6 +30,7 @@ class GpuWatch:
         self._spec = spec
         self._declared = 0
         self._held: set[str] = set()
+        self._read_while_serving: set[str] = set()
         self._met: dict[tuple[str, int], Intruder] = {}
 
     def expect(self) -> None:
@@ -45,9 +46,17 @@ class GpuWatch:
 
     @property
     def used(self) -> tuple[str, ...]:
-        """Ids of the GPUs that the run uses, as far as is known now; without a meter, their numbers."""
+        """Ids of the GPUs that the run uses, as far as is known now.
+
+        Those on which it holds memory, and those that the engine declares, unless it is seen to serve without them. One
+        that cannot be read is thus among them: a sum without it would look like a saving.
+        """
         visible = [device.id for device in self._meter.devices()] if self._meter else []
-        return used_gpus(sorted(self._held), self._declared, visible or [str(i) for i in range(self._declared)])
+        visible = visible or [str(number) for number in range(self._declared)]
+        empty = self._read_while_serving - self._held
+        return tuple(
+            gpu for gpu in visible if gpu in self._held or gpu in visible[: self._declared] and gpu not in empty
+        )
 
     @property
     def cards(self) -> tuple[str, ...]:
@@ -57,12 +66,12 @@ class GpuWatch:
     def take(self, samples: Sequence[Sample]) -> None:
         """Take in samples: where the run holds memory it computes."""
         for sample in samples:
-            if sample.phase is not Phase.IDLE:
-                self._held |= {
-                    name.removeprefix(f"{HELD}.")
-                    for name, value in sample.values.items()
-                    if value > 0 and name.startswith(f"{HELD}.")
-                }
+            read = {
+                name[len(HELD) + 1 :]: value for name, value in sample.values.items() if name.startswith(f"{HELD}.")
+            }
+            if sample.phase in (Phase.WARMUP, Phase.SPEED, Phase.PERFORMANCE):
+                self._read_while_serving |= read.keys()
+            self._held |= {gpu for gpu, held in read.items() if held > 0}
 
     def check(self) -> None:
         """Look who else is on the run's GPUs.

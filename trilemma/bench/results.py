@@ -55,5 +55,6 @@ def summarise(evidence: Evidence) -> list[Measurement]:
 def disturbances_of(evidence: Evidence) -> tuple[str, ...]:
     """What others did to the machine, and heat to its GPUs, while speed was measured, in sentences."""
     windows = [w for (phase, _), w in evidence.windows.items() if phase is Phase.SPEED]
-    of_gpus = gpu_disturbances(evidence.samples, windows, evidence.gpus)
+    idle = evidence.windows.get((Phase.IDLE, ""))
+    of_gpus = gpu_disturbances(evidence.samples, windows, evidence.gpus, idle)
     return (*disturbances(evidence.samples, windows, evidence.cores), *of_gpus)

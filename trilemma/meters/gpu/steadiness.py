@@ -10,7 +10,6 @@ from trilemma.meters.gpu import throttle
 from trilemma.meters.gpu.driver import label
 from trilemma.meters.windows import channel
 from trilemma.records import PhaseWindow, Sample
-from trilemma.schema import Phase
 
 SHARE = 0.02
 """A clock held down for less than this share of the window is ignored."""
@@ -42,14 +41,23 @@ def throttle_shares(samples: Sequence[Sample], start_ns: int, end_ns: int, gpu: 
 
 
 def gpu_disturbances(
-    samples: Sequence[Sample], windows: Sequence[PhaseWindow], gpus: Collection[str]
+    samples: Sequence[Sample],
+    windows: Sequence[PhaseWindow],
+    gpus: Collection[str],
+    idle: PhaseWindow | None = None,
 ) -> tuple[str, ...]:
     """What disturbed ``windows`` on the GPUs that the run used, a sentence each.
 
     A card at its own power limit is no disturbance: it is so each time, and is stated with ``gpu_throttled``. A limit
     that was lowered after the run began is one, and so is every other reason to hold the clock down.
+
+    Args:
+        samples: Of the whole run.
+        windows: The phases whose speed and energy count; one that has not ended is left out.
+        gpus: Ids of the GPUs.
+        idle: When the run had not begun yet.
     """
-    found = [sentence for gpu in sorted(gpus) for sentence in _busy_before(samples, gpu)]
+    found = [sentence for gpu in sorted(gpus) for sentence in _busy_before(samples, gpu, idle)]
     configured = {name for bit, name in throttle.NAMES.items() if bit & throttle.CONFIGURED}
     for window in windows:
         if window.end_ns is None or window.end_ns <= window.start_ns:
@@ -64,10 +72,11 @@ def gpu_disturbances(
     return tuple(found)
 
 
-def _busy_before(samples: Sequence[Sample], gpu: str) -> list[str]:
-    name = f"gpu_utilization.{gpu}"
-    before = [s.values[name] for s in samples if s.phase is Phase.IDLE and name in s.values]
-    mean = float(np.mean(before)) if before else 0.0
+def _busy_before(samples: Sequence[Sample], gpu: str, idle: PhaseWindow | None) -> list[str]:
+    if idle is None or idle.end_ns is None:
+        return []
+    _, values = channel(samples, f"gpu_utilization.{gpu}", idle.start_ns, idle.end_ns)
+    mean = float(np.mean(values)) if len(values) else 0.0
     return [f"{label(gpu)} was {mean:.0%} busy before the run began"] if mean >= BUSY_BEFORE else []
 
 
