@@ -55,7 +55,7 @@ class GpuWatch:
         visible = visible or [str(number) for number in range(self._declared)]
         empty = self._read_while_serving - self._held
         return tuple(
-            gpu for gpu in visible if gpu in self._held or gpu in visible[: self._declared] and gpu not in empty
+            gpu for gpu in visible if gpu in self._held or (gpu in visible[: self._declared] and gpu not in empty)
         )
 
     @property

@@ -58,7 +58,6 @@ def gpu_disturbances(
         idle: When the run had not begun yet.
     """
     found = [sentence for gpu in sorted(gpus) for sentence in _busy_before(samples, gpu, idle)]
-    configured = {name for bit, name in throttle.NAMES.items() if bit & throttle.CONFIGURED}
     for window in windows:
         if window.end_ns is None or window.end_ns <= window.start_ns:
             continue
@@ -66,7 +65,7 @@ def gpu_disturbances(
         for gpu in sorted(gpus):
             shares = throttle_shares(samples, window.start_ns, window.end_ns, gpu) or {}
             for reason, share in shares.items():
-                if reason != "any" and reason not in configured and share >= SHARE:
+                if reason != "any" and reason not in throttle.CONFIGURED_NAMES and share >= SHARE:
                     found.append(f"{label(gpu)} was throttled for {share:.0%} of {name}: {reason}")
             found += _limit_lowered(samples, window, gpu, name)
     return tuple(found)

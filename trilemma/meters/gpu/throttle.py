@@ -27,6 +27,7 @@ NAMES = {
     BOARD_LIMIT: "board limit",
     RELIABILITY: "voltage limit",
 }
+CONFIGURED_NAMES = tuple(name for bit, name in NAMES.items() if bit & CONFIGURED)
 THROTTLED = sum(NAMES)
 """All bits that hold the clock down."""
 
