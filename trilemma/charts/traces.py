@@ -77,7 +77,7 @@ def traces_figure(samples: Sequence[Sample], phases: Sequence[PhaseWindow], *, d
         hovermode="x unified",
         dragmode="zoom",
         margin={"t": 44},
-        legend={"y": -0.17 if len(rows) > 1 else -0.45, "yanchor": "top"},
+        legend={"y": -76 / (_ROW_HEIGHT * max(1, len(rows))), "yanchor": "top"},
     )
     return figure
 

@@ -110,7 +110,7 @@ class NvmlDriver:
             utilization=None if busy is None else busy.gpu / 100,
             clock_hz=None if clock is None else clock * 1e6,
             memory_clock_hz=None if memory_clock is None else memory_clock * 1e6,
-            temperature_c=self._maybe(gpu.get_gpu_temperature),
+            temperature_c=self._maybe(self._temperature_c, gpu),
             power_limit_w=None if limit is None else limit / 1e3,
             throttle_bits=self._maybe(self._throttle_bits, card),
         )
@@ -124,7 +124,7 @@ class NvmlDriver:
         nvml, handle = self._nvml, self._handles[device.id]
         try:
             computing = nvml.nvmlDeviceGetComputeRunningProcesses(handle)
-        except nvml.NVMLError as error:
+        except Exception as error:  # also when the binding is newer than the driver, which is no NVMLError
             raise MeterError(f"The processes on {device.label} cannot be listed: {error}") from error
         drawing = self._maybe(nvml.nvmlDeviceGetGraphicsRunningProcesses, handle) or []
         pids = {process.pid for process in computing}
@@ -147,6 +147,12 @@ class NvmlDriver:
         count = self._maybe(nvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0
         found = (self._maybe(nvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, i) for i in range(count))
         return [instance for instance in found if instance is not None]
+
+    def _temperature_c(self, gpu: Any) -> float:
+        try:
+            return float(gpu.get_gpu_temperature())
+        except Exception:  # drivers before 570 lack what zeus asks for
+            return float(self._nvml.nvmlDeviceGetTemperature(gpu.handle, self._nvml.NVML_TEMPERATURE_GPU))
 
     def _throttle_bits(self, card: Any) -> int:
         try:
