@@ -61,6 +61,7 @@ def page() -> None:
             energy=energy,
             sample_hz=get_settings().sample_hz,
             idle_s=get_settings().idle_s,
+            allow_shared_gpu=get_settings().allow_shared_gpu,
         )
         try:
             _offer(store, spec, estimate(spec, artifacts, store))

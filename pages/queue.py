@@ -130,11 +130,13 @@ def _current(store: Store, run: RunRecord) -> None:
     left = f"{format_duration(run.remaining_s)} left" if run.remaining_s is not None else "time left not known yet"
     st.progress(run.progress, text=f"{run.progress:.0%}, {left}" + (f": {shared.plain(run.note)}" if run.note else ""))
     trace = _trace(store, run)
-    memory, power = st.columns(2, gap="large")
-    with memory:
-        _gauge("Memory held", trace.memory_bytes(), "B")
-    with power:
-        _gauge("Power, modelled" if trace.modelled else "Power, measured", trace.power_w(), "W")
+    gauges = [("Memory held", trace.memory_bytes(), "B")]
+    if on_gpus := trace.gpu_memory_bytes():
+        gauges.append(("GPU memory held", on_gpus, "B"))
+    gauges.append(("Power, modelled" if trace.modelled else "Power, measured", trace.power_w(), "W"))
+    for column, gauge in zip(st.columns(len(gauges), gap="large"), gauges, strict=True):
+        with column:
+            _gauge(*gauge)
     shared.link("run", "Open this run", {"id": run.id}, icon=":material/query_stats:")
 
 

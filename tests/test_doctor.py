@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from trilemma.doctor import Finding, Status, diagnose
+from trilemma.doctor import Finding, Status, diagnose, gpu_finding
+from trilemma.meters.gpu.replay import GpuRecording, ReplayDriver
 from trilemma.settings import Settings
 
 
@@ -97,3 +98,19 @@ def test_asking_loads_no_engine(tmp_path: Path) -> None:
         "sys.exit('llama_cpp' in sys.modules or 'zeus' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+
+
+def test_a_gpu_is_told_with_what_of_it_can_be_read() -> None:
+    recording = GpuRecording.model_validate_json((Path(__file__).parent / "meters/gpu/two_gpus.json").read_text())
+    driver = ReplayDriver(recording)
+    whole = gpu_finding(driver, driver.devices()[0])
+    assert whole.status is Status.OK
+    assert whole.name == "GPU 0"
+    assert "A100" in whole.detail
+    assert "85.9 GB, driver 550.54.15" in whole.detail
+    assert "throttling" in whole.detail
+    driver.shares_pids = False
+    half = gpu_finding(driver, driver.devices()[0]._replace(counts_energy=False, hidden_instances=2))
+    assert half.status is Status.WARN
+    assert half.detail.endswith("not: energy, memory of each process, energy of one instance among others")
+    assert "--pid=host" in half.remedy

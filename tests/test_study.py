@@ -110,3 +110,11 @@ def test_more_work_takes_longer() -> None:
     large = estimate(study(*LADDER[:2], repeats=6), LADDER)
     assert large.seconds > small.seconds
     assert large.disk_bytes > small.disk_bytes
+
+
+def test_the_leave_to_share_a_gpu_goes_with_each_run_and_changes_nothing_for_those_without() -> None:
+    (kept,) = plan(study(LADDER[0], repeats=1), LADDER)
+    (shared,) = plan(study(LADDER[0], repeats=1, allow_shared_gpu=True), LADDER)
+    assert (kept.allow_shared_gpu, shared.allow_shared_gpu) == (False, True)
+    assert kept.fingerprint != shared.fingerprint
+    assert kept.fingerprint == shared.model_copy(update={"allow_shared_gpu": False}).fingerprint

@@ -16,6 +16,8 @@ from trilemma import registry
 from trilemma.engines.base import Availability
 from trilemma.errors import TrilemmaError
 from trilemma.limits import available_bytes, cpu_quota, usable_cpus
+from trilemma.meters.gpu.driver import GpuDevice, GpuDriver
+from trilemma.meters.gpu.meter import GpuMeter, open_driver
 from trilemma.meters.machine import cpu_model, hypervisor
 from trilemma.meters.memory import memory_kind_here
 from trilemma.meters.sources import meter_availability
@@ -59,6 +61,7 @@ def diagnose(settings: Settings) -> list[Finding]:
         _database,
         _engines,
         _meters,
+        _gpus,
         _energy,
         _questions,
         _weights,
@@ -173,11 +176,51 @@ def _meters(settings: Settings) -> Iterator[Finding]:
     yield kinds[memory_kind_here()]
 
 
-def _energy(settings: Settings) -> Iterator[Finding]:
-    measured = meter_availability().get("zeus", Availability(False, "the meter is not installed"))
-    if measured.available:
-        yield Finding(name="Energy", status=Status.OK, detail=f"measured: {measured.detail}", remedy=measured.remedy)
+def _gpus(settings: Settings) -> Iterator[Finding]:
+    """Each visible GPU, what of it can be read and who is on it; nothing where there is no GPU."""
+    del settings
+    if not GpuMeter.availability().available:
         return
+    driver = open_driver()
+    for device in driver.devices():
+        yield gpu_finding(driver, device)
+
+
+def gpu_finding(driver: GpuDriver, device: GpuDevice) -> Finding:
+    """What of ``device`` can be read, and what cannot."""
+    reading = driver.read(device)
+    known = {
+        "energy": device.counts_energy and reading.energy_mj is not None,
+        "power": reading.power_mw is not None,
+        "memory": reading.memory_used_bytes is not None,
+        "utilisation": reading.utilization is not None,
+        "clocks": reading.clock_hz is not None,
+        "temperature": reading.temperature_c is not None,
+        "throttling": reading.throttle_bits is not None,
+        "memory of each process": driver.shares_pids,
+    }
+    missing = [name for name, there in known.items() if not there]
+    size = "" if device.memory_bytes is None else f", {_gb(device.memory_bytes)}"
+    detail = f"{device.name}{size}, driver {driver.version}; can be read: "
+    detail += ", ".join(name for name, there in known.items() if there) or "nothing"
+    if device.hidden_instances:
+        missing.append("energy of one instance among others")
+    if not missing:
+        return Finding(name=device.label, status=Status.OK, detail=detail)
+    remedy = "" if driver.shares_pids else "In a container, share the host's process numbers (docker run --pid=host)."
+    return Finding(name=device.label, status=Status.WARN, detail=f"{detail}; not: {', '.join(missing)}", remedy=remedy)
+
+
+def _energy(settings: Settings) -> Iterator[Finding]:
+    found = meter_availability()
+    measured = found.get("zeus", Availability(False, "the meter is not installed"))
+    gpu = found.get("gpu", Availability(False, ""))
+    if measured.available:
+        named = f"{measured.detail}, {gpu.detail}" if gpu.available else measured.detail
+        yield Finding(name="Energy", status=Status.OK, detail=f"measured: {named}", remedy=measured.remedy)
+        return
+    if gpu.available:
+        yield Finding(name="Energy of GPUs", status=Status.OK, detail=f"measured: {gpu.detail}")
     yield Finding(
         name="Energy",
         status=Status.WARN,

@@ -29,7 +29,8 @@ class HostInfo(Frozen):
     cores: int = Field(description="Logical CPUs that the process may use.")
     memory_bytes: int
     virtualized: bool | None = None
-    gpus: tuple[str, ...] = ()
+    gpus: tuple[str, ...] = Field(default=(), description="Visible to the run, by name, instances one by one.")
+    gpu_driver: str = Field(default="", description="Its version.")
     python: str = ""
     trilemma: str = ""
     packages: dict[str, str] = Field(default_factory=dict)

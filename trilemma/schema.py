@@ -197,6 +197,7 @@ class RunSpec(Frozen):
     idle_s: float = Field(default=3.0, ge=0)
     stall_timeout_s: float = Field(default=600.0, gt=0, description="Fails when nothing happens for this long.")
     device: str = Field(default="local", description="Runs on one device never overlap.")
+    allow_shared_gpu: bool = Field(default=False, description="Measure though others use the GPU; flagged if they do.")
     engine_version: str = Field(default="", description="Another version of the engine is another measurement.")
 
     @property
@@ -221,6 +222,7 @@ class StudySpec(Frozen):
     sample_hz: float = Field(default=10.0, gt=0, le=100)
     idle_s: float = Field(default=3.0, ge=0)
     rerun_disturbed: bool = True
+    allow_shared_gpu: bool = Field(default=False, description="Measure though others use the GPU; flagged if they do.")
 
 
 class Provenance(Frozen):

@@ -39,6 +39,9 @@ class Settings(BaseSettings):
     idle_s: float = Field(default=3.0, ge=0, description="How long idle power and CPU are read before a run.")
     watts_per_busy_core: float = Field(default=10.0, ge=0)
     watts_per_gb: float = Field(default=0.3725, ge=0)
+    allow_shared_gpu: bool = Field(
+        default=False, description="Whether a run may go on while others use its GPU; it is then flagged as disturbed."
+    )
     allow_paths: bool = Field(default=True, description="Whether pages may add weights by a path on this machine.")
 
     @property

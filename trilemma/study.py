@@ -73,6 +73,7 @@ def plan(spec: StudySpec, artifacts: Sequence[Artifact]) -> list[RunSpec]:
                 energy=spec.energy,
                 sample_hz=spec.sample_hz,
                 idle_s=spec.idle_s,
+                allow_shared_gpu=spec.allow_shared_gpu,
                 engine_version=versions[configuration.id],
             )
         )

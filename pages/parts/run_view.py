@@ -34,7 +34,7 @@ _METHOD_ICONS = {
 def headline(measurements: Sequence[Measurement]) -> None:
     """The figures that stand for each axis, in three columns."""
     by_key = {m.key: m for m in measurements if m.value is not None and m.provenance.valid}
-    chosen = headline_keys(in_order(by_key))
+    chosen = headline_keys(in_order(by_key), per_axis=4)
     for column, axis in zip(st.columns(3, gap="large"), Axis, strict=True):
         with column:
             st.markdown(f"#### {shared.axis_badge(axis)}")
@@ -110,16 +110,17 @@ def figures_table(measurements: Sequence[Measurement]) -> None:
 
 
 def traces(samples: Sequence[Sample], phases: Sequence[PhaseWindow]) -> None:
-    """Memory, power and CPU over the run's seconds."""
+    """Memory, power and CPU over the run's seconds, and what its GPUs did."""
     if not samples:
         st.caption("No sample was taken.")
         return
     lines, _, _ = run_traces(samples, phases)
     peaks = {
         row: max((float(t.values.max()) for t in lines if t.row == row and t.values.size), default=None)
-        for row in ("memory", "power")
+        for row in ("memory", "power", "gpu_memory")
     }
-    alt = traces_text(phases, peaks["memory"], peaks["power"])
+    throttled = [trace.name for trace in lines if trace.shade]
+    alt = traces_text(phases, peaks["memory"], peaks["power"], peaks["gpu_memory"], throttled)
     st.plotly_chart(
         traces_figure(samples, phases, dark=is_dark()), theme=None, key="run_traces", config=CONFIG, alt=alt
     )
@@ -222,6 +223,7 @@ def machine_view(run: RunRecord) -> None:
             "Memory": format_figure(host.memory_bytes, "B"),
             "Virtual": {True: "yes", False: "no", None: "unknown"}[host.virtualized],
             "GPUs": ", ".join(host.gpus) or "none",
+            "GPU driver": host.gpu_driver,
             "Python": host.python,
             "Trilemma": host.trilemma,
             **host.packages,

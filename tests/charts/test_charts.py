@@ -28,6 +28,7 @@ from trilemma.charts.pareto import pareto_figure
 from trilemma.charts.pareto3d import pareto3d_figure
 from trilemma.charts.profile import profile_figure
 from trilemma.charts.traces import traces_figure
+from trilemma.records import Sample
 from trilemma.schema import Method, Phase
 from trilemma.store import Store
 
@@ -260,6 +261,29 @@ def test_traces_shade_and_name_the_phases(dark: bool) -> None:
     speed = next(w for w in kept["phases"] if w.phase is Phase.SPEED)  # type: ignore[attr-defined]
     start = min(w.start_ns for w in kept["phases"])  # type: ignore[attr-defined]
     assert any(s.x0 == pytest.approx((speed.start_ns - start) / 1e9) for s in figure.layout.shapes)  # type: ignore[attr-defined]
+
+
+def test_gpus_have_rows_of_their_own_and_throttling_is_shaded() -> None:
+    samples = []
+    for tick in range(60):
+        values = {"rss_bytes": 1e8, "cpu_s": tick * 0.1}
+        for gpu, bits in (("0", 0x4 if tick < 20 else 0), ("1", 0x20 if tick > 40 else 0), ("2", 0x20)):
+            held = 0.0 if gpu == "2" else 4e10
+            values |= {f"gpu_memory_bytes.{gpu}": held, f"gpu_utilization.{gpu}": 0.9, f"gpu_clock_hz.{gpu}": 1.41e9}
+            values |= {f"energy_j.nvml.{gpu}": 30.0 * tick, f"power_w.nvml.{gpu}": 300.0}
+            values[f"gpu_throttle_bits.{gpu}"] = float(bits)
+        samples.append(Sample(time_ns=tick * 10**8, phase=Phase.SPEED, values=values))
+    figure = traces_figure(samples, [])
+    lines = [trace for trace in figure.data if trace.fill is None and trace.name.startswith("GPU")]
+    assert {trace.name for trace in lines} == {"GPU 0", "GPU 1"}, "GPU 2 was not the run's"
+    assert len(lines) == 8, "memory, power, use and clock of each"
+    assert sum(trace.showlegend for trace in lines) == 2
+    assert len({(t.line.color, t.line.dash) for t in lines}) == 2
+    assert {"GPU clock, GHz", "GPU in use, %"} <= {axis.title.text for axis in figure.select_yaxes()}
+    shaded = {trace.name: trace for trace in figure.data if trace.fill}
+    assert set(shaded) == {"GPU 0 at its limit: power cap", "GPU 1 throttled: heat"}
+    heat = shaded["GPU 1 throttled: heat"]
+    assert min(x for x, y in zip(heat.x, heat.y, strict=True) if y) == pytest.approx(4.1)
 
 
 def test_traces_of_a_run_that_died_early_are_still_a_figure() -> None:

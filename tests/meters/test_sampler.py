@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import threading
 import time
@@ -24,6 +25,8 @@ IDLE = Target(None, EnergyCoefficients())
 PACKAGE = EnergyDomain("energy_j.rapl.package-0", "rapl", "package", Method.MEASURED)
 DRAM = EnergyDomain("energy_j.rapl.dram-0", "rapl", "DRAM", Method.MEASURED)
 GPU = EnergyDomain("energy_j.nvml.0", "nvml", "GPU", Method.MEASURED)
+GPU_0 = dataclasses.replace(GPU, scope="GPU 0", device="0")
+GPU_1 = EnergyDomain("energy_j.nvml.1", "nvml", "GPU 1", Method.MEASURED, device="1")
 MODELLED = EnergyDomain("energy_j.modelled", "modelled", "process tree", Method.MODELLED)
 
 
@@ -191,14 +194,19 @@ def test_a_change_of_process_loses_no_counter(spawn: Callable) -> None:
 
 
 def test_energy_sources_stand_best_first() -> None:
-    def order(*domains: EnergyDomain, accelerated: bool = False) -> list[EnergyDomain]:
-        return list(best_energy([replay({"load1": 1.0}, domains=domains), MemoryMeter()], accelerated=accelerated))
+    def order(*domains: EnergyDomain, gpus: tuple[str, ...] = ()) -> list[EnergyDomain]:
+        return list(best_energy([replay({"load1": 1.0}, domains=domains), MemoryMeter()], gpus))
 
     assert order(MODELLED, GPU, DRAM, PACKAGE) == [PACKAGE, GPU, DRAM, MODELLED]
-    assert order(MODELLED, PACKAGE, GPU, accelerated=True) == [GPU, PACKAGE, MODELLED]
+    assert order(MODELLED, PACKAGE, GPU_0, GPU_1, gpus=("0",)) == [GPU_0, PACKAGE, MODELLED]
     # A meter on the GPU alone says nothing of what the CPU took.
     assert order(GPU, MODELLED) == [MODELLED, GPU]
-    assert order(GPU, MODELLED, accelerated=True) == [GPU, MODELLED]
+    assert order(GPU_0, MODELLED, gpus=("0",)) == [GPU_0, MODELLED]
+    # A GPU that the engine does not compute on is no part of the run.
+    assert order(GPU_0, PACKAGE, MODELLED) == [PACKAGE, MODELLED]
+    # One that it computes on and that nothing counts makes the sum unknown, not small.
+    found = order(GPU_0, MODELLED, gpus=("0", "1"))
+    assert {domain.device: bool(domain.fault) for domain in headline_domains(found)} == {"0": False, "1": True}
     assert headline_domains(order(MODELLED, GPU, DRAM, PACKAGE)) == (PACKAGE, GPU, DRAM)
     assert headline_domains(order(GPU, MODELLED)) == (MODELLED,)
     assert headline_domains([]) == ()

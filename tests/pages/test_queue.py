@@ -161,6 +161,20 @@ def test_live_power_leaves_out_a_counter_that_begins_anew() -> None:
     assert not trace.modelled
 
 
+def test_live_figures_of_several_gpus_are_sums_that_lack_none() -> None:
+    trace = LiveTrace("run", 1)
+    values = [{"energy_j.nvml.0": 300.0 * n, "energy_j.nvml.1": 200.0 * n, "energy_j.modelled": 1.0} for n in range(4)]
+    del values[2]["energy_j.nvml.1"]  # it did not answer
+    for n, value in enumerate(values):
+        value |= {"gpu_memory_bytes.0": 4e10, "gpu_memory_bytes.1": 1e10 * n}
+    trace.feed([Sample(time_ns=n * 10**9, phase=Phase.SPEED, values=value) for n, value in enumerate(values)])
+    assert trace.power_w() == [500.0, 500.0]
+    assert trace.gpu_memory_bytes() == [4e10, 5e10, 6e10, 7e10]
+    cpu = LiveTrace("run", 1)
+    cpu.feed([Sample(time_ns=0, phase=Phase.SPEED, values={"gpu_memory_bytes.0": 0.0})])
+    assert cpu.gpu_memory_bytes() == []
+
+
 def test_live_traces_keep_two_minutes() -> None:
     trace = LiveTrace("run", 1)
     trace.feed([Sample(time_ns=n * 10**9, phase=Phase.IDLE, values={"rss_bytes": float(n)}) for n in range(500)])

@@ -17,7 +17,7 @@ BLANK = "–"
 _SI = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 _SECONDS = tuple(step for step in _SI if step[0] <= 1.0)
 _BINARY = ((2.0**40, "Ti"), (2.0**30, "Gi"), (2.0**20, "Mi"), (2.0**10, "Ki"), (1.0, ""))
-_PREFIXES = {"J": _SI, "W": _SI, "B": _BINARY, "s": _SECONDS}
+_PREFIXES = {"J": _SI, "W": _SI, "Hz": _SI, "B": _BINARY, "s": _SECONDS}
 
 
 @dataclass(frozen=True)

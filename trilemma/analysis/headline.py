@@ -9,7 +9,7 @@ from trilemma.figures import FIGURES
 from trilemma.schema import Axis, split_key
 
 HEADLINES: dict[Axis, tuple[str, ...]] = {
-    Axis.EFFICIENCY: ("peak_memory_bytes", "energy_per_token_j", "weights_bytes"),
+    Axis.EFFICIENCY: ("peak_memory_bytes", "energy_per_token_j", "peak_gpu_memory_bytes", "weights_bytes"),
     Axis.SPEED: ("decode_tps", "ttft_s", "prefill_tps"),
     Axis.PERFORMANCE: ("accuracy_norm", "perplexity", "kl_divergence"),
 }

@@ -122,8 +122,15 @@ def load_text(points: Sequence[LoadPoint]) -> str:
     return text if bend is None else f"{text} The knee is at {bend.level.words}."
 
 
-def traces_text(phases: Sequence[PhaseWindow], peak_memory: float | None, peak_power: float | None) -> str:
-    """The text alternative of a run's traces: the phases in order with their lengths, and the peaks."""
+def traces_text(
+    phases: Sequence[PhaseWindow],
+    peak_memory: float | None,
+    peak_power: float | None,
+    peak_gpu_memory: float | None = None,
+    throttled: Sequence[str] = (),
+) -> str:
+    """The text alternative of a run's traces: the phases in order with their lengths, the peaks, and what was throttled
+    (in words, such as ``GPU 1 throttled: heat``)."""
     spans = []
     for window in phases:
         name = window.phase.value.replace("_", " ") + (f" {window.subject.replace('_', ' ')}" if window.subject else "")
@@ -134,4 +141,8 @@ def traces_text(phases: Sequence[PhaseWindow], peak_memory: float | None, peak_p
         text += f" Memory peaks at {format_figure(peak_memory, 'B')}."
     if peak_power is not None:
         text += f" Power peaks at {format_figure(peak_power, 'W')}."
+    if peak_gpu_memory is not None:
+        text += f" Memory held on one GPU peaks at {format_figure(peak_gpu_memory, 'B')}."
+    if throttled:
+        text += f" {'; '.join(throttled)}."
     return text

@@ -8,9 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from trilemma.meters.gpu import throttle
+from trilemma.meters.gpu.driver import label
 from trilemma.records import PhaseWindow, Sample
 
 FloatArray = NDArray[np.float64]
+Channels = dict[str, tuple[FloatArray, FloatArray]]
+"""Seconds and values, by channel."""
+_GPU_SOURCES = ("nvml.", "rocm.")
+_GPU_BUSY = 0.05
 
 RATE_OVER_S = 0.5
 """Rates are taken over at least this long: single steps of a counter at 10 Hz are mostly its own granularity."""
@@ -18,7 +24,11 @@ RATE_OVER_S = 0.5
 
 @dataclass(frozen=True)
 class Trace:
-    """One line: ``row`` is ``memory`` (bytes), ``power`` (watts) or ``cpu`` (cores)."""
+    """One line: ``row`` is ``memory`` or ``gpu_memory`` (bytes), ``power`` (watts), ``cpu`` (cores), ``gpu_busy``
+    (percent) or ``gpu_clock`` (hertz).
+
+    ``group`` is the GPU that it is of. With ``shade`` it is no line but 1 where something was so, 0 elsewhere.
+    """
 
     row: str
     name: str
@@ -27,6 +37,8 @@ class Trace:
     main: bool = True
     foreign: bool = False
     modelled: bool = False
+    group: str = ""
+    shade: bool = False
 
 
 _MEMORY = (
@@ -52,9 +64,18 @@ def run_traces(samples: Sequence[Sample], phases: Sequence[PhaseWindow]) -> tupl
         if channel in channels and (channel != "uss_bytes" or not has_pss):
             seconds, values = channels[channel]
             found.append(Trace("memory", name, seconds, values, main=main or not has_pss))
+    gpus = _gpus(channels)
     direct = {channel for channel in channels if channel.startswith("power_w.")}
     for channel, (seconds, values) in sorted(channels.items()):
         kind, _, source = channel.partition(".")
+        if source.startswith(_GPU_SOURCES):
+            card = source.partition(".")[2]
+            unused = card not in {gpu.partition("-")[0] for gpu in gpus}
+            if unused or (kind == "energy_j" and f"power_w.{source}" in direct):
+                continue
+            line = (seconds, values) if kind == "power_w" else rate(seconds, values)
+            found.append(Trace("power", label(card), *line, group=label(card)))
+            continue
         modelled = source == "modelled"
         name = f"power, {source.replace('-', ' ')}" if not modelled else "power, modelled"
         if channel in direct:
@@ -65,10 +86,45 @@ def run_traces(samples: Sequence[Sample], phases: Sequence[PhaseWindow]) -> tupl
         found.append(Trace("cpu", "CPU of the run", *rate(*channels["cpu_s"])))
     if "others_cpu_cores" in channels:
         found.append(Trace("cpu", "CPU of everybody else", *channels["others_cpu_cores"], main=False, foreign=True))
+    for gpu in gpus:
+        found += _gpu_traces(channels, gpu)
     return found, start_ns, (max(ends, default=start_ns) - start_ns) / 1e9
 
 
-def _channels(samples: Sequence[Sample], start_ns: int) -> dict[str, tuple[FloatArray, FloatArray]]:
+def _gpus(channels: Channels) -> list[str]:
+    """Ids of the GPUs that the run computed on: where it held memory, else (untold) those that were busy."""
+
+    def reaching(name: str, least: float) -> list[str]:
+        names = sorted(channel for channel in channels if channel.startswith(f"{name}."))
+        return [channel[len(name) + 1 :] for channel in names if float(channels[channel][1].max()) >= least]
+
+    return reaching("gpu_memory_bytes", 1.0) or reaching("gpu_utilization", _GPU_BUSY)
+
+
+def _gpu_traces(channels: Channels, gpu: str) -> list[Trace]:
+    name = label(gpu)
+    found = []
+    held = f"gpu_memory_bytes.{gpu}"
+    memory = held if held in channels else f"gpu_memory_total_used_bytes.{gpu}"
+    for row, channel, factor in (
+        ("gpu_memory", memory, 1.0),
+        ("gpu_busy", f"gpu_utilization.{gpu}", 100.0),
+        ("gpu_clock", f"gpu_clock_hz.{gpu}", 1.0),
+    ):
+        if channel in channels:
+            seconds, values = channels[channel]
+            found.append(Trace(row, name, seconds, values * factor, group=name))
+    if (bits := channels.get(f"gpu_throttle_bits.{gpu}")) is not None:
+        reasons = [throttle.reasons(int(value)) for value in bits[1]]
+        for reason in dict.fromkeys(reason for of_one in reasons for reason in of_one):
+            active = np.array([float(reason in of_one) for of_one in reasons])
+            capped = reason in throttle.CONFIGURED_NAMES
+            text = f"{name} at its limit: {reason}" if capped else f"{name} throttled: {reason}"
+            found.append(Trace("gpu_clock", text, bits[0], active, foreign=not capped, group=name, shade=True))
+    return found
+
+
+def _channels(samples: Sequence[Sample], start_ns: int) -> Channels:
     times: dict[str, list[float]] = {}
     values: dict[str, list[float]] = {}
     for sample in samples:

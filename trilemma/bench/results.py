@@ -6,9 +6,11 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from trilemma.bench.efficiency import EnergyReading, file_measurements, memory_measurements, workload_measurements
+from trilemma.bench.gpu_figures import gpu_memory_measurements, gpu_workload_measurements
 from trilemma.bench.speed import load_measurement, speed_measurements
 from trilemma.bench.under_load import load_of
 from trilemma.meters.base import EnergyDomain
+from trilemma.meters.gpu.steadiness import gpu_disturbances
 from trilemma.meters.steadiness import disturbances
 from trilemma.records import PhaseWindow, RequestRecord, Sample
 from trilemma.schema import Artifact, Measurement, Method, Phase, Provenance, RunSpec
@@ -30,6 +32,8 @@ class Evidence:
     """Traces, by their SHA-256, that say when requests come."""
     unmetered: str = ""
     """Why memory and CPU of what answered are not known; empty if they are."""
+    gpus: tuple[str, ...] = ()
+    """Ids of the GPUs that the run used."""
 
 
 def summarise(evidence: Evidence) -> list[Measurement]:
@@ -41,6 +45,7 @@ def summarise(evidence: Evidence) -> list[Measurement]:
         found += [_blank("peak_memory_bytes", "", evidence.unmetered)]
     else:
         found += memory_measurements(evidence.samples, evidence.windows, found)
+        found += gpu_memory_measurements(evidence.samples, evidence.windows, evidence.gpus, found)
     energy = EnergyReading(evidence.samples, evidence.windows, evidence.domains, evidence.spec.energy)
     found += energy.idle_measurements()
     by_workload: defaultdict[str, list[RequestRecord]] = defaultdict(list)
@@ -53,6 +58,7 @@ def summarise(evidence: Evidence) -> list[Measurement]:
         found += speed_measurements(workload, requests, load)
         samples = [] if evidence.unmetered and not evidence.domains else evidence.samples
         found += workload_measurements(workload, requests, samples, energy, load)
+        found += gpu_workload_measurements(workload, requests, samples, evidence.gpus, load)
         if evidence.unmetered and not evidence.domains:
             found += [_blank("energy_per_token_j", workload, evidence.unmetered)]
     return found
@@ -64,6 +70,8 @@ def _blank(figure: str, subject: str, reason: str) -> Measurement:
 
 
 def disturbances_of(evidence: Evidence) -> tuple[str, ...]:
-    """What others did to the machine while speed was measured, in sentences."""
+    """What others did to the machine, and heat to its GPUs, while speed was measured, in sentences."""
     windows = [w for (phase, _), w in evidence.windows.items() if phase is Phase.SPEED]
-    return disturbances(evidence.samples, windows, evidence.cores)
+    idle = evidence.windows.get((Phase.IDLE, ""))
+    of_gpus = gpu_disturbances(evidence.samples, windows, evidence.gpus, idle)
+    return (*disturbances(evidence.samples, windows, evidence.cores), *of_gpus)

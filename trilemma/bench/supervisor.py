@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from trilemma import registry
@@ -21,11 +21,12 @@ from trilemma.bench.events import (
     RequestEvent,
     TargetEvent,
 )
+from trilemma.bench.gpu_watch import GpuWatch
 from trilemma.bench.plan import Plan
 from trilemma.bench.results import Evidence, disturbances_of, summarise
 from trilemma.engines.base import Engine
 from trilemma.errors import DoesNotFitError, RunCancelledError, RunError, RunTimeoutError, TrilemmaError
-from trilemma.meters.base import EnergyDomain, Target
+from trilemma.meters.base import EnergyDomain, Meter, Target
 from trilemma.meters.host import host_info
 from trilemma.meters.prometheus import PrometheusMeter
 from trilemma.meters.sampler import Sampler, open_meters
@@ -50,17 +51,24 @@ class Supervisor:
         run_id: A run in the store.
         log_path: Where the measured process's standard error goes.
         abandoned: Says when whoever asked for the run is gone; the run then ends without a verdict, to be released.
+        meters: What to sample; None for every registered meter that works here.
     """
 
     def __init__(
-        self, store: Store, run_id: str, log_path: Path, abandoned: Callable[[], bool] = lambda: False
+        self,
+        store: Store,
+        run_id: str,
+        log_path: Path,
+        abandoned: Callable[[], bool] = lambda: False,
+        meters: Sequence[Meter] | None = None,
     ) -> None:
         self._store = store
         self._run = store.run(run_id)
         self._log_path = log_path
         self._abandoned = abandoned
         self._cancelled = False
-        self._sampler = Sampler(open_meters(), self._run.spec.sample_hz)
+        self._sampler = Sampler(open_meters() if meters is None else meters, self._run.spec.sample_hz)
+        self._gpus = GpuWatch(self._sampler.meters, self._run.spec)
         self._evidence = Evidence(spec=self._run.spec, artifact=self._artifact())
         self._open_phases: dict[tuple[Phase, str], PhaseWindow] = {}
         self._pending = _Pending()
@@ -82,7 +90,8 @@ class Supervisor:
     def measure(self) -> RunRecord | None:
         """Measure, and leave the run's verdict in the store; None when it was abandoned."""
         run_id, spec = self._run.id, self._run.spec
-        host = host_info()
+        self._sampler.start(Target(pid=None, energy=spec.energy))
+        host = self._gpus.host(host_info())
         self._evidence.cores = host.cores
         self._store.start_run(run_id, host)
         state, reason = RunState.DONE, ""
@@ -112,8 +121,12 @@ class Supervisor:
         return self._store.run(run_id)
 
     def _rest(self) -> None:
-        """Read the idle machine for a few seconds."""
-        self._sampler.start(Target(pid=None, energy=self._run.spec.energy))
+        """Read the idle machine for a few seconds, and see that its GPUs are ours.
+
+        Raises:
+            RunError: they are not.
+        """
+        self._gpus.expect()
         self._mark(PhaseEvent(phase=Phase.IDLE, edge="start", time_ns=time.perf_counter_ns()))
         ends = time.monotonic() + self._run.spec.idle_s
         while (left := ends - time.monotonic()) > 0:
@@ -121,6 +134,7 @@ class Supervisor:
             time.sleep(min(left, _POLL_S))
         self._mark(PhaseEvent(phase=Phase.IDLE, edge="end", time_ns=time.perf_counter_ns()))
         self._write()
+        self._gpus.check()
 
     def _drive(self) -> None:
         """Start the measured process and follow it to its end.
@@ -151,6 +165,7 @@ class Supervisor:
                 self._handle(event)
             if now - last_write >= _WRITE_EVERY_S:
                 self._write()
+                self._gpus.check()
                 last_write = now
             self._check_wanted()
             if self._watch and any(w.end_ns is None and w.phase in _SERVING for w in self._open_phases.values()):
@@ -227,6 +242,7 @@ class Supervisor:
         """Put what came in since the last time into the store, in one transaction."""
         samples = self._sampler.drain()
         self._evidence.samples.extend(samples)
+        self._gpus.take(samples)
         fraction, note, phase = self._progress
         elapsed = time.monotonic() - self._measured_since
         remaining = elapsed * (1 - fraction) / fraction if fraction > 0.02 else None
@@ -244,7 +260,7 @@ class Supervisor:
         """The counters of what was metered; those of this machine say nothing of a server elsewhere."""
         if self._power is not None:
             return tuple(self._power.domains())
-        return () if self._evidence.unmetered else self._sampler.domains()
+        return () if self._evidence.unmetered else self._sampler.domains(self._gpus.cards)
 
     def _finish(self, state: RunState, reason: str) -> None:
         now = time.perf_counter_ns()
@@ -252,10 +268,11 @@ class Supervisor:
             if window.end_ns is None:
                 self._evidence.windows[key] = self._pending.phases[key] = window.model_copy(update={"end_ns": now})
         self._write()
+        self._evidence.gpus = self._gpus.used
         self._evidence.domains = self._domains()
         found = [*summarise(self._evidence), *self._verdict]
         self._store.set_measurements(self._run.id, with_emulation(found, self._run.spec.configuration.profile))
-        disturbances = [*disturbances_of(self._evidence)] if state is RunState.DONE else []
+        disturbances = [*disturbances_of(self._evidence), *self._gpus.disturbances()] if state is RunState.DONE else []
         garbled = self._child.garbled if self._child else []
         self._store.finish_run(
             self._run.id,

@@ -1,4 +1,4 @@
-"""What the meters read during a run: memory, power and CPU on one time axis, with the phases shaded and named."""
+"""What the meters read during a run: memory, power, CPU and GPUs on one time axis, with the phases shaded and named."""
 
 from __future__ import annotations
 
@@ -19,7 +19,16 @@ from trilemma.schema import Axis, Phase
 FloatArray = NDArray[np.float64]
 
 _AXIS_OF = {Phase.SPEED: Axis.SPEED, Phase.PERFORMANCE: Axis.PERFORMANCE}
-_ROWS = (("memory", "Memory", "B"), ("power", "Power", "W"), ("cpu", "CPU", "cores"))
+_ROWS = (
+    ("memory", "Memory", "B"),
+    ("power", "Power", "W"),
+    ("cpu", "CPU", "cores"),
+    ("gpu_memory", "GPU memory", "B"),
+    ("gpu_busy", "GPU in use", "%"),
+    ("gpu_clock", "GPU clock", "Hz"),
+)
+_GPU_DASHES = ("solid", "solid", "dash", "dash", "longdash", "longdash", "dashdot", "dashdot")
+"""A dotted line is modelled power."""
 _ROW_HEIGHT = 150
 
 
@@ -28,7 +37,8 @@ def traces_figure(samples: Sequence[Sample], phases: Sequence[PhaseWindow], *, d
 
     Phases are shaded in turn; the speed and the performance phase have the tint of their axis. A row without readings
     is left out. What others did to the machine is drawn in the warning colour beside the run's own CPU. Power that is
-    modelled is a dotted line and says so.
+    modelled is a dotted line and says so. A run on GPUs has rows of them, a line a GPU; the row of the clock is shaded
+    while that was held down.
 
     Args:
         samples: in order of time.
@@ -39,12 +49,22 @@ def traces_figure(samples: Sequence[Sample], phases: Sequence[PhaseWindow], *, d
     traces, start_ns, end_s = run_traces(samples, phases)
     rows = [(title, unit, [t for t in traces if t.row == row]) for row, title, unit in _ROWS]
     rows = [entry for entry in rows if entry[2]]
+    groups = list(dict.fromkeys(trace.group for trace in traces if trace.group))
+    named: set[str] = set()
     figure = make_subplots(rows=max(1, len(rows)), cols=1, shared_xaxes=True, vertical_spacing=0.045)
     figure.update_layout(layout(dark))
     for position, (title, unit, drawn) in enumerate(rows, start=1):
-        scale = scale_for([float(np.nanmax(trace.values)) for trace in drawn if trace.values.size], unit)
-        for trace in drawn:
-            figure.add_trace(_line(trace, scale, look), row=position, col=1)
+        tops = [float(np.nanmax(trace.values)) for trace in drawn if trace.values.size and not trace.shade]
+        scale = scale_for(tops, unit)
+        for trace in sorted(drawn, key=lambda trace: not trace.shade):
+            line = (
+                _shaded(trace, max(tops, default=1.0) / scale.factor, look)
+                if trace.shade
+                else _line(trace, scale, look, groups)
+            )
+            line.showlegend = line.name not in named
+            named.add(line.name)
+            figure.add_trace(line, row=position, col=1)
         figure.update_yaxes(title_text=f"{title}, {scale.unit}", rangemode="tozero", row=position, col=1)
     axis = {"gridcolor": look.grid, "zeroline": False, "tickfont": {"color": look.muted, "size": 12}}
     figure.update_xaxes(**axis, range=[0, end_s or 1])
@@ -58,22 +78,41 @@ def traces_figure(samples: Sequence[Sample], phases: Sequence[PhaseWindow], *, d
         hovermode="x unified",
         dragmode="zoom",
         margin={"t": 44},
-        legend={"y": -0.17 if len(rows) > 1 else -0.45, "yanchor": "top"},
+        legend={"y": -76 / (_ROW_HEIGHT * max(1, len(rows))), "yanchor": "top"},
     )
     return figure
 
 
-def _line(trace: Trace, scale: Scale, look: Theme) -> go.Scattergl | go.Scatter:
+def _line(trace: Trace, scale: Scale, look: Theme, groups: Sequence[str]) -> go.Scattergl | go.Scatter:
     kind = go.Scattergl if trace.seconds.size > 5000 else go.Scatter
     colour = look.warning if trace.foreign else (look.text if trace.main else look.line)
+    dash = "dot" if trace.modelled else "solid"
+    if trace.group:
+        number = groups.index(trace.group)
+        colour, dash = (look.text, look.line)[number % 2], _GPU_DASHES[number % len(_GPU_DASHES)]
     return kind(
         x=trace.seconds,
         y=trace.values / scale.factor,
         mode="lines",
         name=escape(trace.name),
         connectgaps=False,
-        line={"width": 1.6 if trace.main else 1.1, "color": colour, "dash": "dot" if trace.modelled else "solid"},
+        line={"width": 1.6 if trace.main else 1.1, "color": colour, "dash": dash},
+        legendgroup=trace.group or None,
         hovertemplate=f"%{{y:.4~g}} {scale.unit}",
+    )
+
+
+def _shaded(trace: Trace, top: float, look: Theme) -> go.Scatter:
+    """The whole height of the row, when ``trace`` is 1."""
+    return go.Scatter(
+        x=trace.seconds,
+        y=trace.values * top * 1.05,
+        mode="lines",
+        name=escape(trace.name),
+        fill="tozeroy",
+        fillcolor=with_alpha(look.warning if trace.foreign else look.muted, 0.22),
+        line={"width": 0, "shape": "hv"},
+        hoverinfo="skip",
     )
 
 

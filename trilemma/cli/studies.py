@@ -111,6 +111,7 @@ def _spec(
         energy=EnergyCoefficients(watts_per_busy_core=settings.watts_per_busy_core, watts_per_gb=settings.watts_per_gb),
         sample_hz=settings.sample_hz,
         idle_s=settings.idle_s,
+        allow_shared_gpu=settings.allow_shared_gpu,
     )
 
 

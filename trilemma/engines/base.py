@@ -271,6 +271,14 @@ class Engine(Protocol):
         """
 
 
+@runtime_checkable
+class GpuEngine(Engine, Protocol):
+    """An engine that can compute on GPUs; one without this method is taken to compute on the CPU."""
+
+    def gpus_used(self, settings: dict[str, JsonValue]) -> int:
+        """How many of the visible GPUs it will take, the first ones; 0 if it stays on the CPU."""
+
+
 def parse_settings(settings_type: type[S], settings: dict[str, JsonValue]) -> S:
     """``settings`` as the engine's own type.
 

@@ -20,18 +20,29 @@ Channels (keys of :attr:`trilemma.records.Sample.values`); a meter that cannot k
 ``energy_j.modelled``       the same, modelled: CPU-seconds of the tree x watts per busy core + integral of
                             ``pss_bytes`` (USS or RSS where there is none) x watts per 1e9 bytes
 ``power_w.<source>``        power read directly, where a source gives it
+``gpu_memory_bytes.<i>``    memory that the measured tree holds on GPU ``i`` (``0``, or ``0-1`` for a MIG instance);
+                            left out where whose a process is, or what it holds, cannot be told
+``gpu_memory_total_used_     memory in use on it by all processes and the driver
+bytes.<i>``
+``gpu_utilization.<i>``     share of the driver's last period in which any kernel ran, 0 to 1
+``gpu_clock_hz.<i>``        clock of its multiprocessors; ``gpu_memory_clock_hz.<i>`` of its memory
+``gpu_temperature_c.<i>``   temperature of the chip, degrees Celsius
+``gpu_power_limit_w.<i>``   the power limit in force
+``gpu_throttle_bits.<i>``   why its clock is held where it is (bits: ``meters/gpu/throttle.py``)
+``gpu_foreign_processes     how many processes of others compute on it (once a second; a desktop that only draws is
+.<i>``                      not counted)
 ==========================  ==========================================================================================
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from trilemma.engines.base import Availability
 from trilemma.schema import EnergyCoefficients, Method
 
-__all__ = ["Availability", "EnergyDomain", "EnergyMeter", "FullMeter", "Meter", "Target"]
+__all__ = ["Availability", "EnergyDomain", "EnergyMeter", "FullMeter", "Intruder", "Meter", "Target"]
 
 
 @dataclass(frozen=True)
@@ -46,12 +57,30 @@ class Target:
 
 @dataclass(frozen=True)
 class EnergyDomain:
-    """One energy counter: which channel, what it covers and how it knows."""
+    """One energy counter: which channel, what it covers and how it knows.
+
+    ``device`` is the number of the GPU that it is of, empty for the rest of the machine. ``fault`` says why its joules
+    are not the run's, whatever it reads; empty when they are.
+    """
 
     channel: str
     source: str
     scope: str
     method: Method
+    device: str = ""
+    fault: str = ""
+
+
+class Intruder(NamedTuple):
+    """A process of somebody else on a device that a run needs for itself. ``name`` is fit to be shown."""
+
+    device: str
+    """The GPU's number."""
+    label: str
+    """The device as people read it."""
+    pid: int
+    name: str
+    memory_bytes: int | None
 
 
 class Meter(Protocol):

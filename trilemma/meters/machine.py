@@ -15,7 +15,6 @@ from pathlib import Path
 import psutil
 
 from trilemma.limits import read_text, usable_cpus
-from trilemma.meters.zeus_energy import visible_gpu_names
 from trilemma.records import HostInfo
 
 PACKAGES = ("gguf", "huggingface-hub", "llama-cpp-python", "moocore", "numpy", "psutil", "sqlalchemy", "vllm", "zeus")
@@ -34,7 +33,6 @@ def host_info() -> HostInfo:
         cores=len(usable_cpus()),
         memory_bytes=int(psutil.virtual_memory().total),
         virtualized=hypervisor(),
-        gpus=visible_gpu_names(),
         python=platform.python_version(),
         trilemma=_version("trilemma") or "",
         packages={name: version for name in PACKAGES if (version := _version(name))},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -104,9 +104,10 @@ class Sampler:
             samples, self._samples = self._samples, []
         return samples
 
-    def domains(self, *, accelerated: bool = False) -> tuple[EnergyDomain, ...]:
-        """The energy counters whose joules add up to the run's (:func:`trilemma.meters.sources.headline_domains`)."""
-        return headline_domains(best_energy(self.meters, accelerated=accelerated))
+    def domains(self, gpus: Collection[str] = ()) -> tuple[EnergyDomain, ...]:
+        """The energy counters whose joules add up to those of a run on ``gpus``
+        (:func:`trilemma.meters.sources.headline_domains`)."""
+        return headline_domains(best_energy(self.meters, gpus))
 
     @property
     def memory_kind(self) -> MemoryKind:

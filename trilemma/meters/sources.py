@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from trilemma import registry
 from trilemma.engines.base import Availability
@@ -32,18 +32,28 @@ def open_meters() -> list[Meter]:
     return [registry.load(GROUP, name)() for name in sorted(usable, key=lambda name: (name == "modelled", name))]
 
 
-def best_energy(meters: Iterable[Meter], *, accelerated: bool = False) -> tuple[EnergyDomain, ...]:
-    """All energy counters of started ``meters``, best first.
+def best_energy(meters: Iterable[Meter], gpus: Collection[str] = ()) -> tuple[EnergyDomain, ...]:
+    """The energy counters of started ``meters`` for a run on ``gpus``, best first.
 
     Measured stands before modelled, with one exception: where the measured counters do not contain what did the work
     (only the GPU is metered, and the engine computes on the CPU), the modelled one stands first.
 
     Args:
         meters: Started ones; an energy meter's counters are not known before.
-        accelerated: Whether the engine computes on a GPU.
+        gpus: The numbers of the GPUs that the engine computes on; none for an engine on the CPU. Counters of other GPUs
+            are left out. One without a counter is there with a fault: a sum that lacks it would look like a saving.
     """
-    domains = [domain for meter in meters if isinstance(meter, EnergyMeter) for domain in meter.domains()]
-    return tuple(sorted(domains, key=lambda domain: _rank(domain, domains, accelerated)))
+    known = [domain for meter in meters if isinstance(meter, EnergyMeter) for domain in meter.domains()]
+    domains = [domain for domain in known if not domain.device or domain.device in gpus]
+    if not any(domain.scope in ("SoC", "GPU") for domain in domains):
+        missing = sorted(set(gpus) - {domain.device for domain in domains})
+        domains += [_unread(gpu) for gpu in missing]
+    return tuple(sorted(domains, key=lambda domain: _rank(domain, domains, bool(gpus))))
+
+
+def _unread(gpu: str) -> EnergyDomain:
+    fault = f"the energy of GPU {gpu}, which the engine computed on, could not be read"
+    return EnergyDomain(f"energy_j.gpu.{gpu}", "none", f"GPU {gpu}", Method.MEASURED, device=gpu, fault=fault)
 
 
 def headline_domains(domains: Sequence[EnergyDomain]) -> tuple[EnergyDomain, ...]:
@@ -64,6 +74,7 @@ def _rank(domain: EnergyDomain, domains: Sequence[EnergyDomain], accelerated: bo
     measured = [other for other in domains if other.method is Method.MEASURED]
     covered = accelerated or any(other.scope in WHOLE_CPU for other in measured)
     scopes = ("GPU", *WHOLE_CPU) if accelerated else (*WHOLE_CPU, "GPU")
-    order = scopes.index(domain.scope) if domain.scope in scopes else len(scopes)
+    scope = "GPU" if domain.device else domain.scope
+    order = scopes.index(scope) if scope in scopes else len(scopes)
     first = Method.MEASURED if covered else Method.MODELLED
     return (0 if domain.method is first else 1, order, domain.channel)

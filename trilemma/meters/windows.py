@@ -215,7 +215,7 @@ def _faults(
     domain: EnergyDomain,
 ) -> list[str]:
     """Why the counter's readings give no energy; empty when they do."""
-    reasons = _uncovered(times, start_ns, end_ns, domain.channel)
+    reasons = [domain.fault] if domain.fault else _uncovered(times, start_ns, end_ns, domain.channel)
     if reasons:
         return reasons
     if not np.isfinite(joules).all():

@@ -1,4 +1,6 @@
-"""Measured energy through zeus: NVIDIA and AMD graphics cards, RAPL, Apple silicon and Jetson.
+"""Measured energy of the CPU and of systems on a chip through zeus: RAPL, Apple silicon and Jetson.
+
+GPUs have a meter of their own: :mod:`trilemma.meters.gpu`.
 
 zeus is heavy (pandas, scikit-learn, amdsmi): it is an extra, and is imported in :meth:`ZeusMeter.start`, which only the
 sampling process calls. For RAPL it starts a small process that watches for counters that wrap around; that process
@@ -15,11 +17,12 @@ import sys
 from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 from trilemma.engines.base import Availability
 from trilemma.errors import MeterError
 from trilemma.meters.base import EnergyDomain, Target
+from trilemma.meters.counter import Counter
 from trilemma.schema import Method
 
 INSTALL = "pip install 'trilemma[gpu]'"
@@ -51,65 +54,28 @@ class Hardware(NamedTuple):
 
     @property
     def any(self) -> bool:
-        """Whether there is anything to measure energy with."""
-        return self.nvidia or self.amd or self.rapl or self.apple or self.jetson
+        """Whether there is anything beside GPUs to measure energy with."""
+        return self.rapl or self.apple or self.jetson
 
 
-class Counter:
-    """One counter of millijoules, turned into joules since it was first read.
+class _Source(NamedTuple):
+    """A counter and where its millijoules are read."""
 
-    Where a device gives power but no counter, the joules are the integral of its readings (trapezoid).
+    counter: Counter
+    energy_mj: Callable[[], float]
 
-    A RAPL counter wraps around, which zeus notices up to a second late. Until then it seems to have gone back: such
-    readings are left out (``wraps``), and a counter that does not recover becomes a gap.
-    """
-
-    def __init__(
-        self,
-        domain: EnergyDomain,
-        energy_mj: Callable[[], float] | None,
-        power_mw: Callable[[], float] | None = None,
-        *,
-        wraps: bool = False,
-    ) -> None:
-        self.domain = domain
-        self._energy_mj = energy_mj
-        self._power_mw = power_mw
-        self._wraps = wraps
-        self._first_mj: float | None = None
-        self._last_mj = 0.0
-        self._integral_j = 0.0
-        self._last_w: float | None = None
-
-    def read(self, elapsed_s: float) -> dict[str, float]:
-        """The joules, and the watts where the device says them. A device's error is the caller's to report."""
-        values: dict[str, float] = {}
-        power_w = self._power_mw() / 1e3 if self._power_mw else None
-        if power_w is not None:
-            values[f"power_w.{self.domain.channel.removeprefix('energy_j.')}"] = power_w
-        if self._energy_mj:
-            now = float(self._energy_mj())
-            if self._first_mj is None:
-                self._first_mj = self._last_mj = now
-            if self._wraps and now < self._last_mj:
-                return values
-            self._last_mj = now
-            values[self.domain.channel] = (now - self._first_mj) / 1e3
-        elif power_w is not None:
-            if self._last_w is not None:
-                self._integral_j += (self._last_w + power_w) / 2 * max(0.0, elapsed_s)
-            self._last_w = power_w
-            values[self.domain.channel] = self._integral_j
-        return values
+    def read(self) -> dict[str, float]:
+        """The joules. A device's error is the caller's to report."""
+        return self.counter.count(float(self.energy_mj()), None)
 
 
 class ZeusMeter:
-    """Counts ``energy_j.nvml.0``, ``energy_j.rapl.package-0`` and the like, and says ``power_w.*`` where it can."""
+    """Counts ``energy_j.rapl.package-0`` and the like."""
 
     name: ClassVar[str] = "zeus"
 
     def __init__(self) -> None:
-        self._counters: list[Counter] = []
+        self._counters: list[_Source] = []
 
     @classmethod
     def availability(cls) -> Availability:
@@ -118,7 +84,7 @@ class ZeusMeter:
 
     def domains(self) -> list[EnergyDomain]:
         """The counters that were found; none before :meth:`start`."""
-        return [counter.domain for counter in self._counters]
+        return [source.counter.domain for source in self._counters]
 
     def start(self, target: Target) -> None:
         """Find the devices, once: they count the whole machine, whatever the target.
@@ -131,7 +97,7 @@ class ZeusMeter:
         if find_spec("zeus") is None:
             raise MeterError("zeus is not installed.", INSTALL)
         reasons: list[str] = []
-        for find in (_gpu_counters, _cpu_counters, _soc_counters):
+        for find in (_cpu_counters, _soc_counters):
             try:
                 self._counters += find()
             except Exception as error:  # zeus and the drivers under it raise each their own kinds
@@ -148,11 +114,12 @@ class ZeusMeter:
             MeterError: a device that could be read at the start no longer can.
         """
         values: dict[str, float] = {}
-        for counter in self._counters:
+        del elapsed_s  # these are counters
+        for source in self._counters:
             try:
-                values |= counter.read(elapsed_s)
+                values |= source.read()
             except Exception as error:  # as above
-                raise MeterError(f"{counter.domain.channel} cannot be read: {error}") from error
+                raise MeterError(f"{source.counter.domain.channel} cannot be read: {error}") from error
         return values
 
     def close(self) -> None:
@@ -165,7 +132,8 @@ def look_for_hardware(root: Path = Path("/")) -> Hardware:
     folders = ("sys/class/powercap", "sys/class/powercap/intel-rapl", "zeus_sys/class/powercap/intel-rapl")
     zones = [zone for folder in folders for zone in (root / folder).glob("intel-rapl:*/energy_uj")]
     return Hardware(
-        nvidia=(root / "dev/nvidiactl").exists(),
+        # The latter where Windows has the driver (WSL).
+        nvidia=(root / "dev/nvidiactl").exists() or (root / "usr/lib/wsl/lib/libnvidia-ml.so.1").exists(),
         amd=(root / "dev/kfd").exists(),
         rapl=bool(zones),
         rapl_readable=any(_readable(zone) for zone in zones) or bool(os.environ.get("ZEUSD_SOCK_PATH")),
@@ -175,12 +143,10 @@ def look_for_hardware(root: Path = Path("/")) -> Hardware:
 
 
 def explain(hardware: Hardware, installed: bool = True) -> Availability:
-    """What can be measured, or why nothing can and what would change that."""
+    """What can be measured beside GPUs, or why nothing can and what would change that."""
     found = [
         name
         for name, there in (
-            ("NVIDIA GPU", hardware.nvidia),
-            ("AMD GPU", hardware.amd),
             ("RAPL", hardware.rapl),
             ("Apple silicon", hardware.apple),
             ("Jetson", hardware.jetson),
@@ -190,8 +156,8 @@ def explain(hardware: Hardware, installed: bool = True) -> Availability:
     if not hardware.any:
         return Availability(
             False,
-            "no energy counter on this machine (a virtual machine has none as a rule); energy is modelled",
-            "Run on a physical machine with RAPL, Apple silicon or a GPU to measure energy.",
+            "no energy counter of the CPU here (a virtual machine has none as a rule); its energy is modelled",
+            "Run on a physical machine with RAPL or Apple silicon to measure the CPU's energy.",
         )
     if hardware.rapl and not hardware.rapl_readable and len(found) == 1:
         remedy = RAPL_REMEDY if installed else f"{INSTALL}. {RAPL_REMEDY}"
@@ -205,65 +171,32 @@ def explain(hardware: Hardware, installed: bool = True) -> Availability:
     return Availability(True, names)
 
 
-def visible_gpu_names() -> tuple[str, ...]:
-    """Names of the graphics cards; empty without the packages or the cards."""
-    hardware = look_for_hardware()
-    if not (hardware.nvidia or hardware.amd) or find_spec("zeus") is None:
-        return ()
-    try:
-        return tuple(str(gpu.get_name()) for gpu in importlib.import_module("zeus.device").get_gpus().gpus)
-    except Exception:  # a driver that does not answer is the same as no card, for a name
-        return ()
-
-
-def _gpu_counters() -> list[Counter]:
-    device = importlib.import_module("zeus.device")
-    gpus = device.get_gpus()
-    source = "rocm" if "amd" in type(gpus).__name__.lower() else "nvml"
-    return [_gpu_counter(gpu, source, index) for index, gpu in enumerate(gpus.gpus)]
-
-
-def _gpu_counter(gpu: Any, source: str, index: int) -> Counter:
-    counts = bool(gpu.supports_get_total_energy_consumption())
-    domain = EnergyDomain(
-        f"energy_j.{source}.{index}", source if counts else f"{source}, power integrated", "GPU", Method.MEASURED
-    )
-    return Counter(domain, gpu.get_total_energy_consumption if counts else None, _power_of(gpu))
-
-
-def _power_of(gpu: Any) -> Callable[[], float] | None:
-    for name in ("get_instant_power_usage", "get_average_power_usage"):
-        read: Callable[[], float] = getattr(gpu, name)
-        try:
-            read()
-        except Exception:  # noqa: S112 - not every card knows both
-            continue
-        return read
-    return None
-
-
-def _cpu_counters() -> list[Counter]:
+def _cpu_counters() -> list[_Source]:
     cpus = importlib.import_module("zeus.device").get_cpus()
-    counters: list[Counter] = []
+    counters: list[_Source] = []
     for index, cpu in enumerate(cpus.cpus):
         first = cpu.get_total_energy_consumption()
         read = cpu.get_total_energy_consumption
         package = EnergyDomain(f"energy_j.rapl.package-{index}", "rapl", "package", Method.MEASURED)
-        counters.append(Counter(package, lambda read=read: read().cpu_mj, wraps=True))  # type: ignore[misc]
+        counters.append(_Source(Counter(package, wraps=True), lambda read=read: read().cpu_mj))  # type: ignore[misc]
         if first.dram_mj is not None:
             dram = EnergyDomain(f"energy_j.rapl.dram-{index}", "rapl", "DRAM", Method.MEASURED)
-            counters.append(Counter(dram, lambda read=read: read().dram_mj, wraps=True))  # type: ignore[misc]
+            counters.append(_Source(Counter(dram, wraps=True), lambda read=read: read().dram_mj))  # type: ignore[misc]
     return counters
 
 
-def _soc_counters() -> list[Counter]:
+def _soc_counters() -> list[_Source]:
     soc = importlib.import_module("zeus.device").get_soc()
     source = "jetson" if "jetson" in type(soc).__name__.lower() else "apple"
     first = soc.get_total_energy_consumption()
     there = {field.name for field in dataclasses.fields(first) if isinstance(getattr(first, field.name), (int, float))}
     return [
-        Counter(
-            EnergyDomain(f"energy_j.{source}.{name.removesuffix('_mj')}", source, _SOC_SCOPES[name], Method.MEASURED),
+        _Source(
+            Counter(
+                EnergyDomain(
+                    f"energy_j.{source}.{name.removesuffix('_mj')}", source, _SOC_SCOPES[name], Method.MEASURED
+                )
+            ),
             lambda name=name: float(getattr(soc.get_total_energy_consumption(), name)),  # type: ignore[misc]
         )
         for name in _soc_fields(there)
