@@ -13,6 +13,8 @@ from streamlit.testing.v1 import AppTest
 from trilemma.bench.supervisor import Supervisor, log_path_of
 from trilemma.catalog.catalog import Catalog
 from trilemma.engines.llama_cpp import LlamaCpp
+from trilemma.errors import MeterError
+from trilemma.meters.gpu.driver import GpuDevice, GpuDriver, NoGpus
 from trilemma.meters.gpu.meter import GpuMeter
 from trilemma.meters.gpu.replay import GpuRecording, Presence, ReplayDriver
 from trilemma.meters.sampler import open_meters
@@ -52,7 +54,9 @@ def on_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LlamaCpp, "gpus_used", lambda self, settings: 2, raising=False)
 
 
-def measure(store: Store, settings: Settings, artifact: Artifact, recording: GpuRecording, **more: bool) -> RunRecord:
+def measure(
+    store: Store, settings: Settings, artifact: Artifact, recording: GpuRecording | GpuDriver, **more: bool
+) -> RunRecord:
     configuration = Configuration(artifact_id=artifact.id, engine="llama.cpp", settings={"context": 512, "threads": 1})
     spec = StudySpec(
         name="gpu", configurations=(configuration,), workloads=(CHAT,), idle_s=1.0, repeats=1, rerun_disturbed=False
@@ -61,7 +65,7 @@ def measure(store: Store, settings: Settings, artifact: Artifact, recording: Gpu
     run = store.claim_next("test")
     assert run is not None
     meters = [meter for meter in open_meters() if meter.name != "gpu"]
-    meters.append(GpuMeter(ReplayDriver(recording)))
+    meters.append(GpuMeter(ReplayDriver(recording) if isinstance(recording, GpuRecording) else recording))
     done = Supervisor(store, run.id, log_path_of(settings.logs_dir, run.id), meters=meters).measure()
     assert done is not None
     return done
@@ -195,3 +199,19 @@ def test_a_gpu_that_is_lost_on_the_way_leaves_no_energy_but_a_reason(
     energy = {m.key: m for m in store.measurements(done.id)}["energy_j@short_chat"]
     assert energy.value is None
     assert any("energy_j.nvml.1 was not read" in reason for reason in energy.provenance.reasons)
+
+
+@pytest.mark.usefixtures("on_gpus")
+def test_a_driver_that_cannot_be_used_leaves_no_energy_and_its_words_in_the_log(
+    store: Store, settings: Settings, artifact: Artifact
+) -> None:
+    class Refusing(NoGpus):
+        def devices(self) -> list[GpuDevice]:
+            raise MeterError("Which ones are visible cannot be told.", "Set CUDA_DEVICE_ORDER=PCI_BUS_ID.")
+
+    done = measure(store, settings, artifact, Refusing())
+    assert done.state is RunState.DONE, done.reason + done.log_tail
+    energy = {m.key: m for m in store.measurements(done.id)}["energy_j@short_chat"]
+    assert energy.value is None, "the CPU's modelled energy would look like the run's"
+    assert "the energy of GPU 0, which the engine computed on, could not be read" in energy.provenance.reasons
+    assert "meter gpu: Which ones are visible cannot be told." in done.log_tail

@@ -273,12 +273,13 @@ class Supervisor:
         found = [*summarise(self._evidence), *self._verdict]
         self._store.set_measurements(self._run.id, with_emulation(found, self._run.spec.configuration.profile))
         disturbances = [*disturbances_of(self._evidence), *self._gpus.disturbances()] if state is RunState.DONE else []
-        garbled = self._child.garbled if self._child else []
+        notes = [f"unreadable event: {line}" for line in self._child.garbled] if self._child else []
+        notes += [f"meter {name}: {problem}" for name, problem in self._sampler.problems.items()]
         self._store.finish_run(
             self._run.id,
             state,
             reason=reason,
-            log_tail=_tail(self._log_path, [f"unreadable event: {line}" for line in garbled]),
+            log_tail=_tail(self._log_path, notes),
             disturbed=bool(disturbances),
             disturbances=tuple(disturbances),
         )
