@@ -95,6 +95,10 @@ class Vllm:
                 available_bytes=available,
             )
 
+    def gpus_used(self, settings: dict[str, JsonValue]) -> int:
+        """How many GPUs a configuration takes: none where vLLM runs on the CPU."""
+        return 0 if runs_on_cpu() else parse_settings(VllmSettings, settings).workers
+
     def load(self, artifact: Artifact, settings: dict[str, JsonValue]) -> LoadedVllm:
         """Load ``artifact``.
 
