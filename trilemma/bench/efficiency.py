@@ -21,7 +21,8 @@ from trilemma.schema import Artifact, EnergyCoefficients, Measurement, Method, P
 from trilemma.workloads import latency
 from trilemma.workloads.latency import Estimate, bootstrap
 
-_SERVING = (Phase.LOAD, Phase.LOADED_IDLE, Phase.WARMUP, Phase.SPEED)
+SERVING = (Phase.LOAD, Phase.LOADED_IDLE, Phase.WARMUP, Phase.SPEED)
+"""The phases whose memory is that of serving."""
 _KINDS = {"pss": "proportional set size", "uss": "unique set size", "rss": "resident set size"}
 
 
@@ -32,6 +33,17 @@ def file_measurements(artifact: Artifact) -> list[Measurement]:
         Measurement(figure="weights_bytes", value=float(artifact.size_bytes), n=1, provenance=provenance),
         Measurement(figure="bits_per_weight", value=artifact.bits_per_weight or None, n=1, provenance=provenance),
     ]
+
+
+def while_serving(samples: Sequence[Sample], windows: Mapping[tuple[Phase, str], PhaseWindow]) -> list[Sample]:
+    """The samples up to the end of serving that are tagged with one of its phases.
+
+    A sample's tag is the phase that the supervisor knew of: after serving has ended it may still say speed, while the
+    measured process makes room for the suites already. The windows are the measured process's own.
+    """
+    ends = [w.end_ns for (phase, _), w in windows.items() if phase in SERVING]
+    over = max((end for end in ends if end is not None), default=None) if None not in ends else None
+    return [s for s in samples if s.phase in SERVING and (over is None or s.time_ns <= over)]
 
 
 def memory_measurements(
@@ -46,11 +58,7 @@ def memory_measurements(
         windows: Phases by (phase, subject).
         accounted: Measurements so far, with the engine's own split.
     """
-    # A sample's tag is the phase that the supervisor knew of: after serving has ended it may still say speed, while the
-    # measured process makes room for the suites already. The windows are the measured process's own.
-    ends = [w.end_ns for (phase, _), w in windows.items() if phase in _SERVING]
-    over = max((end for end in ends if end is not None), default=None) if None not in ends else None
-    peak = peak_memory([s for s in samples if over is None or s.time_ns <= over], _SERVING)
+    peak = peak_memory(while_serving(samples, windows), SERVING)
     if peak is None:
         return []
     provenance = Provenance(
