@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -44,6 +45,14 @@ for _ in range(40):
     held.append(bytearray(b"x" * (10 << 20)))
     time.sleep(0.02)
 time.sleep(60)
+"""
+MAPS_A_FILE = """
+import mmap, sys, time
+with open(sys.argv[1], "rb") as file:
+    held = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+sum(held[i] for i in range(0, len(held), 4096))
+print("mapped", flush=True)
+time.sleep(600)
 """
 
 
@@ -188,3 +197,27 @@ def test_three_devices_and_one_that_is_too_small(store: Store, tmp_path: Path, a
     # A verdict is kept like any result.
     submit(store, store.studies()[0].spec.model_copy(update={"name": "again"}))
     assert store.claim_next("test") is None
+
+
+@pytest.mark.llama
+def test_others_who_map_the_same_weights_change_no_verdict(
+    store: Store, settings: Settings, tmp_path: Path, smollm2_path: Path
+) -> None:
+    """Proportional memory is divided among all who map a file; the device would have no such neighbours."""
+    weights = tmp_path / smollm2_path.name
+    shutil.copy(smollm2_path, weights)
+    artifact = Catalog(store, settings).add_path(weights)
+    near = DeviceProfile(name="near", cores=1, memory_bytes=artifact.size_bytes + 16 * MIB)
+    with contextlib.ExitStack() as neighbours:
+        for _ in range(3):
+            command = [sys.executable, "-c", MAPS_A_FILE, str(weights)]
+            one = neighbours.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE))
+            neighbours.callback(one.kill)
+            assert one.stdout is not None
+            assert one.stdout.readline().strip() == b"mapped"
+        done, found = measured(store, tmp_path, artifact, near)
+    assert done.state is RunState.DOES_NOT_FIT, done.reason + done.log_tail
+    assert (found["needed_memory_bytes"].value or 0) > (near.memory_bytes or 0)
+    # Without resident memory this test would prove nothing: proportional memory alone stays below the budget.
+    proportional = [sample.values["pss_bytes"] for sample in store.samples(done.id) if "pss_bytes" in sample.values]
+    assert max(proportional) < (near.memory_bytes or 0)

@@ -135,3 +135,10 @@ def test_a_server_somewhere_is_not_emulated() -> None:
     one = configuration().model_copy(update={"profile": phone})
     with pytest.raises(StudyError, match="cannot be limited"):
         plan(StudySpec(name="s", configurations=(one,), workloads=(CHAT,)), [remote])
+
+
+def test_a_quota_of_cpu_time_is_no_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container may see every CPU and be given the time of one: speeds would be of fewer cores than stated."""
+    monkeypatch.setattr("trilemma.limits.cpu_quota", lambda root: 1.0)
+    assert "lets a process use 1" in obstacle(DeviceProfile(name="two", cores=2))
+    assert obstacle(DeviceProfile(name="one", cores=1)) == ""

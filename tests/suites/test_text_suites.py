@@ -131,3 +131,25 @@ def test_other_texts_and_options_are_refused(options: dict[str, str | int]) -> N
 def test_a_text_too_short_for_two_chunks_is_refused(smollm2: LoadedModel) -> None:
     with pytest.raises(SuiteDataError, match="too few"):
         text.cut(smollm2, SuiteSpec(name="perplexity", limit=1, options={"context": 1 << 20}))
+
+
+@pytest.mark.llama
+def test_chunks_are_cut_to_the_context_where_asked(smollm2_artifact: Artifact) -> None:
+    """The same stretch of text with less to look back on: worse, which a fixed length of chunk could not show."""
+    spec = SuiteSpec(name="perplexity", limit=2, options={"context": 256, "fit_context": True})
+    found = {}
+    for size in (32, 512):
+        engine = registry.load("trilemma.engines", "llama.cpp")()
+        with engine.load(smollm2_artifact, {"context": size}) as model:
+            cut = text.cut(model, spec)
+            answers = list(Perplexity().answers(model, context(spec)))
+            found[size] = (cut, answers, Perplexity().measurements(answers, spec)[0])
+    assert [len(chunk) for chunk in found[32][0].chunks] == [32] * 16
+    assert [len(chunk) for chunk in found[512][0].chunks] == [256] * 2
+    assert found[512][1][0].item_id == "chunk/0"
+    assert found[32][1][0].item_id == "chunk/32/0"  # no pair of the longer one
+    short, long = found[32][2], found[512][2]
+    assert "chunks of 32 tokens" in short.provenance.source
+    assert short.value is not None
+    assert long.value is not None
+    assert short.value > 1.2 * long.value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Mapping
 
 from pydantic import ByteSize, JsonValue
 
@@ -11,6 +12,7 @@ from trilemma.engines.base import Engine
 from trilemma.errors import DoesNotFitError, OutOfMemoryError
 from trilemma.limits import cpus_apart, memory_budget, started_on
 from trilemma.meters.sampler import Sampler
+from trilemma.records import Sample
 from trilemma.schema import Artifact, Configuration, DeviceProfile, Measurement, Method, Provenance
 
 _LOOK_EVERY_S = 0.25
@@ -56,11 +58,22 @@ def _size(size_bytes: int) -> str:
     return ByteSize(size_bytes).human_readable(separator=" ")
 
 
+def held_alone(values: Mapping[str, float]) -> float:
+    """What the tree of a sample would hold at least if it had the machine to itself, bytes.
+
+    Proportional memory (PSS) is divided by all who share it: another process that maps the same weights, a server or a
+    second benchmark, halves it. Resident memory of one process is not; of several, the largest one's is a lower bound,
+    for they may share among themselves.
+    """
+    return values.get("largest_rss_bytes", values.get("rss_bytes", 0.0))
+
+
 class MemoryWatch:
     """Ends a run whose process tree holds more than the device has, while the model is loaded and serves.
 
-    A control group keeps the limit where one can be made; the sampled memory (PSS where the system has it) is watched
-    in any case, because pages of the weights' file that were cached before belong to no new group.
+    A control group keeps the limit where one can be made; the sampled memory (resident of the largest process, and PSS
+    of all where the system has it) is watched in any case, because pages of the weights' file that were cached before
+    belong to no new group.
 
     Args:
         device: The emulated device.
@@ -73,6 +86,7 @@ class MemoryWatch:
         self.device = device
         self._sampler = sampler
         self._looked = 0.0
+        self._exceeded = False
         self._budget = device.memory_bytes
         self._group = None if self._budget is None else MemoryGroup.create(f"trilemma-{run_id}", self._budget, pid)
 
@@ -86,18 +100,25 @@ class MemoryWatch:
     def check(self) -> None:
         """Look whether more is held than the device has; quick while it is clearly less.
 
+        To be called after the measured process's events were read, and only while it serves. One look is not enough:
+        serving may have ended since those events, and the memory be a suite's. The next look comes after newer ones.
+
         Raises:
-            DoesNotFitError: it is.
+            DoesNotFitError: it was more at the last look too.
         """
-        # Resident memory is never less than proportional memory, which is costly to read.
-        resident = self._sampler.latest.get("rss_bytes", 0.0)
-        now = time.monotonic()
-        if self._budget is None or resident <= self._budget or now - self._looked < _LOOK_EVERY_S:
+        if self._budget is None:
             return
-        self._looked = now
-        held = self._sampler.read_now().values.get(f"{self._sampler.memory_kind}_bytes", 0.0)
-        if held > self._budget:
+        latest, now = self._sampler.latest, time.monotonic()
+        held = held_alone(latest)
+        # Resident memory is never less than proportional memory, which is costly to read.
+        if held <= self._budget < latest.get("rss_bytes", 0.0):
+            if now - self._looked < _LOOK_EVERY_S:
+                return
+            self._looked = now
+            held = self._sampler.read_now().values.get(f"{self._sampler.memory_kind}_bytes", 0.0)
+        if held > self._budget and self._exceeded:
             raise does_not_fit(self.device, self._budget, int(held), REACHED)
+        self._exceeded = held > self._budget
 
     def check_end(self, exit_status: int | None) -> None:
         """Look whether the kernel ended the process because its group was full.
@@ -108,15 +129,16 @@ class MemoryWatch:
         if exit_status and self._budget is not None and self._group is not None and self._group.kills():
             raise does_not_fit(self.device, self._budget, self._budget, REACHED)
 
-    def check_peak(self, measurements: list[Measurement]) -> None:
-        """Look whether a peak between two looks was more than the device has.
+    def check_peak(self, measurements: Iterable[Measurement], samples: Iterable[Sample]) -> None:
+        """Look whether a peak between two looks was more than the device has; ``samples`` are those of serving.
 
         Raises:
             DoesNotFitError: it was.
         """
-        peak = next((m.value for m in measurements if m.figure == "peak_memory_bytes"), None)
-        if self._budget is not None and peak is not None and peak > self._budget:
-            raise does_not_fit(self.device, self._budget, int(peak), PEAK)
+        peaks = [m.value for m in measurements if m.figure == "peak_memory_bytes" and m.value is not None]
+        peaks += [held_alone(sample.values) for sample in samples]
+        if self._budget is not None and max(peaks, default=0.0) > self._budget:
+            raise does_not_fit(self.device, self._budget, int(max(peaks)), PEAK)
 
     def lift(self) -> None:
         """Serving is over: what the suites hold beside the model is no memory that the device would need."""

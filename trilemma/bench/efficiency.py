@@ -23,6 +23,7 @@ from trilemma.workloads import latency
 from trilemma.workloads.latency import Estimate, bootstrap
 
 SERVING = (Phase.LOAD, Phase.LOADED_IDLE, Phase.WARMUP, Phase.SPEED)
+"""The phases whose memory is that of serving."""
 _KINDS = {"pss": "proportional set size", "uss": "unique set size", "rss": "resident set size"}
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from trilemma import registry
 from trilemma.bench.budget import MemoryWatch, check_fits, verdict_measurements, with_emulation
 from trilemma.bench.child import Child, describe_exit, oom_kill_count
+from trilemma.bench.efficiency import SERVING, serving_samples
 from trilemma.bench.events import (
     AnswerEvent,
     EngineEvent,
@@ -40,7 +41,6 @@ from trilemma.workloads.traces import TraceLine
 _POLL_S = 0.1
 _WRITE_EVERY_S = 1.0
 _LOG_TAIL_BYTES = 8_000
-_SERVING = (Phase.LOAD, Phase.LOADED_IDLE, Phase.WARMUP, Phase.SPEED)
 
 
 class Supervisor:
@@ -100,7 +100,8 @@ class Supervisor:
             self._drive()
             if self._watch:
                 self._write()
-                self._watch.check_peak(summarise(self._evidence))
+                served = serving_samples(self._evidence.samples, self._evidence.windows)
+                self._watch.check_peak(summarise(self._evidence), served)
         except DoesNotFitError as error:
             state, reason = RunState.DOES_NOT_FIT, str(error)
             assert spec.configuration.profile is not None
@@ -168,7 +169,7 @@ class Supervisor:
                 self._gpus.check()
                 last_write = now
             self._check_wanted()
-            if self._watch and any(w.end_ns is None and w.phase in _SERVING for w in self._open_phases.values()):
+            if self._watch and any(w.end_ns is None and w.phase in SERVING for w in self._open_phases.values()):
                 self._watch.check()
             if now - last_event > spec.stall_timeout_s:
                 raise RunTimeoutError(

@@ -4,6 +4,7 @@ Channels (keys of :attr:`trilemma.records.Sample.values`); a meter that cannot k
 
 ==========================  ==========================================================================================
 ``rss_bytes``               resident memory summed over the measured process tree
+``largest_rss_bytes``       resident memory of its largest process, where there are several
 ``pss_bytes``               proportional memory of the tree (once a second while it changes: it is costly)
 ``uss_bytes``               unshared memory of the tree (with ``pss_bytes``)
 ``file_bytes``              the part of ``pss_bytes`` that maps files: weights that are memory-mapped

@@ -21,7 +21,8 @@ def memory_kind_here() -> MemoryKind:
 
 
 class MemoryMeter:
-    """Reads ``rss_bytes`` each time, and ``pss_bytes``, ``uss_bytes`` and ``file_bytes`` once a second.
+    """Reads ``rss_bytes`` each time (``largest_rss_bytes`` too where there are several processes), and ``pss_bytes``,
+    ``uss_bytes`` and ``file_bytes`` once a second.
 
     The latter make the kernel walk the page tables (3-5 ms and more): they come sooner while resident memory is at a
     new high, every five seconds while it does not change, more seldom where they would take more than half a percent
@@ -74,6 +75,8 @@ class MemoryMeter:
         if rss is None:
             return {}
         values = {"rss_bytes": float(rss)}
+        if self._tree.largest_rss < rss:
+            values["largest_rss_bytes"] = float(self._tree.largest_rss)
         if full is not None and full is not self._told:
             self._told = full
             for channel, figure in (("pss_bytes", full.pss), ("uss_bytes", full.uss), ("file_bytes", full.file)):

@@ -5,6 +5,7 @@ Meters of the same target share one tree (:func:`open_tree`), so that processes 
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from abc import ABC, abstractmethod
 from typing import NamedTuple
@@ -36,12 +37,14 @@ class Tree(ABC):
 
     Attributes:
         full: The last reading of the costly figures; None before the first and once nothing is left.
+        largest_rss: Resident bytes of its largest process, when they were read last.
     """
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self.users = 0
         self.full: FullMemory | None = None
+        self.largest_rss = 0
         self._highest_rss = 0
         self._full_pace = Pace(1.0, duty=0.005)
         self._scan_pace = Pace(1.0, duty=0.003)
@@ -99,8 +102,13 @@ class Tree(ABC):
     def _scan(self) -> None:
         """Look for processes that were started since."""
 
+    def _sum_rss(self) -> int | None:
+        each = self._each_rss()
+        self.largest_rss = max(each, default=0)
+        return sum(each) or None
+
     @abstractmethod
-    def _sum_rss(self) -> int | None: ...
+    def _each_rss(self) -> list[int]: ...
 
     @abstractmethod
     def _read_full(self) -> FullMemory | None: ...
@@ -191,8 +199,8 @@ class LinuxTree(Tree):
             for pid in descendants(set(self._processes)):
                 self._add(pid)
 
-    def _sum_rss(self) -> int | None:
-        return sum(process.rss() for process in self._processes.values()) or None
+    def _each_rss(self) -> list[int]:
+        return [process.rss() for process in self._processes.values()]
 
     def _read_full(self) -> FullMemory | None:
         pss = uss = file = 0
@@ -257,14 +265,12 @@ class PsutilTree(Tree):
             except psutil.Error:
                 continue
 
-    def _sum_rss(self) -> int | None:
-        total = 0
+    def _each_rss(self) -> list[int]:
+        each: list[int] = []
         for process in self._processes.values():
-            try:
-                total += int(process.memory_info().rss)
-            except psutil.Error:
-                continue
-        return total or None
+            with contextlib.suppress(psutil.Error):
+                each.append(int(process.memory_info().rss))
+        return each
 
     def _read_full(self) -> FullMemory | None:
         uss = 0

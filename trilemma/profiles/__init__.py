@@ -17,7 +17,7 @@ from pydantic import ByteSize, Field, ValidationError
 
 from trilemma import registry
 from trilemma.errors import ProfileError
-from trilemma.limits import usable_cpus
+from trilemma.limits import cpu_count
 from trilemma.schema import Artifact, Configuration, DeviceProfile, Frozen
 
 _MAX_FILE_BYTES = 64 * 1024
@@ -59,7 +59,7 @@ def obstacle(device: DeviceProfile) -> str:
         return ""
     if sys.platform != "linux":
         return f"{device.name} limits the cores, which needs Linux."
-    if device.cores > (here := len(usable_cpus())):
+    if device.cores > (here := cpu_count()):
         return f"{device.name} has {device.cores} cores, and this machine lets a process use {here}."
     return ""
 

@@ -63,7 +63,7 @@ class Divergence:
                 kl, agreed = divergences(expected, found)
                 yield AnswerRecord(
                     suite=self.name,
-                    item_id=f"chunk/{index}",
+                    item_id=cut.item_id(index),
                     index=index,
                     prompt=model.detokenize(cut.chunks[index]),
                     answer="",

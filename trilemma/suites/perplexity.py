@@ -40,7 +40,7 @@ class Perplexity:
             losses = negative_log_likelihoods(logits, chunk[cut.first + 1 :])
             yield AnswerRecord(
                 suite=self.name,
-                item_id=f"chunk/{index}",
+                item_id=cut.item_id(index),
                 index=index,
                 prompt=model.detokenize(chunk),
                 answer="",

@@ -28,6 +28,11 @@ class TextOptions(BaseModel):
         description="boolq_passages: paragraphs of Wikipedia; wikitext2: the test part of WikiText-2, raw.",
     )
     context: int = Field(default=512, ge=16, le=1 << 20, title="Chunk", description="Tokens in a chunk.")
+    fit_context: bool = Field(
+        default=False,
+        title="Cut chunks to the context",
+        description="Read as much text in shorter chunks where the configuration's context is shorter.",
+    )
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,12 @@ class Chunks:
     chunks: list[list[int]]
     first: int
     source: str
+    usual: bool = True
+    """Whether a chunk is as long as was asked: cut to the context, they are other items."""
+
+    def item_id(self, index: int) -> str:
+        """The name of a chunk; equal names are equal text."""
+        return f"chunk/{index}" if self.usual else f"chunk/{len(self.chunks[0])}/{index}"
 
     @property
     def inputs(self) -> list[list[int]]:
@@ -61,7 +72,7 @@ def options(spec: SuiteSpec) -> TextOptions:
         name = ".".join(str(part) for part in first["loc"])
         raise StudyError(
             f"The option {name!r} of {spec.name} is wrong: {first['msg']}.",
-            "Options are text (boolq_passages or wikitext2) and context (tokens in a chunk).",
+            "Options are text (boolq_passages or wikitext2), context (tokens in a chunk) and fit_context.",
         ) from error
 
 
@@ -95,7 +106,8 @@ def cut(model: LoadedModel, spec: SuiteSpec) -> Chunks:
 
     As llama-perplexity does: the chunks follow each other in the tokenised text; each chunk's first token gives way to
     the start token if the model wants one; the second half of each chunk is scored, so that every position has half a
-    chunk of context.
+    chunk of context. With ``fit_context`` a chunk is no longer than the model's context, and there are as many as read
+    the same stretch of text: over a sweep of contexts, what is lost is the price of reading less.
 
     Raises:
         StudyError: the options are wrong.
@@ -104,6 +116,8 @@ def cut(model: LoadedModel, spec: SuiteSpec) -> Chunks:
     wanted = options(spec)
     text, source = load(wanted)
     size, limit = wanted.context, spec.limit or DEFAULT_CHUNKS
+    if wanted.fit_context and model.context_length < size:
+        size, limit = model.context_length, limit * size // model.context_length
     tokens = _beginning(model, text, max(2, limit) * size)
     if len(tokens) < 2 * size:
         raise SuiteDataError(f"The text has {len(tokens)} tokens: too few for two chunks of {size}.", "Lower context.")
@@ -112,7 +126,8 @@ def cut(model: LoadedModel, spec: SuiteSpec) -> Chunks:
     for number in range(min(limit, len(tokens) // size)):
         chunk = tokens[number * size : (number + 1) * size]
         chunks.append([*start, *chunk[len(start) :]])
-    return Chunks(chunks, size // 2, f"{source}; first {len(chunks)} chunks of {size} tokens")
+    said = f"{source}; first {len(chunks)} chunks of {size} tokens"
+    return Chunks(chunks, size // 2, said, usual=size == wanted.context)
 
 
 def _beginning(model: LoadedModel, text: str, count: int) -> list[int]:
