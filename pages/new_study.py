@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 from pages import shared
+from pages.parts.choose_engine import choose_adapters, choose_engine
 from pages.parts.devices import choose_devices, foreseen, refusal
 from pages.parts.grid import model_grid
 from pages.parts.load_form import load_form
@@ -20,7 +21,7 @@ from trilemma.profiles import on_devices
 from trilemma.schema import Artifact, Configuration, EnergyCoefficients, StudySpec, SuiteSpec, WorkloadSpec
 from trilemma.settings import get_settings
 from trilemma.store import Store
-from trilemma.study import Estimate, estimate, submit
+from trilemma.study import Estimate, estimate, submit, with_adapters
 from trilemma.workloads import PROMPT_SETS
 
 _FIRST_SUITES = ("hellaswag", "perplexity")
@@ -43,7 +44,7 @@ def page() -> None:
         return
     _step(1, "Models and quantizations")
     chosen = model_grid(artifacts)
-    configurations, valid = _configurations(chosen)
+    configurations, valid = _configurations(chosen, [a for a in artifacts if a.kind == "adapter"])
     workloads, loads_valid = _workloads()
     suites = _suites()
     repeats, energy, name = _study_wide()
@@ -77,15 +78,9 @@ def _problem(text: str) -> None:
     st.caption(f":red[:material/error: {shared.plain(text)}]")
 
 
-def _configurations(chosen: Sequence[Artifact]) -> tuple[list[Configuration], bool]:
+def _configurations(chosen: Sequence[Artifact], adapters: Sequence[Artifact]) -> tuple[list[Configuration], bool]:
     _step(2, "Engine, settings and device")
-    names = registry.names("trilemma.engines")
-    first = names.index("llama.cpp") if "llama.cpp" in names else 0
-    name = st.segmented_control("Engine", names, default=names[first], required=True, key="engine", bind="query-params")
-    engine: Any = registry.load("trilemma.engines", str(name))()
-    available, detail, remedy = engine.availability()
-    if not available:
-        _problem(f"{name} cannot run here: {detail} {remedy}")
+    name, engine, available = choose_engine(chosen)
     st.caption("Leave a setting empty for the engine's default. Several values of one setting are all measured.")
     combinations, valid = settings_form(engine.settings_type, "s")
     devices = choose_devices()
@@ -95,7 +90,7 @@ def _configurations(chosen: Sequence[Artifact]) -> tuple[list[Configuration], bo
         for settings in (combinations if valid else [])
     ]
     by_id = {artifact.id: artifact for artifact in chosen}
-    configurations = on_devices(here, devices, chosen)
+    configurations = on_devices(with_adapters(here, choose_adapters(engine, adapters)), devices, chosen)
     verdicts = [refusal(engine, by_id[one.artifact_id], one) for one in configurations]
     refused = list(dict.fromkeys(text for text, _ in verdicts if text))
     for text in refused:

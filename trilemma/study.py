@@ -8,7 +8,7 @@ from statistics import median
 
 from trilemma import registry
 from trilemma.effort import run_seconds
-from trilemma.engines.base import Engine, parse_settings
+from trilemma.engines.base import AdaptingEngine, Engine, parse_settings
 from trilemma.errors import StudyError, TrilemmaError
 from trilemma.jobs.queue import interleave
 from trilemma.profiles import check_device
@@ -103,7 +103,32 @@ def _check(configuration: Configuration, by_id: dict[str, Artifact]) -> str:
             f"{configuration.engine} cannot run {artifact.format} weights ({artifact.label}).",
             f"It runs {', '.join(engine.formats)}.",
         )
+    _check_adapter(configuration, engine, by_id)
     return engine.availability().detail
+
+
+def _check_adapter(configuration: Configuration, engine: Engine, by_id: dict[str, Artifact]) -> None:
+    if configuration.adapter_id is None:
+        return
+    adapter = by_id.get(configuration.adapter_id)
+    if adapter is None or adapter.kind != "adapter":
+        raise StudyError(
+            f"The catalog has no adapter {configuration.adapter_id[:12]}.", "Add it with `trilemma models add`."
+        )
+    formats = engine.adapter_formats if isinstance(engine, AdaptingEngine) else ()
+    if adapter.format not in formats:
+        raise StudyError(
+            f"{configuration.engine} does not apply adapters in {adapter.format} ({adapter.label}).",
+            "`trilemma models convert` makes a GGUF of a PEFT adapter, for llama.cpp.",
+        )
+
+
+def with_adapters(configurations: Sequence[Configuration], adapters: Sequence[Artifact]) -> tuple[Configuration, ...]:
+    """Every configuration as it is, and once more with each adapter."""
+    return (
+        *configurations,
+        *(one.model_copy(update={"adapter_id": adapter.id}) for adapter in adapters for one in configurations),
+    )
 
 
 def _correction(done: Sequence[RunRecord], by_id: dict[str, Artifact]) -> float | None:

@@ -34,7 +34,7 @@ def misfit_list(misfits: pd.DataFrame, chosen: Chosen) -> None:
         {
             "Model": listed["model"].fillna("no longer in the catalog"),
             "Quantization": listed["quantization"].fillna(""),
-            "Settings": varying_settings(listed),
+            "Settings": varying_settings(listed.assign(adapter=listed["adapter_id"])),
             f"Needs, {scale.unit}": (listed["needed"].astype(float) / scale.factor),
             f"Device has, {scale.unit}": (listed["budget"].astype(float) / scale.factor),
             "What is known": listed["basis"],

@@ -12,12 +12,16 @@ import numpy as np
 import psutil
 import pytest
 
+from tests.engines.adapters import random_adapter
+from trilemma.catalog.catalog import Catalog
 from trilemma.engines.base import ChoiceRequest, FloatArray, GenerationRequest, LoadedModel, ServingModel
 from trilemma.engines.llama_cpp import LlamaCpp
 from trilemma.engines.vllm import Vllm
 from trilemma.engines.vllm.model import LoadedVllm
 from trilemma.errors import ContextError, EngineError, LoadError, OutOfMemoryError
 from trilemma.schema import Artifact
+from trilemma.settings import Settings
+from trilemma.store import open_store
 from trilemma.workloads.load import closed_loop
 
 TEXT = "The capital of France is Paris. The river that runs through it is called the Seine, and 17 bridges cross it."
@@ -147,3 +151,27 @@ def test_a_damaged_file_is_said(twins: tuple[Artifact, Artifact], tmp_path: Path
         (tmp_path / file.name).write_bytes(file.read_bytes() if file.suffix != ".safetensors" else b"\x10" + b"\0" * 40)
     with pytest.raises(LoadError, match="cannot load"):
         Vllm().load(twins[1].model_copy(update={"path": str(tmp_path)}), {"context": 512, "eager": True})
+
+
+def test_the_same_adapter_does_the_same_in_both_engines(
+    twins: tuple[Artifact, Artifact], catalog_home: Settings, tmp_path: Path
+) -> None:
+    with open_store(catalog_home.database_url) as store:
+        catalog = Catalog(store, catalog_home)
+        peft = catalog.add_path(random_adapter(tmp_path / "law", twins[0].model))
+        gguf = catalog.convert(peft)
+    settings = {"context": 256, "slots": 1, "dtype": "float32", "eager": True}
+    with (
+        LlamaCpp().load_adapted(twins[0], {"context": 256}, gguf) as ours,
+        LlamaCpp().load(twins[0], {"context": 256}) as plain,
+        Vllm().load_adapted(twins[1], settings, peft) as theirs,
+    ):
+        tokens = ours.tokenize(TEXT)
+        request = [ChoiceRequest(tokens[:4], [tokens[4:]])]
+        adapted = [next(iter(model.score_choices(request))).logprobs[0] for model in (ours, theirs)]
+        assert adapted[0] == pytest.approx(adapted[1], abs=0.2)
+        assert abs(next(iter(plain.score_choices(request))).logprobs[0] - adapted[0]) > 2
+        assert theirs.describe()["adapter"] == peft.label
+        rows = next(iter(theirs.logits([tokens], first=len(tokens) - 1)))
+        answer = theirs.generate(GenerationRequest(tokens, 1, ignore_eos=True))
+        assert int(rows[-1].argmax()) == answer.tokens[0]

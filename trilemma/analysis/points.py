@@ -18,7 +18,7 @@ from trilemma.figures import FIGURES, Better
 from trilemma.schema import Artifact, Axis, Method, split_key
 
 META = (
-    "model", "quantization", "engine", "settings", "profile", "adapter_id", "artifact_id", "run_id", "runs", "bits",
+    "model", "quantization", "engine", "settings", "profile", "adapter", "artifact_id", "run_id", "runs", "bits",
     "requantized",
 )  # fmt: skip
 _PART_COLUMNS = ("value", "low", "high", "n", "runs", "method", "source", "disturbed", "left_out")
@@ -201,6 +201,8 @@ def _meta(frame: pd.DataFrame, run_frame: pd.DataFrame, artifacts: Mapping[str, 
     meta = groups[["model", "quantization", "engine", "settings", "artifact_id", "run_id"]].first()
     for name in ("profile", "adapter_id"):
         meta[name] = groups[name].first().astype(object).where(lambda column: column.notna(), None)
+    labels_of = {key: artifacts[key].label if key in artifacts else str(key)[:8] for key in meta["adapter_id"].dropna()}
+    meta["adapter"] = meta["adapter_id"].map(labels_of).astype(object).where(lambda column: column.notna(), None)
     meta["runs"] = groups.size()
     known = {key: artifacts[key] for key in meta["artifact_id"].unique() if key in artifacts}
     meta["bits"] = meta["artifact_id"].map({key: a.bits_per_weight for key, a in known.items()}).astype(float)
@@ -218,7 +220,7 @@ def varying_settings(meta: pd.DataFrame) -> pd.Series[str]:
     What is the same for all points is left out, and all of it where nothing differs; but that a device is emulated is
     always said.
     """
-    pairs = list(zip(meta["settings"], meta["engine"], meta["adapter_id"], meta["profile"], strict=True))
+    pairs = list(zip(meta["settings"], meta["engine"], meta["adapter"], meta["profile"], strict=True))
     known = {pair: _distinctions(*pair) for pair in dict.fromkeys(pairs)}
     absent = object()
     names = sorted({name for one in known.values() for name in one})
@@ -230,9 +232,8 @@ def varying_settings(meta: pd.DataFrame) -> pd.Series[str]:
     return pd.Series([texts[pair] for pair in pairs], index=meta.index, dtype=object)
 
 
-def _distinctions(settings: object, engine: object, adapter_id: object, _profile: object) -> dict[str, Any]:
-    adapter = {"adapter": str(adapter_id)[:8]} if adapter_id else {}
-    return {**_settings(settings), "engine": engine, **adapter}
+def _distinctions(settings: object, engine: object, adapter: object, _profile: object) -> dict[str, Any]:
+    return {**_settings(settings), "engine": engine, **({"adapter": adapter} if adapter else {})}
 
 
 def _settings(text: object) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from trilemma.bench.events import (
 )
 from trilemma.bench.plan import Plan
 from trilemma.effort import suite_seconds, workload_seconds
-from trilemma.engines.base import Engine, LoadedModel, RemoteModel, ServingModel
+from trilemma.engines.base import AdaptingEngine, Engine, LoadedModel, RemoteModel, ServingModel
 from trilemma.errors import EngineError, NotOfferedError, TrilemmaError
 from trilemma.records import AnswerRecord, RequestRecord
 from trilemma.schema import Phase, SuiteSpec, WorkloadSpec
@@ -173,6 +173,20 @@ def run_suite(
         channel.send(MeasurementEvent(measurement=measurement))
 
 
+def loaded(engine: Engine, plan: Plan) -> LoadedModel:
+    """The artifact of ``plan``, with its adapter if it has one.
+
+    Raises:
+        EngineError: the engine refuses it, or applies no adapters.
+    """
+    settings = plan.spec.configuration.settings
+    if plan.adapter is None:
+        return engine.load(plan.artifact, settings)
+    if not isinstance(engine, AdaptingEngine):
+        raise EngineError("This engine applies no adapters.", "Measure without one, or use llama.cpp or vLLM.")
+    return engine.load_adapted(plan.artifact, settings, plan.adapter)
+
+
 def measure(plan: Plan, channel: Channel) -> None:
     """Run all phases of ``plan``.
 
@@ -184,7 +198,7 @@ def measure(plan: Plan, channel: Channel) -> None:
     with contextlib.ExitStack() as stack:
         with channel.phase(Phase.LOAD):
             channel.advance(1.0, 0.0, f"Loading {plan.artifact.label}")
-            model = stack.enter_context(engine.load(plan.artifact, spec.configuration.settings))
+            model = stack.enter_context(loaded(engine, plan))
         channel.send(EngineEvent(info=model.describe()))
         if isinstance(model, RemoteModel):
             channel.send(target_event(model))

@@ -14,6 +14,7 @@ class Plan(Frozen):
     spec: RunSpec
     artifact: Artifact
     reference: Artifact | None = None
+    adapter: Artifact | None = None
     traces: dict[str, tuple[TraceLine, ...]] = Field(default_factory=dict, description="By their SHA-256.")
 
     @property

@@ -149,7 +149,10 @@ class Supervisor:
         check_fits(engine, self._evidence.artifact, spec.configuration)
         oom_kills = oom_kill_count()
         with self._log_path.open("ab", buffering=0) as log:
-            plan = Plan(spec=spec, artifact=self._evidence.artifact, reference=reference, traces=self._traces())
+            adapter = self._store.artifact(adapter_id) if (adapter_id := spec.configuration.adapter_id) else None
+            plan = Plan(
+                spec=spec, artifact=self._evidence.artifact, reference=reference, adapter=adapter, traces=self._traces()
+            )
             self._child = Child(plan, log)
         # An endpoint's server is another process, which the measured one has to find first.
         elsewhere = self._evidence.artifact.format == "endpoint"

@@ -57,7 +57,7 @@ class Marks:
         """Positions of each ladder: one model, engine and settings, from most to fewest bits; at least two steps."""
         meta = self.points.meta.reset_index(drop=True)
         groups = meta.groupby(
-            ["model", "engine", "settings", "profile", "adapter_id"], sort=False, dropna=False
+            ["model", "engine", "settings", "profile", "adapter"], sort=False, dropna=False
         ).indices.values()
         found = [np.asarray(rows)[np.argsort(-meta["bits"].to_numpy()[rows], kind="stable")] for rows in groups]
         return [rows for rows in found if len(rows) > 1]

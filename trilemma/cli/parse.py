@@ -15,13 +15,14 @@ from trilemma.errors import StudyError
 from trilemma.profiles import NO_DEVICE, find_profile, on_devices
 from trilemma.schema import Artifact, Configuration, DeviceProfile, StudySpec, SuiteSpec, WorkloadSpec
 from trilemma.settings import get_settings
+from trilemma.study import with_adapters
 from trilemma.workloads import PROMPT_SETS, traces
 
 _Model = TypeVar("_Model", bound=BaseModel)
 FindArtifact = Callable[[str], Artifact]
 FindDevice = Callable[[str], DeviceProfile]
 _STUDY_FIELDS = set(StudySpec.model_fields)
-_FILE_FIELDS = _STUDY_FIELDS | {"artifacts", "engine", "settings", "devices"}
+_FILE_FIELDS = _STUDY_FIELDS | {"artifacts", "engine", "settings", "devices", "adapters"}
 
 
 def scalar(text: str) -> JsonValue:
@@ -123,8 +124,9 @@ def configurations(
     settings: Mapping[str, Any],
     find: FindArtifact,
     devices: Sequence[DeviceProfile | None] = (),
+    adapters: Sequence[str] = (),
 ) -> tuple[Configuration, ...]:
-    """Artifacts (ids, their beginnings, or labels) x every combination of settings x devices.
+    """Artifacts (ids, their beginnings, or labels) x combinations of settings x devices, without and with adapters.
 
     Raises:
         NotFoundError: the catalog has no such artifact.
@@ -135,7 +137,7 @@ def configurations(
         for artifact in found
         for combination in sweep(settings)
     )
-    return on_devices(here, devices, found)
+    return on_devices(with_adapters(here, [find(name) for name in adapters]), devices, found)
 
 
 def devices_of(names: Sequence[str], find: FindDevice) -> list[DeviceProfile | None]:
@@ -164,14 +166,15 @@ def study_file(path: Path, find: FindArtifact, find_device: FindDevice = find_pr
     try:
         listed = data.pop("artifacts", None)
         engine, settings = data.pop("engine", "llama.cpp"), data.pop("settings", {})
-        devices = data.pop("devices", [])
-        if not isinstance(devices, list) or not all(isinstance(name, str) for name in devices):
-            raise StudyError(f"{path.name}: devices must be a list of names.", "`trilemma profiles` lists them.")
-        if devices and listed is None:
-            raise StudyError(f"{path.name}: devices go with artifacts.", "Give each configuration a profile instead.")
+        devices, adapters = _names(data, path, "devices", "profiles"), _names(data, path, "adapters", "models")
+        if (devices or adapters) and listed is None:
+            raise StudyError(
+                f"{path.name}: devices and adapters go with artifacts.",
+                "Give each configuration a profile or an adapter_id instead.",
+            )
         if listed is not None:
             chosen = devices_of(devices, find_device)
-            data["configurations"] = configurations(listed, str(engine), settings, find, chosen)
+            data["configurations"] = configurations(listed, str(engine), settings, find, chosen, adapters)
         else:
             data["configurations"] = [
                 {**entry, "artifact_id": find(str(entry["artifact_id"])).id} for entry in data["configurations"]
@@ -184,6 +187,13 @@ def study_file(path: Path, find: FindArtifact, find_device: FindDevice = find_pr
             "It needs a name and artifacts (a list of labels); see docs/user-guide.md.",
         ) from error
     return _validated(StudySpec, data, path.name)
+
+
+def _names(data: dict[str, Any], path: Path, field: str, command: str) -> list[str]:
+    names = data.pop(field, [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise StudyError(f"{path.name}: {field} must be a list of names.", f"`trilemma {command}` lists them.")
+    return names
 
 
 def _known() -> str:

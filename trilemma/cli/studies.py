@@ -42,6 +42,9 @@ Devices = Annotated[
     list[str] | None,
     typer.Option("--device", help="A device profile to emulate, or 'this machine'; `trilemma profiles` lists them."),
 ]
+Adapters = Annotated[
+    list[str] | None, typer.Option("--adapter", help="A LoRA adapter: measured beside the model without it.")
+]
 Repeats = Annotated[int, typer.Option(min=1, max=100, help="How often speed and energy are measured.")]
 
 
@@ -55,6 +58,7 @@ def study(
     suites: Suites = None,
     repeats: Repeats = 2,
     devices: Devices = None,
+    adapters: Adapters = None,
     seed: Annotated[int, typer.Option(help="Decides the order of the runs.")] = 0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the runs and how long they take; queue nothing.")
@@ -64,13 +68,13 @@ def study(
     """Queue a study: models x settings x repeats, each under the workloads and asked the suites."""
     with session() as (settings, store):
         if file is not None:
-            if models or set_ or workloads or suites or devices:
+            if models or set_ or workloads or suites or devices or adapters:
                 raise typer.BadParameter("A file describes the whole study: leave the other options out.")
             spec = parse.study_file(file, store.find_artifact, partial(find_profile, home=settings.home))
         else:
             spec = _spec(
                 store, settings, name, models or [], engine, set_ or [], workloads or [], suites or [], devices or [],
-                repeats,
+                adapters or [], repeats,
             )  # fmt: skip
             spec = spec.model_copy(update={"seed": seed})
         runs = plan(spec, store.artifacts())
@@ -96,6 +100,7 @@ def _spec(
     workloads: list[str],
     suites: list[str],
     devices: list[str],
+    adapters: list[str],
     repeats: int,
 ) -> StudySpec:
     if not models:
@@ -104,7 +109,7 @@ def _spec(
     swept = parse.typed_settings(set_)
     return StudySpec(
         name=name,
-        configurations=parse.configurations(models, engine, swept, store.find_artifact, emulated),
+        configurations=parse.configurations(models, engine, swept, store.find_artifact, emulated, adapters),
         workloads=tuple(map(parse.workload, workloads)),
         suites=tuple(map(parse.suite, suites)),
         repeats=repeats,
@@ -183,7 +188,9 @@ def run(
     if not workloads and not suites:
         workloads = ["short_chat"]
     with session() as (settings, store):
-        spec = _spec(store, settings, name, [artifact], engine, set_ or [], workloads or [], suites or [], [device], 1)
+        spec = _spec(
+            store, settings, name, [artifact], engine, set_ or [], workloads or [], suites or [], [device], [], 1
+        )
         if len(spec.configurations) > 1:
             raise StudyError("`trilemma run` measures one configuration.", "Use `trilemma study` to sweep settings.")
         record = submit(store, spec)

@@ -279,6 +279,20 @@ class GpuEngine(Engine, Protocol):
         """How many of the visible GPUs it will take, the first ones; 0 if it stays on the CPU."""
 
 
+@runtime_checkable
+class AdaptingEngine(Protocol):
+    """An engine that applies LoRA adapters."""
+
+    adapter_formats: ClassVar[tuple[str, ...]]
+
+    def load_adapted(self, artifact: Artifact, settings: dict[str, JsonValue], adapter: Artifact) -> LoadedModel:
+        """Load ``artifact`` with ``adapter`` applied to all that it does.
+
+        Raises:
+            EngineError: as :meth:`Engine.load`, or the adapter does not go with the model.
+        """
+
+
 def parse_settings(settings_type: type[S], settings: dict[str, JsonValue]) -> S:
     """``settings`` as the engine's own type.
 

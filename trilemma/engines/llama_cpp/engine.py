@@ -26,6 +26,7 @@ class LlamaCpp:
 
     name: ClassVar[str] = "llama.cpp"
     formats: ClassVar[tuple[str, ...]] = ("gguf",)
+    adapter_formats: ClassVar[tuple[str, ...]] = ("gguf",)
     settings_type: ClassVar[type[BaseModel]] = LlamaCppSettings
 
     def availability(self) -> Availability:
@@ -77,6 +78,17 @@ class LlamaCpp:
                 needed_bytes=weights + cache,
                 available_bytes=available,
             )
+
+    def load_adapted(self, artifact: Artifact, settings: dict[str, JsonValue], adapter: Artifact) -> LoadedLlama:
+        """Load ``artifact`` and apply the LoRA ``adapter``.
+
+        Raises:
+            EngineError: as :meth:`load`, or llama.cpp refused the adapter.
+        """
+        from trilemma.engines.llama_cpp.model import LoadedLlama  # noqa: PLC0415 (imports llama.cpp when first used)
+
+        chosen = parse_settings(LlamaCppSettings, settings)
+        return LoadedLlama(Path(artifact.path), chosen, Path(adapter.path))
 
     def load(self, artifact: Artifact, settings: dict[str, JsonValue]) -> LoadedLlama:
         """Load ``artifact``.

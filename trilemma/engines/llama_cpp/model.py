@@ -24,7 +24,7 @@ from trilemma.engines.base import (
 )
 from trilemma.engines.llama_cpp import chat, logs
 from trilemma.engines.llama_cpp.generation import Generator
-from trilemma.engines.llama_cpp.native import Batch, Context, native
+from trilemma.engines.llama_cpp.native import Batch, Context, native, native_adapter
 from trilemma.engines.llama_cpp.settings import LlamaCppSettings
 from trilemma.engines.llama_cpp.slots import SlotServer
 from trilemma.errors import ContextError, EngineError, LoadError, OutOfMemoryError
@@ -58,13 +58,14 @@ class LoadedLlama:
     Args:
         path: The GGUF file.
         settings: Already checked.
+        adapter: A LoRA adapter in GGUF, applied in every context.
 
     Raises:
         LoadError: llama.cpp refused the file; the message carries its own reason.
         OutOfMemoryError: the context could not be allocated.
     """
 
-    def __init__(self, path: Path, settings: LlamaCppSettings) -> None:
+    def __init__(self, path: Path, settings: LlamaCppSettings, adapter: Path | None = None) -> None:
         api = native()
         self._api = api
         self.path = path
@@ -79,7 +80,11 @@ class LoadedLlama:
         if not self.model:
             raise _load_error(path, log.reason())
         self._load_log = log
+        self._adapter: Any = None
+        self._adapter_name = adapter.name if adapter else None
         try:
+            if adapter is not None:
+                self._adapter = native_adapter(self.model, adapter)
             self.vocab = api.llama_model_get_vocab(self.model)
             self._vocabulary_size = int(api.llama_vocab_n_tokens(self.vocab))
             longest = int(api.llama_model_n_ctx_train(self.model))
@@ -160,6 +165,8 @@ class LoadedLlama:
             setattr(params, name, value)
         context = Context(self.model, params, self._vocabulary_size)
         self._contexts.add(context)
+        if self._adapter is not None:
+            context.apply(self._adapter)
         return context
 
     def describe(self) -> dict[str, JsonValue]:
@@ -185,6 +192,7 @@ class LoadedLlama:
             "kv_cache_type_v": self.settings.kv_cache_type,
             "flash_attention": flash,
             "mmap": self.settings.mmap,
+            "adapter": self._adapter_name,
             "buffers": self.memory().detail,
         }
 

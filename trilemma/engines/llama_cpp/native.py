@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,7 +17,7 @@ import numpy.typing as npt
 
 from trilemma.engines.base import FloatArray
 from trilemma.engines.llama_cpp import logs
-from trilemma.errors import EngineError, EngineUnavailableError, OutOfMemoryError
+from trilemma.errors import EngineError, EngineUnavailableError, LoadError, OutOfMemoryError
 
 IntArray = npt.NDArray[np.int32]
 _native: Any = None
@@ -110,6 +111,17 @@ class Context:
             raise EngineError(f"llama.cpp refused the context: {reason}.", "Change the engine settings it names.")
         self.memory: Any = api.llama_get_memory(self.pointer)
 
+    def apply(self, adapter: Any) -> None:
+        """Have a LoRA adapter (:func:`native_adapter`) change all that is computed here, at full strength.
+
+        Raises:
+            EngineError: llama.cpp refused it.
+        """
+        api = self._api
+        adapters, scales = (api.llama_adapter_lora_p_ctypes * 1)(adapter), (ctypes.c_float * 1)(1.0)
+        if api.llama_set_adapters_lora(self.pointer, adapters, 1, scales) != 0:
+            raise EngineError("llama.cpp does not apply the adapter to this context.", "Measure without it.")
+
     @property
     def n_ctx(self) -> int:
         """Cells of the KV cache; llama.cpp rounds what was asked up."""
@@ -179,3 +191,19 @@ def decode_error(code: int) -> EngineError:
         f"llama.cpp could not evaluate the tokens: {meaning} (llama_decode returned {code}).",
         "Look at the run's log; a smaller context or micro-batch needs less memory.",
     )
+
+
+def native_adapter(model: Any, path: Path) -> Any:
+    """A LoRA adapter out of a GGUF file; it is freed with ``model``.
+
+    Raises:
+        LoadError: llama.cpp refused it; the message carries its own reason.
+    """
+    with logs.capture() as log:
+        adapter = native().llama_adapter_lora_init(model, str(path).encode())
+    if not adapter:
+        raise LoadError(
+            f"llama.cpp cannot apply {path.name}: {log.reason()}.",
+            "Choose the model that it was made for; `trilemma models convert` makes a GGUF of a PEFT adapter.",
+        )
+    return adapter

@@ -31,6 +31,7 @@ class Vllm:
     formats: ClassVar[tuple[str, ...]] = (
         ("safetensors", "gguf") if importlib.util.find_spec(_GGUF_PLUGIN) else ("safetensors",)
     )
+    adapter_formats: ClassVar[tuple[str, ...]] = ("safetensors",)
     settings_type: ClassVar[type[BaseModel]] = VllmSettings
 
     def availability(self) -> Availability:
@@ -106,12 +107,23 @@ class Vllm:
             EngineUnavailableError: vLLM is missing.
             EngineError: a setting is wrong, or vLLM refused the weights; the message carries its reason.
         """
+        return self._load(artifact, settings, None)
+
+    def load_adapted(self, artifact: Artifact, settings: dict[str, JsonValue], adapter: Artifact) -> LoadedVllm:
+        """Load ``artifact`` and apply the LoRA ``adapter``, a PEFT folder, to every request.
+
+        Raises:
+            EngineError: as :meth:`load`, or vLLM refused the adapter.
+        """
+        return self._load(artifact, settings, adapter)
+
+    @staticmethod
+    def _load(artifact: Artifact, settings: dict[str, JsonValue], adapter: Artifact | None) -> LoadedVllm:
         from trilemma.engines.vllm.model import LoadedVllm  # noqa: PLC0415 (imports vLLM when first used)
 
         chosen = parse_settings(VllmSettings, settings)
-        path = Path(artifact.path)
-        pool = chosen.kv_cache_bytes or kv_pool_bytes(path, artifact, chosen) or None
-        return LoadedVllm(path, artifact, chosen, pool)
+        pool = chosen.kv_cache_bytes or kv_pool_bytes(Path(artifact.path), artifact, chosen) or None
+        return LoadedVllm(artifact, chosen, pool, adapter)
 
 
 def runs_on_cpu() -> bool:

@@ -10,6 +10,9 @@ import re
 import threading
 from collections import deque
 
+from trilemma.errors import EngineError, LoadError, OutOfMemoryError
+from trilemma.schema import Artifact
+
 _REASON = re.compile(r"((?:[A-Za-z_]+\.)*(?:[A-Z]\w*(?:Error|Exception)|NotImplementedError): .+)")
 _EMPTY = re.compile(r"initialization failed|EngineDeadError|EngineCore encountered|WorkerProc|RuntimeError: cancelled$")
 _KEPT_LINES = 400
@@ -55,3 +58,16 @@ class StderrTail:
     def close(self) -> None:
         """Give standard error back; what children that are still alive write goes on being passed on."""
         os.dup2(self._original, 2)
+
+
+def load_error(artifact: Artifact, reason: str) -> EngineError:
+    """Why the artifact was refused, and what can be done about that kind of reason."""
+    message = f"vLLM cannot load {artifact.label}: {reason}."
+    low = reason.lower()
+    if "memory" in low or "kv cache" in low:
+        return OutOfMemoryError(message, "Choose fewer slots, a shorter context or a smaller data type.")
+    if "quantization" in low or "kernel" in low or "_c::" in low:
+        return LoadError(message, "This device has no kernels for it: choose another quantization or machine.")
+    if "architecture" in low:
+        return LoadError(message, "Update vLLM if the architecture is new, or choose another model.")
+    return LoadError(message, "See the end of the log; the artifact or a setting may be to blame.")

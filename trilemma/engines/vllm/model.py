@@ -7,7 +7,6 @@ import importlib.metadata
 import os
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -24,13 +23,14 @@ from trilemma.engines.base import (
     TokenCallback,
 )
 from trilemma.engines.streams import LoopThread, StreamServer
-from trilemma.engines.vllm.logs import StderrTail, shortened
+from trilemma.engines.vllm.logs import StderrTail, load_error, shortened
 from trilemma.engines.vllm.settings import VllmSettings
 from trilemma.engines.vllm.usage import KvUsage
-from trilemma.errors import ContextError, EngineError, EngineUnavailableError, LoadError, OutOfMemoryError
-from trilemma.limits import usable_cpus
+from trilemma.errors import ContextError, EngineError, EngineUnavailableError
 from trilemma.schema import Artifact
 
+_LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""What vLLM makes room for."""
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
 _TO_STDERR = {"VLLM_LOGGING_STREAM": "ext://sys.stderr"}
 
@@ -39,10 +39,10 @@ class LoadedVllm:
     """Weights in vLLM's worker processes, which end with :meth:`close` or with this process.
 
     Args:
-        path: Folder of safetensors.
-        artifact: What it is.
+        artifact: A folder of safetensors.
         settings: Already checked.
         kv_cache_bytes: The KV-cache pool; None to let vLLM take most of the memory that there is.
+        adapter: A LoRA adapter, applied to every request.
 
     Raises:
         EngineUnavailableError: vLLM cannot be imported.
@@ -50,26 +50,30 @@ class LoadedVllm:
         OutOfMemoryError: there is not enough memory.
     """
 
-    def __init__(self, path: Path, artifact: Artifact, settings: VllmSettings, kv_cache_bytes: int | None) -> None:
+    def __init__(
+        self, artifact: Artifact, settings: VllmSettings, kv_cache_bytes: int | None, adapter: Artifact | None = None
+    ) -> None:
         self.artifact = artifact
         self.settings = settings
+        self.adapter = adapter
+        self._lora: Any = None
         self._usage = KvUsage()
         self._engine: Any = None
         os.environ.update(_OFFLINE | _TO_STDERR)
-        os.environ["VLLM_CPU_OMP_THREADS_BIND"] = _binding(settings)
+        os.environ["VLLM_CPU_OMP_THREADS_BIND"] = settings.cpu_lists()
         self._stderr = StderrTail()
         self._thread = LoopThread("vllm")
         try:
-            self._thread.run(self._start(path, kv_cache_bytes))
+            self._thread.run(self._start(kv_cache_bytes))
             self._memory: list[dict[str, int | None]] = self._thread.run(self._rpc("trilemma_memory"))
         except Exception as error:  # vLLM raises whatever its parts raise
             reason = (
                 self._stderr.reason() or f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
             )
             self.close()
-            raise _load_error(artifact, reason) from error
+            raise load_error(artifact, reason) from error
 
-    async def _start(self, path: Path, kv_cache_bytes: int | None) -> None:
+    async def _start(self, kv_cache_bytes: int | None) -> None:
         try:
             from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: PLC0415 (seconds, and gigabytes)
             from vllm.v1.engine.async_llm import AsyncLLM  # noqa: PLC0415
@@ -78,10 +82,12 @@ class LoadedVllm:
         chosen = self.settings
         speculation = {"method": "ngram", "num_speculative_tokens": chosen.speculative_tokens, "prompt_lookup_max": 4}
         arguments = AsyncEngineArgs(
-            model=str(path),
+            model=self.artifact.path,
             dtype=chosen.dtype,
             quantization=None if chosen.quantization == "none" else chosen.quantization,
-            max_model_len=chosen.context,
+            max_model_len=self._longest(),
+            enable_lora=self.adapter is not None,
+            max_lora_rank=next((rank for rank in _LORA_RANKS if self.adapter and rank >= self.adapter.adapter_rank), 8),
             max_num_seqs=chosen.slots,
             max_num_batched_tokens=chosen.batch,
             kv_cache_dtype=chosen.kv_cache_type,
@@ -98,6 +104,17 @@ class LoadedVllm:
         )
         self._engine = AsyncLLM.from_engine_args(arguments, stat_loggers=[self._usage.logger()])
         self._tokenizer: Any = self._engine.get_tokenizer()
+        if self.adapter is not None:
+            from vllm.lora.request import LoRARequest  # noqa: PLC0415
+
+            self._lora = LoRARequest("adapter", 1, self.adapter.path)
+            await self._engine.add_lora(self._lora)
+
+    def _longest(self) -> int | None:
+        """Scoring asks for a token beyond a prompt that fills the context: room for it, where the model has it."""
+        if self.settings.context is None:
+            return None
+        return min(self.settings.context + 1, self.artifact.context_length or self.settings.context)
 
     async def _rpc(self, method: str) -> Any:
         return await self._engine.collective_rpc(method)
@@ -105,7 +122,7 @@ class LoadedVllm:
     @property
     def context_length(self) -> int:
         """Tokens that prompt and answer may take together."""
-        return int(self._engine.model_config.max_model_len)
+        return self.settings.context or int(self._engine.model_config.max_model_len)
 
     @property
     def vocabulary_size(self) -> int:
@@ -131,6 +148,7 @@ class LoadedVllm:
             "prefix_caching": bool(config.cache_config.enable_prefix_caching),
             "eager": bool(config.model_config.enforce_eager),
             "threads": os.environ["VLLM_CPU_OMP_THREADS_BIND"] if _is_cpu(config) else None,
+            "adapter": self.adapter.label if self.adapter else None,
             "tensor_parallel": self.settings.tensor_parallel,
             "pipeline_parallel": self.settings.pipeline_parallel,
         }
@@ -217,7 +235,10 @@ class LoadedVllm:
             from vllm.inputs import tokens_input  # noqa: PLC0415
 
             async for output in self._engine.generate(
-                tokens_input(list(request.prompt)), sampling, f"{id(self)}-{ticket}-{done.submitted_ns}"
+                tokens_input(list(request.prompt)),
+                sampling,
+                f"{id(self)}-{ticket}-{done.submitted_ns}",
+                lora_request=self._lora,
             ):
                 now = time.perf_counter_ns()
                 cached = max(cached, output.num_cached_tokens or 0)
@@ -251,9 +272,9 @@ class LoadedVllm:
 
         Each choice is evaluated with its whole context: vLLM's prefix cache gives no log-probabilities.
         """
-        from trilemma.engines.vllm.scoring import score_choices  # noqa: PLC0415 (needed by few processes)
+        from trilemma.engines.vllm.scoring import Prompts, score_choices  # noqa: PLC0415 (needed by few processes)
 
-        return score_choices(self._thread, self._engine, self.context_length, self.settings.slots, requests)
+        return score_choices(self._thread, Prompts(self._engine, self._lora), self.settings.slots, requests)
 
     def logits(self, chunks: Sequence[Sequence[int]], *, first: int = 0) -> Iterator[FloatArray]:
         """For each chunk, from an empty cache, the logits after tokens ``first`` ... ``len(chunk) - 1``.
@@ -264,9 +285,9 @@ class LoadedVllm:
             ContextError: a chunk is longer than the context less one token.
             EngineError: vLLM computed other rows than asked for.
         """
-        from trilemma.engines.vllm.scoring import chunk_logits  # noqa: PLC0415 (needed by few processes)
+        from trilemma.engines.vllm.scoring import Prompts, chunk_logits  # noqa: PLC0415 (needed by few processes)
 
-        return chunk_logits(self._thread, self._engine, self.context_length, chunks, first)
+        return chunk_logits(self._thread, Prompts(self._engine, self._lora), chunks, first)
 
     def close(self) -> None:
         """End vLLM's processes; a second call does nothing."""
@@ -297,22 +318,3 @@ def _sampling(**fields: Any) -> Any:
 
 def _is_cpu(config: Any) -> bool:
     return str(config.device_config.device_type) == "cpu"
-
-
-def _binding(settings: VllmSettings) -> str:
-    """The CPUs of each worker. Left to itself vLLM takes one a physical core: not the machine that others measure."""
-    cpus = sorted(usable_cpus())[: settings.threads]
-    share = max(1, len(cpus) // settings.workers)
-    return "|".join(",".join(map(str, cpus[i * share : (i + 1) * share])) for i in range(settings.workers))
-
-
-def _load_error(artifact: Artifact, reason: str) -> EngineError:
-    message = f"vLLM cannot load {artifact.label}: {reason}."
-    low = reason.lower()
-    if "memory" in low or "kv cache" in low:
-        return OutOfMemoryError(message, "Choose fewer slots, a shorter context or a smaller data type.")
-    if "quantization" in low or "kernel" in low or "_c::" in low:
-        return LoadError(message, "This device has no kernels for it: choose another quantization or machine.")
-    if "architecture" in low:
-        return LoadError(message, "Update vLLM if the architecture is new, or choose another model.")
-    return LoadError(message, "See the end of the log; the artifact or a setting may be to blame.")

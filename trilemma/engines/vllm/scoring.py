@@ -18,34 +18,51 @@ from trilemma.errors import ContextError, EngineError
 _counter = itertools.count()
 
 
-async def _prompt_logprobs(engine: Any, tokens: Sequence[int]) -> list[Any]:
-    """vLLM's log-probability and rank of each token of a prompt, given those before it; None for the first."""
-    from vllm import SamplingParams  # noqa: PLC0415
-    from vllm.inputs import tokens_input  # noqa: PLC0415
+class Prompts:
+    """Prompts whose log-probabilities are wanted.
 
-    sampling = SamplingParams(temperature=0, max_tokens=1, prompt_logprobs=0, detokenize=False)
-    result = None
-    async for output in engine.generate(tokens_input(list(tokens)), sampling, f"score-{next(_counter)}"):
-        result = output.prompt_logprobs or result
-    if result is None or len(result) != len(tokens):
-        raise EngineError("vLLM gave no log-probabilities of the prompt.", "Measure with another version of vLLM.")
-    return [None if entry is None else entry[token] for entry, token in zip(result, tokens, strict=True)]
+    Args:
+        engine: vLLM's asynchronous engine.
+        lora: Its request for the adapter that is applied; None without one.
+    """
+
+    def __init__(self, engine: Any, lora: Any = None) -> None:
+        self.engine = engine
+        self._lora = lora
+        config = engine.vllm_config
+        self.longest = int(config.model_config.max_model_len) - 1
+        """Tokens of a prompt: one more is always asked for."""
+        self.longest_at_once = min(self.longest, int(config.scheduler_config.max_num_batched_tokens))
+
+    async def logprobs(self, tokens: Sequence[int]) -> list[Any]:
+        """vLLM's log-probability and rank of each token of a prompt, given those before it; None for the first."""
+        from vllm import SamplingParams  # noqa: PLC0415
+        from vllm.inputs import tokens_input  # noqa: PLC0415
+
+        sampling = SamplingParams(temperature=0, max_tokens=1, prompt_logprobs=0, detokenize=False)
+        result = None
+        name = f"score-{next(_counter)}"
+        async for output in self.engine.generate(tokens_input(list(tokens)), sampling, name, lora_request=self._lora):
+            result = output.prompt_logprobs or result
+        if result is None or len(result) != len(tokens):
+            raise EngineError("vLLM gave no log-probabilities of the prompt.", "Measure with another version of vLLM.")
+        return [None if entry is None else entry[token] for entry, token in zip(result, tokens, strict=True)]
 
 
 def score_choices(
-    thread: LoopThread, engine: Any, context_length: int, at_once: int, requests: Sequence[ChoiceRequest]
+    thread: LoopThread, prompts: Prompts, at_once: int, requests: Sequence[ChoiceRequest]
 ) -> Iterator[ChoiceScore]:
     """See :meth:`trilemma.engines.vllm.model.LoadedVllm.score_choices`.
 
     Raises:
-        ContextError: a context with its continuation is longer than the model's context less one token.
+        ContextError: a context with its continuation does not fit.
         EngineError: a context or a continuation is empty.
     """
     for request in requests:
         longest = len(request.context) + max(map(len, request.continuations), default=0)
-        if longest >= context_length:
+        if longest > prompts.longest:
             raise ContextError(
-                f"A question of {longest} tokens does not fit the context of {context_length}.",
+                f"A question of {longest} tokens does not fit: {prompts.longest} do.",
                 f"Set a context of at least {longest + 1} tokens.",
             )
         if not request.context or not all(request.continuations):
@@ -53,7 +70,7 @@ def score_choices(
 
     async def score(some: Sequence[ChoiceRequest]) -> list[ChoiceScore]:
         texts = [[*r.context, *continuation] for r in some for continuation in r.continuations]
-        told = iter(await asyncio.gather(*(_prompt_logprobs(engine, text) for text in texts)))
+        told = iter(await asyncio.gather(*(prompts.logprobs(text) for text in texts)))
         scores = []
         for request in some:
             ends = [next(told)[len(request.context) :] for _ in request.continuations]
@@ -71,14 +88,14 @@ def score_choices(
 
 
 def chunk_logits(
-    thread: LoopThread, engine: Any, context_length: int, chunks: Sequence[Sequence[int]], first: int
+    thread: LoopThread, prompts: Prompts, chunks: Sequence[Sequence[int]], first: int
 ) -> Iterator[FloatArray]:
     """See :meth:`trilemma.engines.vllm.model.LoadedVllm.logits`.
 
     Asking for a prompt's log-probabilities makes vLLM compute the logits of every position; its workers keep them.
     """
     longest = max(map(len, chunks), default=0)
-    room = min(context_length - 1, int(engine.vllm_config.scheduler_config.max_num_batched_tokens))
+    engine, room = prompts.engine, prompts.longest_at_once
     if longest > room:
         raise ContextError(
             f"A chunk of {longest} tokens does not fit: vLLM gives the logits of at most {room} here.",
@@ -91,7 +108,7 @@ def chunk_logits(
         with tempfile.TemporaryDirectory(prefix="trilemma-logits-") as folder:
             path = Path(folder) / "rows.npy"
             for chunk in chunks:
-                thread.run(_prompt_logprobs(engine, chunk))
+                thread.run(prompts.logprobs(chunk))
                 counts = thread.run(engine.collective_rpc("trilemma_write_logits", args=(str(path),)))
                 if max(counts) != len(chunk):
                     raise EngineError(

@@ -6,6 +6,8 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from trilemma.limits import usable_cpus
+
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 OnlineQuantization = Literal[
     "none", "fp8_per_tensor", "fp8_per_block", "fp8_per_channel", "int8_per_channel_weight_only", "mxfp8", "mxfp4"
@@ -120,6 +122,14 @@ class VllmSettings(BaseModel):
         if self.context is not None and self.batch is not None and self.batch < self.slots:
             raise ValueError(f"batch ({self.batch}) must hold a token of each of the {self.slots} slots")
         return self
+
+    def cpu_lists(self) -> str:
+        """The CPUs of each worker, ``0,1|2,3``. Left to itself vLLM takes one a physical core, and leaves one free: not
+        the machine that others measure.
+        """
+        cpus = sorted(usable_cpus())[: self.threads]
+        share = max(1, len(cpus) // self.workers)
+        return "|".join(",".join(map(str, cpus[i * share : (i + 1) * share])) for i in range(self.workers))
 
     @property
     def workers(self) -> int:
