@@ -93,8 +93,10 @@ class RequestRecord(Frozen):
     prompt: str = ""
     text: str = ""
     error: str = ""
-    token_timing: Literal["token", "chunk"] = Field(
-        default="token", description="chunk where only groups of tokens were timed: gaps between tokens are unknown."
+    token_timing: Literal["token", "chunk", "estimate"] = Field(
+        default="token",
+        description="chunk where only groups of tokens were timed: gaps between tokens are unknown; estimate where "
+        "chunks were taken for tokens, because the server counted none.",
     )
 
 

@@ -10,7 +10,8 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from trilemma.bench.supervisor import Supervisor, log_path_of
+from trilemma.bench.run_log import log_path_of
+from trilemma.bench.supervisor import Supervisor
 from trilemma.catalog.catalog import Catalog
 from trilemma.engines.llama_cpp import LlamaCpp
 from trilemma.errors import MeterError

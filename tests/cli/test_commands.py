@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 import trilemma
+from tests.cli.conftest import Run
+from tests.engines.endpoint.misbehaving import MisbehavingServer
 from trilemma.records import HostInfo
 from trilemma.schema import Artifact, Configuration, Measurement, Method, Provenance, RunSpec, RunState, StudySpec
 from trilemma.store import Store
@@ -293,3 +295,19 @@ def test_devices_are_listed_and_measured_under(command, store: Store, artifact: 
     unknown = command("study", "-m", artifact.id, "-w", "short_chat", "--device", "toaster")
     assert unknown.returncode == 1
     assert "no device profile named 'toaster'" in " ".join(unknown.stderr.split())
+
+
+def test_an_endpoint_is_added_by_its_address_and_its_key_is_shown_nowhere(command: Run) -> None:
+    key = "sk-very-secret-0123456789"
+    with MisbehavingServer() as server:
+        added = command("models", "add-endpoint", server.url, "--api-key-env", "TINY_KEY", "--json", TINY_KEY=key)
+        assert added.returncode == 0, added.stderr
+        assert {headers["authorization"] for _, headers, _ in server.requests} == {f"Bearer {key}"}
+        document = json.loads(added.stdout)
+        assert (document["format"], document["model"], document["path"]) == ("endpoint", "tiny", server.url)
+        refused = command("models", "add-endpoint", server.url, "--api-key-env", "TINY_KEY")
+        assert refused.returncode == 1
+        assert "TINY_KEY is not set" in refused.stderr
+    listed = command("models")
+    assert "as served" in listed.stdout
+    assert key not in added.stdout + added.stderr + refused.stderr + listed.stdout

@@ -11,6 +11,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from pages.parts.tasks import Task, TaskBoard, TaskState
+from tests.engines.endpoint.misbehaving import MisbehavingServer
 from trilemma.catalog.catalog import Catalog
 from trilemma.errors import QuantizeError
 from trilemma.settings import get_settings
@@ -173,3 +174,29 @@ def test_convert_to_safetensors(app: AppTest, store: Store) -> None:
     fresh.button(key=f"really_{made.id[:12]}").click().run()
     assert [a.id for a in store.artifacts()] == [parent.id]
     assert not Path(made.path).exists()
+
+
+def test_an_endpoint_is_added_by_its_address(app: AppTest, store: Store) -> None:
+    with MisbehavingServer() as server:
+        app.query_params["source"] = "Endpoint"
+        app.run()
+        next(field for field in app.text_input if field.label == "Address").set_value(server.url)
+        next(field for field in app.text_input if field.label.startswith("Quantization")).set_value("AWQ")
+        next(button for button in app.button if button.label == "Add it").click().run()
+    assert not app.exception
+    (added,) = store.artifacts()
+    assert (added.label, added.path, added.format) == ("tiny AWQ", server.url, "endpoint")
+    app.query_params["from"] = added.id[:12]
+    app.run()
+    assert not app.exception
+
+
+def test_an_address_with_a_key_in_it_is_refused_with_what_to_do(app: AppTest, store: Store) -> None:
+    app.query_params["source"] = "Endpoint"
+    app.run()
+    next(field for field in app.text_input if field.label == "Address").set_value("https://me:secret@a.example/v1")
+    next(button for button in app.button if button.label == "Add it").click().run()
+    assert not app.exception
+    assert any("environment variable" in message.value for message in app.error)
+    assert not any("secret" in message.value for message in app.error)
+    assert store.artifacts() == []

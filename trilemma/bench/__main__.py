@@ -6,7 +6,8 @@ import argparse
 import signal
 import sys
 
-from trilemma.bench.supervisor import Supervisor, log_path_of, parent_watch
+from trilemma.bench.run_log import log_path_of, parent_watch
+from trilemma.bench.supervisor import Supervisor
 from trilemma.errors import TrilemmaError
 from trilemma.settings import get_settings
 from trilemma.store import open_store

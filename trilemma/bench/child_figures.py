@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trilemma.bench.events import TargetEvent
-from trilemma.engines.base import Generation, LoadedModel, Prompt, RemoteModel
+from trilemma.engines.base import Generation, LoadedModel, Prompt
+from trilemma.engines.remote import RemoteModel
 from trilemma.records import RequestRecord
 from trilemma.schema import Measurement, Method, Provenance, WorkloadSpec
 from trilemma.workloads.latency import complete
@@ -43,13 +44,7 @@ def not_offered(figure: str, subject: str, reason: str) -> Measurement:
 
 def target_event(model: RemoteModel) -> TargetEvent:
     """Whom to meter for a model that runs in another process."""
-    power = model.power_query
-    return TargetEvent(
-        pid=model.process.pid,
-        reason=model.process.reason,
-        power_url=power.url if power else None,
-        power_query=power.query if power else None,
-    )
+    return TargetEvent(pid=model.process.pid, reason=model.process.reason)
 
 
 def cost_measurements(model: LoadedModel, subject: str, records: Sequence[RequestRecord]) -> list[Measurement]:

@@ -62,8 +62,6 @@ class TargetEvent(Frozen):
     kind: Literal["target"] = "target"
     pid: int | None
     reason: str
-    power_url: str | None = None
-    power_query: str | None = None
 
 
 class FailureEvent(Frozen):

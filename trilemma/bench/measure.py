@@ -36,7 +36,8 @@ from trilemma.bench.events import (
 )
 from trilemma.bench.plan import Plan
 from trilemma.effort import suite_seconds, workload_seconds
-from trilemma.engines.base import AdaptingEngine, Engine, LoadedModel, RemoteModel, ServingModel
+from trilemma.engines.base import AdaptingEngine, Engine, LoadedModel, ServingModel
+from trilemma.engines.remote import RemoteModel
 from trilemma.errors import EngineError, NotOfferedError, TrilemmaError
 from trilemma.records import AnswerRecord, RequestRecord
 from trilemma.schema import Phase, SuiteSpec, WorkloadSpec

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+from trilemma.bench.caveats import with_caveats
 from trilemma.bench.efficiency import EnergyReading, file_measurements, memory_measurements, workload_measurements
 from trilemma.bench.gpu_figures import gpu_memory_measurements, gpu_workload_measurements
 from trilemma.bench.speed import load_measurement, speed_measurements
@@ -13,7 +14,7 @@ from trilemma.meters.base import EnergyDomain
 from trilemma.meters.gpu.steadiness import gpu_disturbances
 from trilemma.meters.steadiness import disturbances
 from trilemma.records import PhaseWindow, RequestRecord, Sample
-from trilemma.schema import Artifact, Measurement, Method, Phase, Provenance, RunSpec
+from trilemma.schema import Artifact, Measurement, Method, Phase, Provenance, RunSpec, WorkloadSpec
 
 
 @dataclass
@@ -57,11 +58,19 @@ def summarise(evidence: Evidence) -> list[Measurement]:
         load = load_of(spec, recorded=spec is not None and spec.trace in evidence.timed_traces)
         found += speed_measurements(workload, requests, load)
         samples = [] if evidence.unmetered and not evidence.domains else evidence.samples
-        found += workload_measurements(workload, requests, samples, energy, load)
+        used = workload_measurements(workload, requests, samples, energy, load)
+        # Elsewhere somebody may read the energy, but nobody the CPU: none seen is not none used.
+        found += [m for m in used if not (evidence.unmetered and m.figure == "cpu_cores")]
         found += gpu_workload_measurements(workload, requests, samples, evidence.gpus, load)
         if evidence.unmetered and not evidence.domains:
             found += [_blank("energy_per_token_j", workload, evidence.unmetered)]
+        found = with_caveats(found, workload, requests, _asked_tokens(spec))
     return found
+
+
+def _asked_tokens(spec: WorkloadSpec | None) -> int | None:
+    """How long every answer of the workload was to be; None where lengths differ."""
+    return None if spec is None or spec.trace or spec.length_spread else spec.output_tokens
 
 
 def _blank(figure: str, subject: str, reason: str) -> Measurement:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,7 +24,9 @@ from trilemma.bench.events import (
 from trilemma.bench.gpu_watch import GpuWatch
 from trilemma.bench.plan import Plan
 from trilemma.bench.results import Evidence, disturbances_of, summarise
+from trilemma.bench.run_log import tail_of
 from trilemma.engines.base import Engine
+from trilemma.engines.remote import MeteredElsewhere
 from trilemma.errors import DoesNotFitError, RunCancelledError, RunError, RunTimeoutError, TrilemmaError
 from trilemma.meters.base import EnergyDomain, Meter, Target
 from trilemma.meters.host import host_info
@@ -40,7 +41,6 @@ from trilemma.workloads.traces import TraceLine
 
 _POLL_S = 0.1
 _WRITE_EVERY_S = 1.0
-_LOG_TAIL_BYTES = 8_000
 
 
 class Supervisor:
@@ -128,6 +128,12 @@ class Supervisor:
             RunError: they are not.
         """
         self._gpus.expect()
+        chosen = self._run.spec.configuration
+        engine = registry.load("trilemma.engines", chosen.engine)()
+        if isinstance(engine, MeteredElsewhere) and (query := engine.power_query(chosen.settings)):
+            self._power = PrometheusMeter(query)
+            self._sampler.add(self._power)
+            self._sampler.read_now()  # the idle phase begins with a reading
         self._mark(PhaseEvent(phase=Phase.IDLE, edge="start", time_ns=time.perf_counter_ns()))
         ends = time.monotonic() + self._run.spec.idle_s
         while (left := ends - time.monotonic()) > 0:
@@ -224,9 +230,6 @@ class Supervisor:
         energy = self._run.spec.energy
         self._sampler.retarget(Target(pid=event.pid, energy=energy, client_pid=self._child.pid))
         self._evidence.unmetered = event.reason if event.pid is None else ""
-        if event.power_url and event.power_query:
-            self._power = PrometheusMeter(event.power_url, event.power_query)
-            self._sampler.add(self._power)
 
     def _mark(self, event: PhaseEvent) -> None:
         """Enter or leave a phase, with a sample at the edge so that no window begins or ends between two."""
@@ -283,7 +286,7 @@ class Supervisor:
             self._run.id,
             state,
             reason=reason,
-            log_tail=_tail(self._log_path, notes),
+            log_tail=tail_of(self._log_path, notes),
             disturbed=bool(disturbances),
             disturbances=tuple(disturbances),
         )
@@ -296,25 +299,3 @@ class _Pending:
         self.phases: dict[tuple[Phase, str], PhaseWindow] = {}
         self.requests: list[RequestRecord] = []
         self.answers: list[AnswerRecord] = []
-
-
-def _tail(path: Path, extra: list[str]) -> str:
-    try:
-        with path.open("rb") as log:
-            log.seek(max(path.stat().st_size - _LOG_TAIL_BYTES, 0))
-            text = log.read().decode(errors="replace")
-    except OSError:
-        text = ""
-    return "\n".join([text.rstrip(), *extra]).strip()
-
-
-def log_path_of(logs_dir: Path, run_id: str) -> Path:
-    """Where a run's log is written."""
-    return logs_dir / f"{run_id}.log"
-
-
-def parent_watch(parent_pid: int | None) -> Callable[[], bool]:
-    """A function that says whether the process that asked for this run is gone."""
-    if parent_pid is None:
-        return lambda: False
-    return lambda: os.getppid() != parent_pid

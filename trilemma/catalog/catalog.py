@@ -122,7 +122,9 @@ class Catalog:
         """
         if not model.strip():
             model = only_model(address, api_key_env)
-        return self.store.add_artifact(self._merged(endpoint_artifact(address, model, quantization)))
+        artifact = endpoint_artifact(address, model, quantization)
+        # Said again, the quantization is a correction; left out, it stays what it was.
+        return self.store.add_artifact(artifact if quantization.strip() else self._merged(artifact))
 
     def refresh(self) -> list[Listing]:
         """All artifacts, with a note where the weights are missing or has changed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx2 as httpx
@@ -15,6 +16,8 @@ from trilemma.schema import Artifact
 AS_SERVED = "as served"
 _MAX_CHARS = 2000
 _MAX_BYTES = 1 << 20
+_HOST = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,62})?(\.[a-z0-9_]([a-z0-9_-]{0,62})?)*\.?|[0-9a-f:.]+(%[a-z0-9_.-]+)?")
+_PORTS = {"http": 80, "https": 443}
 
 
 def checked_address(text: str) -> str:
@@ -34,14 +37,39 @@ def checked_address(text: str) -> str:
         raise CatalogError(
             "An endpoint's address begins with http:// or https://.", "For example http://127.0.0.1:8000/v1"
         )
+    if not _HOST.fullmatch(parts.hostname) or len(parts.hostname) > 253 or not parts.path.isprintable():
+        raise CatalogError(
+            "The address of the endpoint is malformed.", "Names beyond ASCII are written in Punycode (xn--...)."
+        )
     if parts.username or parts.password or parts.query or parts.fragment:
         raise CatalogError(
             "An endpoint's address may carry no user, key or query.",
             "Put the key into an environment variable, and its name into the setting api_key_env.",
         )
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    place = host if port is None else f"{host}:{port}"
+    place = host if port in (None, _PORTS[parts.scheme]) else f"{host}:{port}"
     return urlunsplit((parts.scheme, place, parts.path.rstrip("/"), "", ""))
+
+
+def key_of(variable: str | None) -> str:
+    """The key in the environment variable ``variable``; empty without one.
+
+    Raises:
+        CatalogError: it is not set, or holds what no header can carry. The message has the variable's name only.
+    """
+    if not variable:
+        return ""
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        raise CatalogError(
+            f"The environment variable {clean(variable, 60)} is not set.",
+            "Set it where Trilemma and its worker run, or do without api_key_env.",
+        )
+    if not (key.isascii() and key.isprintable()):
+        raise CatalogError(
+            f"The environment variable {clean(variable, 60)} holds characters that no key has.", "Set it again."
+        )
+    return key
 
 
 def endpoint_artifact(address: str, model: str, quantization: str = "") -> Artifact:
@@ -69,9 +97,9 @@ def only_model(address: str, api_key_env: str | None = None) -> str:
     """The name of the one model that the server has.
 
     Raises:
-        CatalogError: as :func:`served_models`, or it has none or several.
+        CatalogError: as :func:`served_models` and :func:`key_of`, or it has none or several.
     """
-    served = served_models(address, os.environ.get(api_key_env, "") if api_key_env else "")
+    served = served_models(address, key_of(api_key_env))
     if len(served) != 1:
         names = ", ".join(clean(name, 60) for name in served[:8]) or "none"
         raise CatalogError(f"The endpoint has {len(served)} models: {names}.", "Name the one that is meant.")

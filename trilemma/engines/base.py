@@ -16,8 +16,9 @@ from trilemma.schema import Artifact
 
 S = TypeVar("S", bound=BaseModel)
 FloatArray = npt.NDArray[np.float32]
-TokenTiming = Literal["token", "chunk"]
-"""Whether each token was timed, or only chunks of several: the gaps between tokens are then unknown."""
+TokenTiming = Literal["token", "chunk", "estimate"]
+"""Whether each token was timed, or only chunks of several (the gaps between tokens are then unknown), or chunks were
+taken for tokens because nobody counted those."""
 TokenCallback = Callable[[int, int], None]
 """Called with (token, ``perf_counter_ns``) as each token is known."""
 
@@ -196,34 +197,6 @@ class Server(Protocol):
         Raises:
             EngineError: the engine failed.
         """
-
-
-class PowerQuery(NamedTuple):
-    """A Prometheus server and the query for a power, W."""
-
-    url: str
-    query: str
-
-
-class ServerProcess(NamedTuple):
-    """Whom to meter instead of the measured process: a process of this machine, or nobody, and why."""
-
-    pid: int | None
-    reason: str
-
-
-@runtime_checkable
-class RemoteModel(Protocol):
-    """A loaded model that another process runs, here or elsewhere."""
-
-    process: ServerProcess
-
-    @property
-    def power_query(self) -> PowerQuery | None:
-        """Where its power can be asked for; None if nowhere."""
-
-    def cost_usd(self, prompt_tokens: int, output_tokens: int) -> float | None:
-        """What so many tokens cost, USD; None where no price is known."""
 
 
 @runtime_checkable

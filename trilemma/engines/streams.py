@@ -70,6 +70,7 @@ class StreamServer:
         self._news: queue.SimpleQueue[Emission | Exception] = queue.SimpleQueue()
         self._tickets = 0
         self._in_flight = 0
+        self._failure: Exception | None = None
 
     @property
     def slots(self) -> int:
@@ -98,9 +99,12 @@ class StreamServer:
             return []
         found: list[Emission] = []
         try:
-            news = self._news.get(timeout=timeout_s)
+            news = self._failure or self._news.get(timeout=timeout_s)
             while True:
                 if isinstance(news, Exception):
+                    self._failure = news
+                    if found:
+                        return found  # what came before it is not lost; the next step raises
                     raise news
                 self._in_flight -= news.last
                 found.append(news)

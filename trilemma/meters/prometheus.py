@@ -1,39 +1,45 @@
-"""Power of a machine elsewhere, through a Prometheus query that the user gives."""
+"""Power or energy of a machine elsewhere, through a Prometheus query that the user gives."""
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 import time
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import httpx2 as httpx
 
+from trilemma.catalog.names import clean
 from trilemma.engines.base import Availability
+from trilemma.engines.remote import PowerQuery
 from trilemma.errors import MeterError
 from trilemma.meters.base import EnergyDomain, Target
 from trilemma.schema import Method
 
 CHANNEL = "energy_j.prometheus"
-_EVERY_S = 1.0
+_EVERY_S = 0.3
+"""Five readings fit into the two seconds of the shortest phase whose power is a figure."""
 _MAX_BYTES = 1 << 20
 
 
 class PrometheusMeter:
-    """Asks once a second, in a thread of its own, and counts joules as the integral of power (trapezoid).
+    """Asks three times a second, in a thread of its own, and counts joules: the integral of a power, taken as unchanged
+    until the next answer, or what a counter has gained. How often the value itself is renewed is Prometheus' affair
+    (its scrape interval).
 
     Not registered: it belongs to the run whose settings name the query.
 
     Args:
-        url: Of the Prometheus server.
-        query: An instant query whose one value is the power, W.
+        wanted: The server, and an instant query whose one value is a power or a counter.
     """
 
     name: ClassVar[str] = "prometheus"
 
-    def __init__(self, url: str, query: str) -> None:
-        self._url = f"{url.rstrip('/')}/api/v1/query"
-        self._query = query
+    def __init__(self, wanted: PowerQuery) -> None:
+        self._url = f"{wanted.url.rstrip('/')}/api/v1/query"
+        self._query = wanted.query
+        self._counts = wanted.unit == "J"
         self._lock = threading.Lock()
         self._joules = 0.0
         self._last: tuple[float, float] | None = None
@@ -51,8 +57,10 @@ class PrometheusMeter:
         return [EnergyDomain(CHANNEL, "prometheus", "what the query covers", Method.MEASURED)]
 
     def start(self, target: Target) -> None:
-        """Begin asking; goes on where it was when the target changes."""
+        """Begin asking, the first time before this returns; goes on where it was when the target changes."""
         if self._thread is None:
+            with self._client() as client:
+                self._ask(client)
             self._thread = threading.Thread(target=self._run, name="prometheus", daemon=True)
             self._thread.start()
 
@@ -67,7 +75,11 @@ class PrometheusMeter:
                 raise MeterError(self._problem)
             if self._last is None:
                 return {}
-            return {CHANNEL: self._joules, "power_w.prometheus": self._last[1]}
+            if self._counts:
+                return {CHANNEL: self._joules}
+            # Up to now: a counter that lags by part of a second would shift energy from one phase to the next.
+            since, watts = self._last
+            return {CHANNEL: self._joules + watts * (time.monotonic() - since), "power_w.prometheus": watts}
 
     def close(self) -> None:
         """Stop asking."""
@@ -76,34 +88,54 @@ class PrometheusMeter:
             self._thread.join(timeout=5)
             self._thread = None
 
+    @staticmethod
+    def _client() -> httpx.Client:
+        return httpx.Client(timeout=5.0, follow_redirects=False, trust_env=False)
+
     def _run(self) -> None:
-        with httpx.Client(timeout=5.0, follow_redirects=False, trust_env=False) as client:
-            while not self._stop.is_set():
+        with self._client() as client:
+            while not self._stop.wait(_EVERY_S):
                 self._ask(client)
-                self._stop.wait(_EVERY_S)
 
     def _ask(self, client: httpx.Client) -> None:
         try:
-            response = client.get(self._url, params={"query": self._query})
-            if response.status_code != 200 or len(response.content) > _MAX_BYTES:
-                raise ValueError(f"status {response.status_code}")
-            result = response.json()["data"]["result"]
+            result = self._answer(client)["data"]["result"]
             # A vector has one series, whose value is [time, text]; a scalar is that pair itself.
             pair = result[0]["value"] if isinstance(result[0], dict) else result
             if isinstance(result[0], dict) and len(result) != 1:
                 raise ValueError(f"{len(result)} series instead of one")
-            watts = float(pair[1])
-            if not math.isfinite(watts) or watts < 0:
-                raise ValueError("no power")
-        except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError) as error:
+            value = float(pair[1])
+            if not math.isfinite(value) or value < 0:
+                raise ValueError("a value below zero or none at all")
+        except (
+            httpx.HTTPError,
+            httpx.InvalidURL,
+            ValueError,
+            KeyError,
+            IndexError,
+            TypeError,
+            RecursionError,
+        ) as error:
+            told = clean(f"{type(error).__name__}: {error}", 120)
             with self._lock:
-                self._problem = (
-                    f"Prometheus did not answer with one power ({type(error).__name__}: {str(error)[:100]})."
-                )
+                self._problem = f"Prometheus did not answer the query with one value ({told})."
             return
         now = time.monotonic()
         with self._lock:
             if self._last is not None:
-                before, power = self._last
-                self._joules += (watts + power) / 2 * (now - before)
-            self._last, self._problem = (now, watts), ""
+                before, last = self._last
+                # A counter that goes back makes its window invalid (meters/windows.py).
+                self._joules += value - last if self._counts else last * (now - before)
+            self._last, self._problem = (now, value), ""
+
+    def _answer(self, client: httpx.Client) -> Any:
+        """The document that Prometheus answers with, of at most a megabyte."""
+        content = b""
+        with client.stream("GET", self._url, params={"query": self._query}) as response:
+            for part in response.iter_bytes():
+                content += part
+                if len(content) > _MAX_BYTES:
+                    raise ValueError("an endless answer")
+        if response.status_code != 200:
+            raise ValueError(f"status {response.status_code}")
+        return json.loads(content)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Awaitable, Callable
+from email.utils import formatdate
 from typing import Any
 
 Writer = asyncio.StreamWriter
@@ -17,7 +19,8 @@ class MisbehavingServer:
 
     Modes: ok, counted (usage with each chunk), grouped (three tokens a chunk, usage at the end), uncounted, drop,
     stall, garbage, html, error_event, limit_once, limit_always, broken_once, key, nowhere, endless_answer, short,
-    endless_event, redirect, strict (refuses unknown fields), cached, closed_early.
+    endless_event, heartbeat (comments only), redirect, strict (refuses unknown fields), cached, closed_early,
+    limit_until (a date), limit_long (an hour), echo (repeats the key). ``broken_off`` counts the clients that left.
     """
 
     def __init__(self, mode: Mode = "ok") -> None:
@@ -27,6 +30,7 @@ class MisbehavingServer:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.port = 0
+        self.broken_off = 0
 
     def __enter__(self) -> MisbehavingServer:
         self._thread.start()
@@ -65,7 +69,9 @@ class MisbehavingServer:
             asked = json.loads(body) if body else {}
             self.requests.append((path, headers, asked))
             await self._answer(method, path, asked, writer)
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+        except ConnectionError:
+            self.broken_off += 1
+        except (asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             writer.close()
@@ -75,6 +81,9 @@ class MisbehavingServer:
             await _whole(writer, 200, {"object": "list", "data": [{"id": "tiny", "max_model_len": 512}]})
         elif not path.endswith("completions"):
             await _whole(writer, 404, {"error": {"message": "no such route"}})
+        elif self.mode == "echo":
+            told = "Invalid token. " * 12 + f"Received {self.requests[-1][1].get('authorization')}"
+            await _whole(writer, 401, {"error": {"message": told}})
         else:
             count = sum(where.endswith("completions") for where, _, _ in self.requests)
             special = _WHOLE.get(self.mode)
@@ -166,11 +175,18 @@ async def _strict(writer: Writer, asked: dict[str, Any], count: int) -> bool:
     return False
 
 
+async def _limit_until(writer: Writer, asked: dict[str, Any], count: int) -> bool:
+    when = formatdate(time.time() + 2, usegmt=True)
+    return count <= 1 and await _whole(writer, 429, {"error": {"message": "slow"}}, f"Retry-After: {when}\r\n")
+
+
 _WHOLE: dict[str, Callable[..., Awaitable[bool]]] = {
     "html": _html,
     "strict": _strict,
     "limit_once": _status(429, "slow down", first=1, more="Retry-After: 0.2\r\n"),
     "limit_always": _status(429, "slow down", more="Retry-After: 0.01\r\n"),
+    "limit_until": _limit_until,
+    "limit_long": _status(429, "slow down", more="Retry-After: 3600\r\n"),
     "broken_once": _status(500, "oops", first=1),
     "key": _status(401, "Incorrect API key provided"),
     "nowhere": _status(404, "The model `x` does not exist"),
@@ -184,6 +200,12 @@ async def _drop(writer: Writer) -> None:
 
 async def _stall(writer: Writer) -> None:
     await asyncio.sleep(3600)
+
+
+async def _heartbeat(writer: Writer) -> None:
+    for _ in range(400):
+        await _raw(writer, b": still here\n\n")
+        await asyncio.sleep(0.05)
 
 
 async def _garbage(writer: Writer) -> None:
@@ -203,6 +225,7 @@ _IN_THE_MIDDLE: dict[str, Callable[[Writer], Awaitable[None]]] = {
     "drop": _drop,
     "stall": _stall,
     "garbage": _garbage,
+    "heartbeat": _heartbeat,
     "endless_event": _endless_event,
     "error_event": _error_event,
 }

@@ -73,11 +73,14 @@ class Answer:
 
     def _token_times(self) -> tuple[list[int], TokenTiming]:
         """One time a token. Where chunks held several and the server says how many, they share its chunk's; where it
-        only says how many there were in all, the first and the last keep their times and the others are spread.
+        only says how many there were in all, the first and the last keep their times and the others are spread. Where
+        it does not count at all, a chunk is taken for a token, which is an estimate.
         """
         chunks, total = len(self.times_ns), self.output_tokens
-        if not chunks or total is None or total == chunks:
+        if not chunks or total == chunks:
             return list(self.times_ns), "token"
+        if total is None:
+            return list(self.times_ns), "estimate"
         if all(count is not None for count in self.counted) and self.counted[-1] == total:
             each = np.diff([0, *(count or 0 for count in self.counted)])
             if (each >= 0).all():

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import BaseModel, JsonValue
 
-from trilemma.catalog.endpoints import checked_address
+from trilemma.catalog.endpoints import checked_address, key_of
 from trilemma.engines.base import Availability, parse_settings
 from trilemma.engines.endpoint.settings import EndpointSettings
+from trilemma.engines.remote import PowerQuery
 from trilemma.errors import EngineError, LoadError
 from trilemma.schema import Artifact
 
@@ -32,32 +32,43 @@ class Endpoint:
         """Refuse what cannot work, without asking the server.
 
         Raises:
-            EngineError: a setting is wrong, or a variable that should hold a key is not set.
+            EngineError: a setting is wrong.
+            CatalogError: an address is unusable, or the variable that should hold a key is not set.
             LoadError: the artifact is no endpoint.
         """
         chosen = parse_settings(EndpointSettings, settings)
         if artifact.format != "endpoint":
             raise LoadError(f"{artifact.label} is no endpoint.", "Choose an engine that loads weights.")
         checked_address(artifact.path)
-        if chosen.power_query and not chosen.prometheus_url:
-            raise EngineError("A power query needs the address of Prometheus.", "Set prometheus_url.")
-        if chosen.prometheus_url:
-            checked_address(chosen.prometheus_url)
-        if chosen.api_key_env and not os.environ.get(chosen.api_key_env):
-            raise EngineError(
-                f"The environment variable {chosen.api_key_env} is not set.",
-                "Set it where Trilemma's worker runs, or take api_key_env off.",
-            )
+        self.power_query(settings)
+        key_of(chosen.api_key_env)
+
+    def power_query(self, settings: dict[str, JsonValue]) -> PowerQuery | None:
+        """The Prometheus query that the settings name.
+
+        Raises:
+            EngineError: a setting is wrong, or there are two queries, or one without an address.
+            CatalogError: the address of Prometheus is unusable.
+        """
+        chosen = parse_settings(EndpointSettings, settings)
+        if chosen.power_query and chosen.energy_query:
+            raise EngineError("There are two queries for the energy.", "Give power_query or energy_query.")
+        query = chosen.power_query or chosen.energy_query
+        if query and not chosen.prometheus_url:
+            raise EngineError("A query needs the address of Prometheus.", "Set prometheus_url.")
+        if not query or not chosen.prometheus_url:
+            return None
+        return PowerQuery(checked_address(chosen.prometheus_url), query, "W" if chosen.power_query else "J")
 
     def load(self, artifact: Artifact, settings: dict[str, JsonValue]) -> LoadedEndpoint:
         """Connect.
 
         Raises:
-            EngineError: as :meth:`check`.
+            EngineError, CatalogError: as :meth:`check`.
             LoadError: the server cannot be reached, or does not have the model.
         """
         from trilemma.engines.endpoint.model import LoadedEndpoint  # noqa: PLC0415 (brings an HTTP client)
 
         chosen = parse_settings(EndpointSettings, settings)
         self.check(artifact, settings)
-        return LoadedEndpoint(artifact, chosen, os.environ.get(chosen.api_key_env or "", "").strip())
+        return LoadedEndpoint(artifact, chosen, key_of(chosen.api_key_env))

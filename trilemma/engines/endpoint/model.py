@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,9 +18,7 @@ from trilemma.engines.base import (
     Generation,
     GenerationRequest,
     MemorySplit,
-    PowerQuery,
     Prompt,
-    ServerProcess,
     TokenCallback,
 )
 from trilemma.engines.endpoint.answer import TOO_MANY, Answer
@@ -28,6 +27,7 @@ from trilemma.engines.endpoint.fitting import Fitter
 from trilemma.engines.endpoint.process import find_server
 from trilemma.engines.endpoint.routes import Routes
 from trilemma.engines.endpoint.settings import EndpointSettings
+from trilemma.engines.remote import ServerProcess
 from trilemma.engines.streams import LoopThread, StreamServer
 from trilemma.errors import EngineError, LoadError, NotOfferedError
 from trilemma.schema import Artifact
@@ -50,7 +50,7 @@ class LoadedEndpoint:
     def __init__(self, artifact: Artifact, settings: EndpointSettings, key: str = "") -> None:
         self.artifact = artifact
         self.settings = settings
-        self.process: ServerProcess = find_server(artifact.path, settings.port)
+        self.process: ServerProcess = find_server(artifact.path, settings.port, settings.pid)
         self._notes: dict[str, int] = {}
         self._thread = LoopThread("endpoint")
         try:
@@ -107,16 +107,6 @@ class LoadedEndpoint:
             "retried": self._client.retried,
             "notes": dict(self._notes),
         }
-
-    @property
-    def power_query(self) -> PowerQuery | None:
-        """The Prometheus query of the settings."""
-        chosen = self.settings
-        return (
-            PowerQuery(chosen.prometheus_url, chosen.power_query)
-            if chosen.prometheus_url and chosen.power_query
-            else None
-        )
 
     def cost_usd(self, prompt_tokens: int, output_tokens: int) -> float | None:
         """By the prices of the settings; None if they name neither."""
@@ -192,10 +182,12 @@ class LoadedEndpoint:
         answer = Answer(time.perf_counter_ns())
         while True:
             try:
-                async for at_ns, event in self._client.events(self._routes.route, self._routes.body(request)):
-                    answer.add(at_ns, event)
-                    if answer.length > request.max_tokens + TOO_MANY:
-                        return answer.done(f"The server ignores the limit of {request.max_tokens} tokens.")
+                # Closed at once when enough has come, so that the server stops too.
+                async with aclosing(self._client.events(self._routes.route, self._routes.body(request))) as events:
+                    async for at_ns, event in events:
+                        answer.add(at_ns, event)
+                        if answer.length > request.max_tokens + TOO_MANY:
+                            return answer.done(f"The server ignores the limit of {request.max_tokens} tokens.")
             except RequestRefusedError as error:
                 if not answer.times_ns and self._routes.simplify(error):
                     continue

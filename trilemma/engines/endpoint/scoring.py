@@ -1,4 +1,8 @@
-"""Log-probabilities of prompts, from servers that echo them (vLLM, SGLang)."""
+"""Log-probabilities of prompts, from servers that echo them (vLLM, SGLang).
+
+llama-cpp-python's server (0.3.36) echoes them one token off: what stands beside a token is its probability *after*
+itself. It takes no tokens as a prompt, so it is refused here, and must not be asked in text instead.
+"""
 
 from __future__ import annotations
 

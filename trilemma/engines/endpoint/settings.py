@@ -66,6 +66,14 @@ class EndpointSettings(BaseModel):
         "address's own where that is this machine. Behind a proxy, give the port of the server itself.",
         json_schema_extra={"unit": ""},
     )
+    pid: int | None = Field(
+        default=None,
+        ge=1,
+        title="Meter the process",
+        description="Id of the server's process on this machine, where its port does not tell: behind a proxy, or in a "
+        "container.",
+        json_schema_extra={"unit": ""},
+    )
     input_price: float | None = Field(
         default=None,
         ge=0,
@@ -87,10 +95,17 @@ class EndpointSettings(BaseModel):
         description="A Prometheus query whose one value is the server's power, W. Needs the Prometheus address.",
         json_schema_extra={"unit": ""},
     )
+    energy_query: str | None = Field(
+        default=None,
+        max_length=2000,
+        title="Energy query",
+        description="Instead: a Prometheus query whose one value counts the server's energy so far, J.",
+        json_schema_extra={"unit": ""},
+    )
     prometheus_url: str | None = Field(
         default=None,
         max_length=2000,
         title="Prometheus address",
-        description="Such as http://127.0.0.1:9090; asked once a second during the run.",
+        description="Such as http://127.0.0.1:9090; asked three times a second during the run.",
         json_schema_extra={"unit": ""},
     )

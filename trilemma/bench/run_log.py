@@ -1,0 +1,32 @@
+"""The log of a run's measured process, and who waits for the run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+_LOG_TAIL_BYTES = 8_000
+
+
+def tail_of(path: Path, extra: list[str]) -> str:
+    """The end of a log, and what else there is to tell."""
+    try:
+        with path.open("rb") as log:
+            log.seek(max(path.stat().st_size - _LOG_TAIL_BYTES, 0))
+            text = log.read().decode(errors="replace")
+    except OSError:
+        text = ""
+    return "\n".join([text.rstrip(), *extra]).strip()
+
+
+def log_path_of(logs_dir: Path, run_id: str) -> Path:
+    """Where a run's log is written."""
+    return logs_dir / f"{run_id}.log"
+
+
+def parent_watch(parent_pid: int | None) -> Callable[[], bool]:
+    """A function that says whether the process that asked for this run is gone."""
+    if parent_pid is None:
+        return lambda: False
+    return lambda: os.getppid() != parent_pid

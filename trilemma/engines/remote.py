@@ -1,0 +1,44 @@
+"""What an engine must do whose model runs in a process of somebody else's: say whom to meter, and what it costs."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
+
+from pydantic import JsonValue
+
+
+class PowerQuery(NamedTuple):
+    """A Prometheus server, and the query for a power, W, or for a counter of energy, J."""
+
+    url: str
+    query: str
+    unit: Literal["W", "J"] = "W"
+
+
+class ServerProcess(NamedTuple):
+    """Whom to meter instead of the measured process: a process of this machine, or nobody, and why."""
+
+    pid: int | None
+    reason: str
+
+
+@runtime_checkable
+class RemoteModel(Protocol):
+    """A loaded model that another process runs, here or elsewhere."""
+
+    process: ServerProcess
+
+    def cost_usd(self, prompt_tokens: int, output_tokens: int) -> float | None:
+        """What so many tokens cost, USD; None where no price is known."""
+
+
+@runtime_checkable
+class MeteredElsewhere(Protocol):
+    """An engine whose power another program reads."""
+
+    def power_query(self, settings: dict[str, JsonValue]) -> PowerQuery | None:
+        """Where the power of what ``settings`` name can be asked for; None if nowhere.
+
+        Raises:
+            EngineError: a setting is wrong.
+        """
