@@ -85,7 +85,7 @@ class LoadedVllm:
             model=self.artifact.path,
             dtype=chosen.dtype,
             quantization=None if chosen.quantization == "none" else chosen.quantization,
-            max_model_len=self._longest(),
+            max_model_len=chosen.context,
             enable_lora=self.adapter is not None,
             max_lora_rank=next((rank for rank in _LORA_RANKS if self.adapter and rank >= self.adapter.adapter_rank), 8),
             max_num_seqs=chosen.slots,
@@ -110,19 +110,13 @@ class LoadedVllm:
             self._lora = LoRARequest("adapter", 1, self.adapter.path)
             await self._engine.add_lora(self._lora)
 
-    def _longest(self) -> int | None:
-        """Scoring asks for a token beyond a prompt that fills the context: room for it, where the model has it."""
-        if self.settings.context is None:
-            return None
-        return min(self.settings.context + 1, self.artifact.context_length or self.settings.context)
-
     async def _rpc(self, method: str) -> Any:
         return await self._engine.collective_rpc(method)
 
     @property
     def context_length(self) -> int:
         """Tokens that prompt and answer may take together."""
-        return self.settings.context or int(self._engine.model_config.max_model_len)
+        return int(self._engine.model_config.max_model_len)
 
     @property
     def vocabulary_size(self) -> int:
