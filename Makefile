@@ -42,7 +42,7 @@ test: lint browser ## lint, types and every test, with coverage (ARGS="-k name" 
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
 
 test-vllm: $(STAMP_VLLM) ## measure with real vLLM on this CPU, in an environment of its own
-	$(VENV_VLLM)/bin/python -m pytest -m vllm -p no:unraisableexception $(ARGS)
+	$(VENV_VLLM)/bin/python -m pytest -m vllm $(ARGS)
 
 lint: $(STAMP) ## ruff and mypy
 	$(BIN)/ruff check .

@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 LAYERS, HIDDEN, RANK = 30, 576, 4
 
 
-def random_adapter(folder: Path, base: str = "SmolLM2-135M-Instruct", strength: float = 0.05) -> Path:
+def random_adapter(folder: Path, base: str = "SmolLM2-135M-Instruct", strength: float = 0.12) -> Path:
     """Written to ``folder``."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(5)

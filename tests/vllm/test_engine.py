@@ -170,7 +170,7 @@ def test_the_same_adapter_does_the_same_in_both_engines(
         request = [ChoiceRequest(tokens[:4], [tokens[4:]])]
         adapted = [next(iter(model.score_choices(request))).logprobs[0] for model in (ours, theirs)]
         assert adapted[0] == pytest.approx(adapted[1], abs=0.2)
-        assert abs(next(iter(plain.score_choices(request))).logprobs[0] - adapted[0]) > 0.5
+        assert abs(next(iter(plain.score_choices(request))).logprobs[0] - adapted[0]) > 2
         assert theirs.describe()["adapter"] == peft.label
         rows = next(iter(theirs.logits([tokens], first=len(tokens) - 1)))
         answer = theirs.generate(GenerationRequest(tokens, 1, ignore_eos=True))

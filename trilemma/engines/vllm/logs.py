@@ -13,7 +13,7 @@ from collections import deque
 from trilemma.errors import EngineError, LoadError, OutOfMemoryError
 from trilemma.schema import Artifact
 
-_REASON = re.compile(r"((?:[A-Za-z_]+\.)*(?:[A-Z]\w*(?:Error|Exception)|NotImplementedError): .+)")
+_REASON = re.compile(r"((?:[A-Za-z_]+\.)*[A-Z]\w*(?:Error|Exception): .+)")
 _EMPTY = re.compile(r"initialization failed|EngineDeadError|EngineCore encountered|WorkerProc|RuntimeError: cancelled$")
 _KEPT_LINES = 400
 _REASON_CHARS = 400
