@@ -58,12 +58,17 @@ def page() -> None:
         if not len(shown):
             _nothing_left(url, total)
         else:
-            side = _picture(of, catalog.models, chosen, url)
+            side = None
+            if chosen.load:
+                _load(of, catalog.models, chosen)
+            else:
+                side = _picture(of, catalog.models, chosen, url)
     with above:
         controls(catalog, url, chosen)
     if len(shown):
-        with side, st.container(key="explore_card"):
-            explore_view.card(shown, chosen.study, chosen.axes, url)
+        if side is not None:
+            with side, st.container(key="explore_card"):
+                explore_view.card(shown, chosen.study, chosen.axes, url)
         with below:
             explore_view.table(shown, chosen.axes, chosen.columns, catalog.models, url)
     with below:
@@ -120,8 +125,6 @@ def _drawn(of: tuple[str, int], chosen: Chosen, models: list[str], picked: str |
 
 def _picture(of: tuple[str, int], models: list[str], chosen: Chosen, url: UrlState) -> DeltaGenerator:
     """What the chart says, and the chart; returns the column beside it."""
-    if chosen.load:
-        return _load(of, models, chosen)
     drawn = _drawn(of, chosen, models, url.text("point") or None, explore_view.is_dark())
     st.markdown(drawn.headline)
     chart, side = st.columns([3, 1], gap="medium")
@@ -130,12 +133,9 @@ def _picture(of: tuple[str, int], models: list[str], chosen: Chosen, url: UrlSta
     return side
 
 
-def _load(of: tuple[str, int], models: list[str], chosen: Chosen) -> DeltaGenerator:
-    """Curves of the configurations that are shown and were measured under several loads; returns the column beside."""
-    chart, side = st.columns([3, 1], gap="medium")
-    with chart:
-        load_view.explore_view(of, chosen, models)
-    return side
+def _load(of: tuple[str, int], models: list[str], chosen: Chosen) -> None:
+    """Curves of the configurations that are shown and were measured under several loads, over the whole width."""
+    load_view.explore_view(of, chosen, models)
 
 
 def _chart(drawn: _Drawn, chosen: Chosen, url: UrlState) -> None:

@@ -130,7 +130,7 @@ def _axis_pickers(catalog: Catalog, url: UrlState) -> None:
     """The figures for the axes and the size, and the switch between two and three dimensions."""
     deep = url.text("view") == "3D"
     with st.container(key="explore_axes"):
-        columns = st.columns([2, 2, 2, 2, 1] if deep else [2, 2, 2, 1, 1])
+        columns = st.columns([2, 2, 2, 2, 1.6] if deep else [2, 2, 2, 1, 1.6])
         names = {"x": "Horizontal axis", "y": "Vertical axis"}
         if deep:
             names = {"x": "Axis to the right", "y": "Axis to the back", "z": "Vertical axis"}

@@ -101,6 +101,11 @@ def _trace(name: str, where: Any) -> tuple[str, str]:
     if file is None:
         return "", ""
     try:
-        return traces.add(get_settings().traces_dir, file.getvalue()), ""
+        digest = traces.add(get_settings().traces_dir, file.getvalue())
+        known = len(traces.load(get_settings().traces_dir, digest))
+        st.caption(
+            f"{known:,} requests are recorded; as many of them are asked, from the first on, as *Requests* says."
+        )
+        return digest, ""
     except TrilemmaError as error:
         return "", str(error)

@@ -17,8 +17,8 @@ from trilemma.analysis.load import LoadPoint, curves_of_points, load_keys, timel
 from trilemma.analysis.points import labels
 from trilemma.analysis.subjects import subject_title
 from trilemma.analysis.text import load_text
-from trilemma.charts.load import against_load_figure, load_figure, timeline_figure
-from trilemma.charts.palette import model_colours
+from trilemma.charts.load import CurveLook, against_load_figure, load_figure, timeline_figure
+from trilemma.charts.palette import model_colours, quantization_symbol
 from trilemma.records import RequestRecord
 from trilemma.schema import LatencyLimits
 
@@ -30,7 +30,7 @@ _CURVES = 8
 
 
 def curves_view(
-    curves: Mapping[str, Sequence[LoadPoint]], key: str, *, colours: Mapping[str, str] | None = None
+    curves: Mapping[str, Sequence[LoadPoint]], key: str, *, looks: Mapping[str, CurveLook] | None = None
 ) -> None:
     """Throughput against waiting, and beside it one figure against the load, picked above it."""
     left, right = st.columns(2, gap="large")
@@ -38,7 +38,7 @@ def curves_view(
                    for name, points in curves.items())  # fmt: skip
     with left:
         st.markdown("##### Throughput against waiting")
-        figure = load_figure(curves, colours=colours, dark=is_dark())
+        figure = load_figure(curves, looks=looks, dark=is_dark())
         st.plotly_chart(figure, theme=None, key=f"{key}_curve", config=CONFIG, alt=alt)
         st.caption("A mark is a level of load. Ringed: the knee, beyond which more load mostly means longer waits.")
     known = [name for name in AGAINST if any(name in point.values for points in curves.values() for point in points)]
@@ -48,7 +48,7 @@ def curves_view(
         name = st.selectbox(
             "Figure against the load", known, format_func=key_title, key=f"{key}_against", label_visibility="collapsed"
         )
-        against = against_load_figure(str(name), curves, colours=colours, dark=is_dark())
+        against = against_load_figure(str(name), curves, looks=looks, dark=is_dark())
         if against is not None:
             st.plotly_chart(
                 against, theme=None, key=f"{key}_against_chart", config=CONFIG, alt=f"{key_title(str(name))} by load"
@@ -81,8 +81,9 @@ def explore_view(of: tuple[str, int], chosen: Chosen, models: Sequence[str]) -> 
         )
     curves = dict(list(by_workload[workload].items())[:_CURVES])
     colours = model_colours([*models], is_dark())
-    by_label = {str(label): str(model) for label, model in zip(labels(shown), shown.meta["model"], strict=True)}
-    curves_view(curves, "explore_load", colours={name: colours[by_label[name]] for name in curves})
+    meta = zip(labels(shown), shown.meta["model"], shown.meta["quantization"], strict=True)
+    looks = {str(name): CurveLook(colours[str(model)], quantization_symbol(str(bits))) for name, model, bits in meta}
+    curves_view(curves, "explore_load", looks=looks)
     if len(by_workload[workload]) > _CURVES:
         st.caption(f"The first {_CURVES} of {len(by_workload[workload])} configurations; filter to see others.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from trilemma.schema import Configuration, LatencyLimits, RunState, StudySpec, W
 from trilemma.settings import Settings
 from trilemma.store import Store
 from trilemma.study import plan, submit
+from trilemma.workloads import traces
 from trilemma.workloads.saturation import saturated, served_per_s
 
 LIMITS = LatencyLimits(ttft_s=0.06, tpot_s=0.02)
@@ -130,3 +132,29 @@ def test_an_open_loop_and_a_sweep_for_real(store: Store, settings: Settings, smo
     assert found["goodput_share@short_chat"].value == 1.0
     assert "saturation_users@short_chat" in found
     assert load_of(workloads[0]).open_loop
+
+
+@pytest.mark.llama
+def test_a_trace_is_repeated_line_by_line_at_its_own_times(
+    store: Store, settings: Settings, smollm2_path: object
+) -> None:
+    artifact = Catalog(store, settings).add_path(str(smollm2_path))
+    lines = [(60, 0.0, 4), (80, 0.3, 6), (70, 0.9, 5)]
+    data = "\n".join(
+        json.dumps({"prompt_tokens": prompt, "arrival_s": at_s, "output_tokens": output})
+        for prompt, at_s, output in lines
+    )
+    digest = traces.add(settings.traces_dir, data.encode())
+    workload = WorkloadSpec(name="short_chat", prompt_tokens=64, output_tokens=8, requests=9, trace=digest)
+    configuration = Configuration(artifact_id=artifact.id, engine="llama.cpp", settings={"context": 256, "slots": 2})
+    submit(store, StudySpec(name="t", configurations=(configuration,), workloads=(workload,), repeats=1, idle_s=0.2))
+    run = store.claim_next("test")
+    assert run is not None
+    subprocess.run([sys.executable, "-m", "trilemma.bench", run.id], env=os.environ, check=False)
+    done = store.run(run.id)
+    assert done.state is RunState.DONE, done.reason
+    found = sorted((r for r in store.requests(run.id) if not r.warmup), key=lambda r: r.index)
+    # Three lines are three requests, however many were asked for, and each keeps its length and its time.
+    assert [(r.prompt_tokens, r.output_tokens) for r in found] == [(prompt, output) for prompt, _, output in lines]
+    came = [(r.submitted_ns - found[0].submitted_ns) / 1e9 for r in found]
+    assert came == pytest.approx([at_s for _, at_s, _ in lines], abs=1e-6)

@@ -40,11 +40,11 @@ from trilemma.engines.base import AdaptingEngine, Engine, LoadedModel, ServingMo
 from trilemma.engines.remote import RemoteModel
 from trilemma.errors import EngineError, NotOfferedError, TrilemmaError
 from trilemma.records import AnswerRecord, RequestRecord
-from trilemma.schema import Phase, SuiteSpec, WorkloadSpec
+from trilemma.schema import Artifact, Phase, SuiteSpec, WorkloadSpec
 from trilemma.suites.base import Suite, SuiteContext
 from trilemma.workloads import PROMPT_SETS
 from trilemma.workloads.load import Answered, drive
-from trilemma.workloads.requests import Ask, Trace, asks, is_open_loop, schedule
+from trilemma.workloads.requests import Ask, Trace, asks, is_open_loop, measured_requests, schedule
 from trilemma.workloads.saturation import saturated, saturation_measurement, served_per_s
 
 _PR_SET_PDEATHSIG = 1
@@ -102,15 +102,20 @@ def answered(model: LoadedModel, wanted: Sequence[Ask], spec: WorkloadSpec, trac
 def run_level(
     model: LoadedModel, spec: WorkloadSpec, trace: Trace, channel: Channel, expected_s: float
 ) -> list[RequestRecord]:
-    """Warm up, then have the measured requests answered; returns the latter."""
+    """Warm up, then have the measured requests answered; returns the latter.
+
+    Of a trace the measured requests are the first ones, each at its own time; those after them warm up.
+    """
     title = PROMPT_SETS[spec.name].title if spec.name in PROMPT_SETS else spec.name
     warmups = spec.warmup_requests and max(spec.warmup_requests, spec.concurrency)
-    wanted = asks(spec, model, warmups + spec.requests, trace)
+    count = measured_requests(spec, trace)
+    wanted = asks(spec, model, warmups + count, trace)
+    warming, measured = (wanted[count:], wanted[:count]) if trace else (wanted[:warmups], wanted[warmups:])
     # Nobody thinks while the engine warms up, and arrivals need not be recorded ones.
     warm_spec = spec.model_copy(update={"think_time_s": 0.0, "rate": None})
     records: list[RequestRecord] = []
     lags: list[float] = []
-    for phase, asked in ((Phase.WARMUP, wanted[:warmups]), (Phase.SPEED, wanted[warmups:])):
+    for phase, asked in ((Phase.WARMUP, warming), (Phase.SPEED, measured)):
         warmup = phase is Phase.WARMUP
         with channel.phase(phase, spec.subject):
             coming = answered(model, asked, warm_spec if warmup else spec, () if warmup else trace)
@@ -131,18 +136,19 @@ def run_level(
     return records
 
 
-def run_workload(model: LoadedModel, spec: WorkloadSpec, trace: Trace, channel: Channel, expected_s: float) -> None:
+def run_workload(model: LoadedModel, spec: WorkloadSpec, trace: Trace, channel: Channel, artifact: Artifact) -> None:
     """Serve the workload; of a sweep one level after the other, until more load brings no more throughput."""
-    levels = spec.levels()
+    left = [(level, workload_seconds(artifact, level)) for level in spec.levels()]
     throughput: list[float] = []
-    for level in levels:
-        records = run_level(model, level, trace, channel, expected_s / len(levels))
-        throughput.append(served_per_s(records, level, trace))
-        if spec.sweep and saturated(throughput, level):
-            channel.send(MeasurementEvent(measurement=saturation_measurement(spec, level)))
-            return
+    last = None
+    while left and last is None:
+        level, expected_s = left.pop(0)
+        throughput.append(served_per_s(run_level(model, level, trace, channel, expected_s), level, trace))
+        channel.finish_step(expected_s)
+        last = level if spec.sweep and saturated(throughput, level) else None
+    channel.finish_step(sum(expected_s for _, expected_s in left))
     if spec.sweep:
-        channel.send(MeasurementEvent(measurement=saturation_measurement(spec, None)))
+        channel.send(MeasurementEvent(measurement=saturation_measurement(spec, last)))
 
 
 def run_suite(
@@ -207,9 +213,7 @@ def measure(plan: Plan, channel: Channel) -> None:
             with channel.phase(Phase.LOADED_IDLE):
                 time.sleep(plan.loaded_idle_s)
             for workload in spec.workloads:
-                expected_s = workload_seconds(plan.artifact, workload)
-                run_workload(model, workload, plan.traces.get(workload.trace or "", ()), channel, expected_s)
-                channel.finish_step(expected_s)
+                run_workload(model, workload, plan.traces.get(workload.trace or "", ()), channel, plan.artifact)
         finally:
             # Only now is it known how much of a pool serving has used; a run that fails keeps what is known.
             for measurement in memory_measurements(model):

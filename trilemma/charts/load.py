@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import plotly.graph_objects as go
 
@@ -14,29 +15,36 @@ _HEIGHT = 380
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
 
+class CurveLook(NamedTuple):
+    """A curve's colour, which is its model's, and the marker of its quantization."""
+
+    colour: str
+    symbol: str = "circle"
+
+
 def load_figure(
-    curves: Mapping[str, Sequence[LoadPoint]], *, colours: Mapping[str, str] | None = None, dark: bool = False
+    curves: Mapping[str, Sequence[LoadPoint]], *, looks: Mapping[str, CurveLook] | None = None, dark: bool = False
 ) -> go.Figure:
     """Throughput (up is better) over the median wait for an answer (right is better), a mark a level of load.
 
     Args:
         curves: By name, each joined in the order of its load, with its knee ringed; one alone needs no legend.
-        colours: By name; of the text without.
+        looks: By name; dots in the colour of the text without.
         dark: Which theme.
     """
     look = theme(dark)
     scale = scale_for([point.e2e_s for points in curves.values() for point in points], "s")
     figure = go.Figure(layout=layout(dark))
     for position, (name, points) in enumerate(curves.items()):
-        colour = (colours or {}).get(name, look.text)
+        colour, symbol = (looks or {}).get(name, CurveLook(look.text))
         bend = knee(points)
         figure.add_scatter(
             x=[scale.show(point.e2e_s) for point in points], y=[point.output_tps for point in points],
             mode="lines+markers+text", name=escape(name, 90), showlegend=len(curves) > 1,
             line={"width": 1.5, "color": colour if len(curves) > 1 else look.muted,
                   "dash": _DASHES[position % len(_DASHES)]},
-            marker={"size": 10, "color": colour},
-            text=_names(points, bend, alone=len(curves) == 1), textposition="top center", cliponaxis=False,
+            marker={"size": 10, "color": colour, "symbol": symbol},
+            text=_names(points, bend, alone=len(curves) == 1), textposition=_positions(points), cliponaxis=False,
             textfont={"family": FONT, "size": 12, "color": look.text},
             hovertext=[_hover(point) for point in points], hovertemplate="%{hovertext}<extra></extra>",
         )  # fmt: skip
@@ -49,6 +57,13 @@ def load_figure(
     figure.update_yaxes(title_text=_broken("output_tps", scale_for([], "tok/s")), rangemode="tozero")
     figure.update_layout(height=_HEIGHT, hovermode="closest", legend={"y": -0.3, "yanchor": "top"})
     return figure
+
+
+def _positions(points: Sequence[LoadPoint]) -> list[str]:
+    """Beside the marks of the shortest waits the picture ends: their names stand to the left of them."""
+    waits = [point.e2e_s for point in points]
+    edge = min(waits) + 0.25 * (max(waits) - min(waits))
+    return ["top left" if wait <= edge else "top center" for wait in waits]
 
 
 def _names(points: Sequence[LoadPoint], bend: LoadPoint | None, *, alone: bool) -> list[str]:
@@ -66,7 +81,7 @@ def against_load_figure(
     name: str,
     curves: Mapping[str, Sequence[LoadPoint]],
     *,
-    colours: Mapping[str, str] | None = None,
+    looks: Mapping[str, CurveLook] | None = None,
     dark: bool = False,
 ) -> go.Figure | None:
     """A figure against the load; better is up, hollow is modelled. None where no level has it.
@@ -74,7 +89,7 @@ def against_load_figure(
     Args:
         name: Figure and statistic, one of :data:`trilemma.analysis.load.FIGURES`.
         curves: By name.
-        colours: By name; of the text without.
+        looks: By name; dots in the colour of the text without.
         dark: Which theme.
     """
     known = {key: [p for p in points if name in p.values] for key, points in curves.items()}
@@ -85,17 +100,17 @@ def against_load_figure(
     scale = scale_for([point.values[name] for points in known.values() for point in points], definition.unit)
     figure = go.Figure(layout=layout(dark))
     for position, (key, points) in enumerate(known.items()):
-        colour = (colours or {}).get(key, look.text)
+        colour, symbol = (looks or {}).get(key, CurveLook(look.text))
         values = [scale.show(point.values[name]) for point in points]
         told = [f"{p.level.words}: {digits(value)} {scale.unit}" for p, value in zip(points, values, strict=True)]
         figure.add_scatter(
             x=[point.level.value for point in points], y=values, mode="lines+markers", name=escape(key, 90),
-            showlegend=len(known) > 1,
+            showlegend=len(known) > 1, cliponaxis=False,
             line={"width": 1.5, "color": colour if len(known) > 1 else look.muted,
                   "dash": _DASHES[position % len(_DASHES)]},
             marker={
                 "size": 10, "color": colour, "line": {"width": 2},
-                "symbol": ["circle-open" if point.modelled and "energy" in name else "circle" for point in points],
+                "symbol": [f"{symbol}-open" if point.modelled and "energy" in name else symbol for point in points],
             },
             hovertext=told, hovertemplate="%{hovertext}<extra></extra>",
         )  # fmt: skip

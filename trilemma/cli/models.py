@@ -60,7 +60,7 @@ def listing(ctx: typer.Context, json_: Json = False) -> None:
             plain(artifact.model),
             artifact.format if artifact.kind == "model" else f"{artifact.format} {artifact.kind}",
             plain(artifact.quantization + (" *" if artifact.requantized else "")),
-            format_figure(artifact.size_bytes, "B"),
+            format_figure(artifact.size_bytes or None, "B"),
             digits(artifact.bits_per_weight) if artifact.bits_per_weight else BLANK,
             str(artifact.context_length or BLANK),
             plain(artifact.source),

@@ -53,7 +53,7 @@ def workload(value: str | Mapping[str, Any]) -> WorkloadSpec:
     """``short_chat``, ``short_chat:requests=4,output_tokens=32`` or a table of a study file.
 
     A sweep is written ``sweep=1;2;4``, limits ``ttft_limit_s=0.5`` and ``tpot_limit_s=0.05``; of a trace the beginning
-    of its hash is enough.
+    of its hash is enough, and all of its requests are asked unless ``requests`` says how many.
 
     Raises:
         StudyError: there is no such workload or trace, or a field is wrong.
@@ -68,7 +68,9 @@ def workload(value: str | Mapping[str, Any]) -> WorkloadSpec:
     if fields.get("sweep") and "rate" not in fields and any(float(v) != int(float(v)) for v in fields["sweep"]):
         fields["rate"] = fields["sweep"][0]
     if fields.get("trace"):
-        fields["trace"] = traces.find(get_settings().traces_dir, str(fields["trace"]))
+        folder = get_settings().traces_dir
+        fields["trace"] = traces.find(folder, str(fields["trace"]))
+        fields.setdefault("requests", len(traces.load(folder, fields["trace"])))
     if name not in PROMPT_SETS:
         raise StudyError(f"There is no workload named {name!r}.", f"Known: {', '.join(PROMPT_SETS)}.")
     return _validated(WorkloadSpec, PROMPT_SETS[name].defaults().model_dump() | fields, f"workload {name}")

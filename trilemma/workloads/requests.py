@@ -54,6 +54,12 @@ def is_open_loop(spec: WorkloadSpec, trace: Trace = ()) -> bool:
     return spec.rate is not None or any(line.arrival_s is not None for line in trace[:1])
 
 
+def measured_requests(spec: WorkloadSpec, trace: Trace = ()) -> int:
+    """How many requests a workload measures: a trace that says when they come has no more than it has."""
+    recorded = spec.rate is None and is_open_loop(spec, trace)
+    return min(spec.requests, len(trace)) if recorded else spec.requests
+
+
 def asks(spec: WorkloadSpec, model: LoadedModel, count: int, trace: Trace = ()) -> list[Ask]:
     """``count`` requests, fixed by ``spec.seed``; those of a trace come in its order, and again from its beginning.
 
