@@ -5,7 +5,10 @@ From each client's own records of each request: time to first token, time per ou
 1), which guidellm calls inter-token latency, end-to-end latency, and all output tokens over the time from the first
 request to the last token. Every client begins with as many requests as there are users, which warm it up (a process
 that has just started opens its connections and compiles what it needs in them); they count for none. Medians and 95th
-percentiles are over the other requests of all rounds.
+percentiles are over the other requests of all rounds; every request's times are kept in ``.bench/load/x*.json``.
+
+On a machine whose CPUs the server computes on, a client slows down what it measures: ``*_client_cores`` says how much
+CPU each takes from it, the median of readings once a second.
 
 Then ours alone against a server that answers at once: tokens per CPU-second of the client, and how much later than it
 was sent a token is recorded.
@@ -21,15 +24,17 @@ import socket
 import statistics
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from benchmarks.common import BENCH, ROOT, Figures, Limit, alternate, environment, main, say, wait_until_quiet
 from benchmarks.engines import in_the_vllm_environment
@@ -40,7 +45,7 @@ from trilemma.engines.endpoint import Endpoint
 from trilemma.settings import Settings
 from trilemma.store import open_store
 from trilemma.workloads.load import closed_loop
-from trilemma.workloads.text import passage, question
+from trilemma.workloads.text import passage
 
 GUIDELLM = "guidellm==0.8.1"
 REQUESTS = {1: 16, 4: 40, 16: 96}
@@ -118,7 +123,8 @@ def ours(address: str, prompts: Sequence[str], users: int) -> list[Timed]:
     """Through the endpoint engine and the closed loop that a run uses."""
     with Endpoint().load(endpoint_artifact(f"{address}/v1", "served"), {"api": "completions"}) as model:
         requests = [GenerationRequest((), OUTPUT, text=prompt, ignore_eos=True) for prompt in prompts]
-        answers = [answer for _, answer in closed_loop(model.server(), requests, users)]
+        with USED["ours"].of(os.getpid()):
+            answers = [answer for _, answer in closed_loop(model.server(), requests, users)]
     failed = [answer.error for answer in answers if answer.error]
     if failed:
         raise RuntimeError(failed[0])
@@ -147,7 +153,8 @@ def vllm_bench(address: str, file: Path, users: int, tokenizer: Path) -> list[Ti
             "--skip-chat-template", "--disable-shuffle", "--custom-output-len", str(OUTPUT), "--ignore-eos",
             "--num-prompts", str(REQUESTS[users] + users), "--max-concurrency", str(users), "--temperature", "0",
             "--save-result", "--save-detailed", "--result-dir", str(result.parent), "--result-filename", result.name,
-        ]
+        ],
+        USED["vllm"],
     )  # fmt: skip
     told = json.loads(result.read_text())
     if told["failed"]:
@@ -168,7 +175,8 @@ def guidellm(address: str, file: Path, users: int, tokenizer: Path, python: Path
             "--constraint", f"kind=max_requests,count={REQUESTS[users] + users}",
             "--data", f"kind=json_file,path={file}", "--tokenizer", f"kind=hf_auto,model={tokenizer}",
             "--output", f"kind=json,path={result}", "--disable-console",
-        ]
+        ],
+        USED["guidellm"],
     )  # fmt: skip
     told = json.loads(result.read_text())["benchmarks"][0]["requests"]["successful"]
     return [
@@ -183,18 +191,76 @@ def guidellm(address: str, file: Path, users: int, tokenizer: Path, python: Path
     ]
 
 
-def run(command: Sequence[str]) -> None:
+class CoresUsed:
+    """How many cores a process and its children keep busy, read once a second while this context is open."""
+
+    def __init__(self) -> None:
+        self.readings: list[float] = []
+        self._over = threading.Event()
+
+    @contextlib.contextmanager
+    def of(self, pid: int) -> Iterator[None]:
+        """Of process ``pid``; of its own threads only if it is this process."""
+        thread = threading.Thread(target=self._read, args=(pid,))
+        self._over.clear()
+        thread.start()
+        try:
+            yield
+        finally:
+            self._over.set()
+            thread.join()
+
+    @property
+    def cores(self) -> float:
+        """The median; what a client does to begin and to end is no part of it."""
+        return statistics.median(self.readings) if self.readings else 0.0
+
+    def _read(self, pid: int) -> None:
+        before, at = self._seconds(pid), time.perf_counter()
+        while not self._over.wait(1.0):
+            now, seconds = time.perf_counter(), self._seconds(pid)
+            self.readings.append(max(0.0, seconds - before) / (now - at))
+            before, at = seconds, now
+
+    @staticmethod
+    def _seconds(pid: int) -> float:
+        total = 0.0
+        with contextlib.suppress(psutil.Error):
+            mine = psutil.Process(pid)
+            for process in [mine] if pid == os.getpid() else [mine, *mine.children(recursive=True)]:
+                with contextlib.suppress(psutil.Error):
+                    spent = process.cpu_times()
+                    total += spent.user + spent.system
+        return total
+
+
+USED = {side: CoresUsed() for side in ("ours", "vllm", "guidellm")}
+
+
+def run(command: Sequence[str], used: CoresUsed) -> None:
     """Run a client; what it prints is only shown if it fails."""
-    offline = os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "DO_NOT_TRACK": "1"}
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=offline)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command[:4])}: {(done.stdout + done.stderr)[-2000:]}")
+    changed = {
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "DO_NOT_TRACK": "1",
+        # One process asks, as in the other clients; else a process a user, each of which loads all of its libraries.
+        "GUIDELLM__MAX_WORKER_PROCESSES": "1",
+    }
+    client = subprocess.Popen(
+        command, cwd=ROOT, env=os.environ | changed, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    with client, used.of(client.pid):
+        told, _ = client.communicate()
+    if client.returncode:
+        raise RuntimeError(f"{' '.join(command[:4])}: {told[-2000:]}")
 
 
 def compare(users: int, rounds: int, address: str, tokenizer: Path, python: Path) -> dict[str, float]:
     """All three clients alternately at one number of users; ratios of ours to the others'."""
     file = BENCH / "load" / f"prompts-{users}.jsonl"
-    prompts = [f"{passage(i, WORDS)} {question(i)}" for i in range(REQUESTS[users] + users)]
+    # A text to go on with, no question: after that the model's first token ends the answer, has no text, and guidellm
+    # takes the next one for the first.
+    prompts = [passage(i, WORDS) for i in range(REQUESTS[users] + users)]
     lines = [{"prompt": text, "output_tokens": OUTPUT, "output_tokens_count": OUTPUT} for text in prompts]
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     sides: dict[str, Callable[[], list[Timed]]] = {
@@ -202,9 +268,13 @@ def compare(users: int, rounds: int, address: str, tokenizer: Path, python: Path
         "vllm": partial(vllm_bench, address, file, users, tokenizer),
         "guidellm": partial(guidellm, address, file, users, tokenizer, python),
     }
+    for used in USED.values():
+        used.readings.clear()
     found = {
         side: [counted(requests, users) for requests in by_round] for side, by_round in alternate(rounds, sides).items()
     }
+    raw = {side: [[asdict(r) for r in requests] for requests in by_round] for side, by_round in found.items()}
+    (BENCH / "load" / f"x{users}.json").write_text(json.dumps(raw))
     figures: dict[str, float] = {}
     for quantity in QUANTITIES:
         pooled = {side: [getattr(r, quantity) for by_round in found[side] for r in by_round] for side in sides}
@@ -216,7 +286,8 @@ def compare(users: int, rounds: int, address: str, tokenizer: Path, python: Path
             }
     tps = {side: statistics.median(map(output_tps, by_round)) for side, by_round in found.items()}
     say(f"x{users} output: " + ", ".join(f"{side} {v:.1f} tok/s" for side, v in tps.items()))
-    return figures | {f"{side}_output_tps_x{users}": tps["ours"] / tps[side] for side in ("vllm", "guidellm")}
+    figures |= {f"{side}_output_tps_x{users}": tps["ours"] / tps[side] for side in ("vllm", "guidellm")}
+    return figures | {f"{side}_client_cores_x{users}": used.cores for side, used in USED.items()}
 
 
 def generator_cost(tokens: int = 2000, users: int = 8) -> dict[str, float]:
@@ -246,7 +317,7 @@ def generator_cost(tokens: int = 2000, users: int = 8) -> dict[str, float]:
     }
 
 
-def measure(rounds: int) -> Figures:
+def measure(rounds: int, levels: Sequence[int]) -> Figures:
     """Both parts."""
     folder = BENCH / "load"
     folder.mkdir(parents=True, exist_ok=True)
@@ -269,7 +340,7 @@ def measure(rounds: int) -> Figures:
     with running(command, port, folder / "server.log") as address:
         say(f"vLLM serves at {address}; warming up.")
         ours(address, ["Warm up, please."] * 8, 4)
-        for users in REQUESTS:
+        for users in levels:
             wait_until_quiet()
             figures |= compare(users, rounds, address, weights, python)
     return figures
@@ -279,5 +350,6 @@ if __name__ == "__main__":
     in_the_vllm_environment("load")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--users", type=int, nargs="+", choices=REQUESTS, default=list(REQUESTS))
     chosen = parser.parse_args()
-    main("load", LIMITS, lambda: measure(chosen.rounds))
+    main("load", LIMITS, lambda: measure(chosen.rounds, chosen.users))

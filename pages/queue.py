@@ -12,6 +12,7 @@ from pages.parts.live import LiveTrace
 from pages.parts.runs import PAGE_SIZE, describe, labels, run_rows
 from pages.parts.worker import worker_missing
 from trilemma.analysis.format import BLANK, format_duration, format_figure, scale_for
+from trilemma.effort import is_written
 from trilemma.records import RunRecord, StudyRecord
 from trilemma.schema import Phase, RunState
 from trilemma.store import Store
@@ -22,6 +23,7 @@ PHASE_NAMES = {
     Phase.LOADED_IDLE: "Loaded, idle",
     Phase.WARMUP: "Warm-up",
     Phase.SPEED: "Speed",
+    Phase.GENERATION: "Answers",
     Phase.PERFORMANCE: "Questions",
     Phase.UNLOAD: "Unload",
 }
@@ -142,7 +144,7 @@ def _current(store: Store, run: RunRecord) -> None:
 
 def _steps(run: RunRecord) -> None:
     """The phases in a row: behind us, now, ahead."""
-    phases = [p for p in Phase if (p is not Phase.PERFORMANCE or run.spec.suites) and _speed(run, p)]
+    phases = [phase for phase in Phase if _has(run, phase)]
     now = phases.index(run.phase) if run.phase in phases else -1
     with st.container(horizontal=True, gap="small"):
         for index, phase in enumerate(phases):
@@ -154,8 +156,13 @@ def _steps(run: RunRecord) -> None:
                 st.markdown(f":gray[:material/{icon}: {name}]", width="content", wrap=False)
 
 
-def _speed(run: RunRecord, phase: Phase) -> bool:
-    return bool(run.spec.workloads) or phase not in (Phase.WARMUP, Phase.SPEED)
+def _has(run: RunRecord, phase: Phase) -> bool:
+    """Whether a run of its kind goes through a phase."""
+    if phase in (Phase.WARMUP, Phase.SPEED):
+        return bool(run.spec.workloads)
+    if phase is Phase.GENERATION:
+        return any(is_written(suite.name) for suite in run.spec.suites)
+    return phase is not Phase.PERFORMANCE or bool(run.spec.suites)
 
 
 def _trace(store: Store, run: RunRecord) -> LiveTrace:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from trilemma import registry
+from trilemma.errors import TrilemmaError
 from trilemma.schema import Artifact, RunSpec, SuiteSpec, WorkloadSpec
+from trilemma.suites.generation import GenerationSuite
 
 # A first guess at a CPU's speed, replaced by the machine's own past runs as soon as there are any.
 _MEMORY_BANDWIDTH = 8e9
@@ -32,12 +35,39 @@ def _level_seconds(artifact: Artifact, spec: WorkloadSpec) -> float:
 
 
 def suite_seconds(artifact: Artifact, spec: SuiteSpec) -> float:
-    """A rough guess from tokens evaluated; evaluation is bound by arithmetic, so by parameters and not bits."""
+    """A rough guess from tokens evaluated; evaluation is bound by arithmetic, so by parameters and not bits.
+
+    Where answers are written it is that of a workload of so many requests.
+    """
+    written = _written(spec.name)
+    if written is not None:
+        requests = WorkloadSpec(
+            name=spec.name,
+            prompt_tokens=written.prompt_tokens,
+            output_tokens=written.answer_tokens,
+            requests=(spec.limit or 1000) * written.turns,
+            concurrency=spec.concurrency,
+        )
+        return _level_seconds(artifact, requests)
     prefill_tps = _MEMORY_BANDWIDTH * _PREFILL_PER_DECODE / max(artifact.parameters, artifact.size_bytes, _LEAST_BYTES)
     if spec.name == "divergence":
         return 2 * (spec.limit or 20) * _CHUNK_TOKENS / prefill_tps
     tokens = _CHUNK_TOKENS if spec.name == "perplexity" else _ITEM_TOKENS
     return (spec.limit or 1000) * tokens / prefill_tps
+
+
+def is_written(suite: str) -> bool:
+    """Whether the answers of a suite are written by the model, and so timed and metered."""
+    return _written(suite) is not None
+
+
+def _written(name: str) -> type[GenerationSuite] | None:
+    """The class of a suite whose answers are written; None of another, and where it is not installed."""
+    try:
+        suite = registry.load("trilemma.suites", name)
+    except (TrilemmaError, ImportError):
+        return None
+    return suite if isinstance(suite, type) and issubclass(suite, GenerationSuite) else None
 
 
 def run_seconds(artifact: Artifact, run: RunSpec) -> float:

@@ -44,6 +44,8 @@ class Phase(StrEnum):
     LOADED_IDLE = "loaded_idle"
     WARMUP = "warmup"
     SPEED = "speed"
+    GENERATION = "generation"
+    """Answers that will be scored are written, timed and metered."""
     PERFORMANCE = "performance"
     UNLOAD = "unload"
 
@@ -168,13 +170,29 @@ class Configuration(Frozen):
         return content_id({name: value for name, value in content.items() if value is not None})
 
 
+class StoppingRule(Frozen):
+    """When a suite may end before its last item."""
+
+    error: float = Field(default=0.05, gt=0, lt=1, description="Chance of any wrong order among all configurations.")
+    margin: float = Field(default=0.02, ge=0, le=1, description="Scores that differ by less count as equal.")
+    width: float | None = Field(default=None, gt=0, le=1, description="Or when the score is known to within so much.")
+    least: int = Field(default=20, ge=1, description="Items that are asked at any rate.")
+
+
 class SuiteSpec(Frozen):
     """A suite and how many of its items are asked; the same items for every configuration."""
 
     name: str
     limit: int | None = Field(default=None, ge=1, description="How many items; None for all.")
     seed: int = 0
+    concurrency: int = Field(default=1, ge=1, le=4096, description="Items whose answers are written at the same time.")
+    stopping: StoppingRule | None = Field(default=None, description="None asks all items.")
     options: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @property
+    def subject(self) -> str:
+        """What figures of its requests are about: the suite, and how many are answered at once."""
+        return self.name if self.concurrency == 1 else f"{self.name} x{self.concurrency}"
 
 
 class EnergyCoefficients(Frozen):

@@ -42,8 +42,22 @@ def test_seeds_pick_different_items_and_the_same_seed_the_same() -> None:
 
 def test_an_unknown_option_is_refused() -> None:
     suite: MultipleChoice = registry.load("trilemma.suites", "piqa")()
-    with pytest.raises(StudyError, match="shots"):
-        suite.items(SuiteSpec(name="piqa", options={"shots": 5}))
+    with pytest.raises(StudyError, match="shouts"):
+        suite.items(SuiteSpec(name="piqa", options={"shouts": 5}))
+
+
+def test_worked_examples_are_asked_of_nobody() -> None:
+    suite: MultipleChoice = registry.load("trilemma.suites", "piqa")()
+    plain = suite.items(SuiteSpec(name="piqa", limit=3))
+    shown = suite.items(SuiteSpec(name="piqa", limit=3, options={"shots": 2}))
+    assert [item.id for item in shown] == [item.id for item in plain]
+    examples = {item.contexts[0].removesuffix(before.contexts[0]) for item, before in zip(shown, plain, strict=True)}
+    assert len(examples) == 1
+    (text,) = examples
+    assert text.count("Question:") == text.count("\n\n") == 2
+    asked = {item.id for item in suite.items(SuiteSpec(name="piqa", options={"shots": 2}))}
+    left = [item for item in suite.items(SuiteSpec(name="piqa")) if item.id not in asked]
+    assert "".join(f"{item.solved}\n\n" for item in left) == text
 
 
 @pytest.mark.parametrize(

@@ -8,17 +8,17 @@ from trilemma.bench.events import TargetEvent
 from trilemma.engines.base import Generation, LoadedModel, Prompt
 from trilemma.engines.remote import RemoteModel
 from trilemma.records import RequestRecord
-from trilemma.schema import Measurement, Method, Provenance, WorkloadSpec
+from trilemma.schema import Measurement, Method, Provenance
 from trilemma.workloads.latency import complete
 
 
 def record_of(
-    model: LoadedModel, prompt: Prompt, spec: WorkloadSpec, index: int, generation: Generation, *, warmup: bool
+    model: LoadedModel, prompt: Prompt, subject: str, index: int, generation: Generation, *, warmup: bool
 ) -> RequestRecord:
     """One request, as the store keeps it."""
     in_text = not prompt.tokens
     return RequestRecord(
-        workload=spec.subject,
+        workload=subject,
         index=index,
         warmup=warmup,
         submitted_ns=generation.submitted_ns,

@@ -39,14 +39,21 @@ def file_measurements(artifact: Artifact) -> list[Measurement]:
 
 
 def serving_samples(samples: Sequence[Sample], windows: Mapping[tuple[Phase, str], PhaseWindow]) -> list[Sample]:
-    """The samples from loading to the end of the speed phase.
+    """The samples from loading to the end of the speed phase; of the generation phase where speed was not measured.
 
     A sample's tag is the phase that the supervisor knew of: after serving has ended it may still say speed, while the
     measured process makes room for the suites already. The windows are the measured process's own.
     """
-    ends = [w.end_ns for (phase, _), w in windows.items() if phase in SERVING]
+    serving = phases_of_serving(windows)
+    ends = [w.end_ns for (phase, _), w in windows.items() if phase in serving]
     over = max((end for end in ends if end is not None), default=None) if None not in ends else None
-    return [s for s in samples if s.phase in SERVING and (over is None or s.time_ns <= over)]
+    return [s for s in samples if s.phase in serving and (over is None or s.time_ns <= over)]
+
+
+def phases_of_serving(windows: Mapping[tuple[Phase, str], PhaseWindow]) -> tuple[Phase, ...]:
+    """The phases whose memory counts: a run without workloads serves only in its suites."""
+    timed = any(phase is Phase.SPEED for phase, _ in windows)
+    return SERVING if timed else (*SERVING, Phase.GENERATION)
 
 
 def memory_measurements(
@@ -61,7 +68,7 @@ def memory_measurements(
         windows: Phases by (phase, subject).
         accounted: Measurements so far, with the engine's own split.
     """
-    peak = peak_memory(serving_samples(samples, windows), SERVING)
+    peak = peak_memory(serving_samples(samples, windows), phases_of_serving(windows))
     if peak is None:
         return []
     provenance = Provenance(

@@ -69,7 +69,7 @@ class GpuWatch:
             read = {
                 name[len(HELD) + 1 :]: value for name, value in sample.values.items() if name.startswith(f"{HELD}.")
             }
-            if sample.phase in (Phase.WARMUP, Phase.SPEED, Phase.PERFORMANCE):
+            if sample.phase in (Phase.WARMUP, Phase.SPEED, Phase.GENERATION, Phase.PERFORMANCE):
                 self._read_while_serving |= read.keys()
             self._held |= {gpu for gpu, held in read.items() if held > 0}
 

@@ -13,9 +13,9 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import TextIO
 
 from trilemma import registry
+from trilemma.bench.channel import Channel
 from trilemma.bench.child_figures import (
     cost_measurements,
     lag_measurement,
@@ -27,14 +27,15 @@ from trilemma.bench.child_figures import (
 from trilemma.bench.events import (
     AnswerEvent,
     EngineEvent,
-    Event,
     FailureEvent,
     MeasurementEvent,
     PhaseEvent,
     ProgressEvent,
     RequestEvent,
 )
+from trilemma.bench.joint import run_generation_suite
 from trilemma.bench.plan import Plan
+from trilemma.bench.stopping import Stopping, stopped_measurements
 from trilemma.effort import suite_seconds, workload_seconds
 from trilemma.engines.base import AdaptingEngine, Engine, LoadedModel, ServingModel
 from trilemma.engines.remote import RemoteModel
@@ -42,43 +43,13 @@ from trilemma.errors import EngineError, NotOfferedError, TrilemmaError
 from trilemma.records import AnswerRecord, RequestRecord
 from trilemma.schema import Artifact, Phase, SuiteSpec, WorkloadSpec
 from trilemma.suites.base import Suite, SuiteContext
+from trilemma.suites.generation import GenerationSuite
 from trilemma.workloads import PROMPT_SETS
 from trilemma.workloads.load import Answered, drive
 from trilemma.workloads.requests import Ask, Trace, asks, is_open_loop, measured_requests, schedule
 from trilemma.workloads.saturation import saturated, saturation_measurement, served_per_s
 
 _PR_SET_PDEATHSIG = 1
-
-
-class Channel:
-    """Writes events for the supervisor, one JSON object a line."""
-
-    def __init__(self, stream: TextIO, total_s: float) -> None:
-        self._stream = stream
-        self._total_s = max(total_s, 1e-9)
-        self._done_s = 0.0
-
-    def send(self, event: Event) -> None:
-        """Write one event."""
-        self._stream.write(event.model_dump_json() + "\n")
-        self._stream.flush()
-
-    @contextlib.contextmanager
-    def phase(self, phase: Phase, subject: str = "") -> Iterator[None]:
-        """Bracket a phase, also when it fails."""
-        self.send(PhaseEvent(phase=phase, subject=subject, edge="start", time_ns=time.perf_counter_ns()))
-        try:
-            yield
-        finally:
-            self.send(PhaseEvent(phase=phase, subject=subject, edge="end", time_ns=time.perf_counter_ns()))
-
-    def advance(self, expected_s: float, fraction: float, note: str) -> None:
-        """Report that ``fraction`` of a step that should take ``expected_s`` is done."""
-        self.send(ProgressEvent(fraction=min((self._done_s + expected_s * fraction) / self._total_s, 1.0), note=note))
-
-    def finish_step(self, expected_s: float) -> None:
-        """Add a finished step to what is done."""
-        self._done_s += expected_s
 
 
 def answered(model: LoadedModel, wanted: Sequence[Ask], spec: WorkloadSpec, trace: Trace) -> Iterator[Answered]:
@@ -120,7 +91,7 @@ def run_level(
         with channel.phase(phase, spec.subject):
             coming = answered(model, asked, warm_spec if warmup else spec, () if warmup else trace)
             for done, (index, generation, lag_s) in enumerate(coming, 1):
-                record = record_of(model, asked[index].prompt, spec, index, generation, warmup=warmup)
+                record = record_of(model, asked[index].prompt, spec.subject, index, generation, warmup=warmup)
                 channel.send(RequestEvent(record=record))
                 if not warmup:
                     records.append(record)
@@ -152,9 +123,29 @@ def run_workload(model: LoadedModel, spec: WorkloadSpec, trace: Trace, channel: 
 
 
 def run_suite(
+    suite: Suite | GenerationSuite,
+    model: LoadedModel,
+    engine: Engine,
+    plan: Plan,
+    spec: SuiteSpec,
+    channel: Channel,
+    expected_s: float,
+) -> None:
+    """Ask every item; figures follow when all are answered. What the engine does not offer is a blank, and says so."""
+    try:
+        if isinstance(suite, GenerationSuite):
+            run_generation_suite(suite, model, spec, channel, expected_s)
+        else:
+            score_suite(suite, model, engine, plan, spec, channel, expected_s)
+    except NotOfferedError as error:
+        for figure in suite.figures:
+            channel.send(MeasurementEvent(measurement=not_offered(figure, spec.name, str(error))))
+
+
+def score_suite(
     suite: Suite, model: LoadedModel, engine: Engine, plan: Plan, spec: SuiteSpec, channel: Channel, expected_s: float
 ) -> None:
-    """Ask every item; figures follow when all are answered."""
+    """Ask every item of a suite that scores what the model would say, and need not say."""
 
     def open_reference() -> AbstractContextManager[LoadedModel]:
         assert plan.reference is not None
@@ -168,16 +159,24 @@ def run_suite(
     )
     answers: list[AnswerRecord] = []
     with channel.phase(Phase.PERFORMANCE, spec.name):
-        try:
-            for answer in suite.answers(model, context):
-                answers.append(answer)
-                channel.send(AnswerEvent(record=answer))
-        except NotOfferedError as error:
-            for figure in suite.figures:
-                channel.send(MeasurementEvent(measurement=not_offered(figure, spec.name, str(error))))
-            return
-    for measurement in suite.measurements(answers, spec):
+        rule, total, why = spec.stopping, len(suite.items(spec)) if spec.stopping else 0, ""
+        stopping = Stopping(rule, total, plan.rivals.get(spec.name, ()), plan.comparisons) if rule else None
+        for answer in suite.answers(model, context):
+            answers.append(answer)
+            channel.send(AnswerEvent(record=answer))
+            if stopping and (why := stopping.add(answer)):
+                break
+    found = suite.measurements(answers, spec)
+    if rule and why:
+        found = stopped_measurements(found, answers, total, why, rule.error)
+    for measurement in found:
         channel.send(MeasurementEvent(measurement=measurement))
+
+
+def _in_order(specs: Sequence[SuiteSpec]) -> list[tuple[SuiteSpec, Suite | GenerationSuite]]:
+    """Those whose answers are metered come first: what scoring alone takes is not in their process's memory yet."""
+    suites = [(spec, registry.load("trilemma.suites", spec.name)()) for spec in specs]
+    return sorted(suites, key=lambda pair: not isinstance(pair[1], GenerationSuite))
 
 
 def loaded(engine: Engine, plan: Plan) -> LoadedModel:
@@ -220,9 +219,8 @@ def measure(plan: Plan, channel: Channel) -> None:
                 channel.send(MeasurementEvent(measurement=measurement))
             # What was out of the ordinary while serving is known only now.
             channel.send(EngineEvent(info=model.describe()))
-        for suite_spec in spec.suites:
+        for suite_spec, suite in _in_order(spec.suites):
             expected_s = suite_seconds(plan.artifact, suite_spec)
-            suite: Suite = registry.load("trilemma.suites", suite_spec.name)()
             run_suite(suite, model, engine, plan, suite_spec, channel, expected_s)
             channel.finish_step(expected_s)
         channel.send(PhaseEvent(phase=Phase.UNLOAD, edge="start", time_ns=time.perf_counter_ns()))

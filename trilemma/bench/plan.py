@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from trilemma.bench.stopping import Rival
 from trilemma.schema import Artifact, Frozen, RunSpec
 from trilemma.workloads.traces import TraceLine
 
@@ -15,6 +16,10 @@ class Plan(Frozen):
     artifact: Artifact
     reference: Artifact | None = None
     adapter: Artifact | None = None
+    rivals: dict[str, tuple[Rival, ...]] = Field(
+        default_factory=dict, description="What others of the study scored, by suite; for those that may stop early."
+    )
+    comparisons: int = Field(default=1, description="Pairs among all configurations of the study.")
     traces: dict[str, tuple[TraceLine, ...]] = Field(default_factory=dict, description="By their SHA-256.")
 
     @property

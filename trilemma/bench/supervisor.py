@@ -23,7 +23,8 @@ from trilemma.bench.events import (
 )
 from trilemma.bench.gpu_watch import GpuWatch
 from trilemma.bench.plan import Plan
-from trilemma.bench.results import Evidence, disturbances_of, summarise
+from trilemma.bench.results import Evidence, disturbances_of, summarise, with_task_energy
+from trilemma.bench.rivals import rivals_of
 from trilemma.bench.run_log import tail_of
 from trilemma.engines.base import Engine
 from trilemma.engines.remote import MeteredElsewhere
@@ -156,8 +157,15 @@ class Supervisor:
         oom_kills = oom_kill_count()
         with self._log_path.open("ab", buffering=0) as log:
             adapter = self._store.artifact(adapter_id) if (adapter_id := spec.configuration.adapter_id) else None
+            rivals, comparisons = rivals_of(self._store, self._run)
             plan = Plan(
-                spec=spec, artifact=self._evidence.artifact, reference=reference, adapter=adapter, traces=self._traces()
+                spec=spec,
+                artifact=self._evidence.artifact,
+                reference=reference,
+                adapter=adapter,
+                traces=self._traces(),
+                rivals=rivals,
+                comparisons=comparisons,
             )
             self._child = Child(plan, log)
         # An endpoint's server is another process, which the measured one has to find first.
@@ -178,7 +186,9 @@ class Supervisor:
                 self._gpus.check()
                 last_write = now
             self._check_wanted()
-            if self._watch and any(w.end_ns is None and w.phase in SERVING for w in self._open_phases.values()):
+            if self._watch and any(
+                w.end_ns is None and w.phase in (*SERVING, Phase.GENERATION) for w in self._open_phases.values()
+            ):
                 self._watch.check()
             if now - last_event > spec.stall_timeout_s:
                 raise RunTimeoutError(
@@ -211,6 +221,7 @@ class Supervisor:
                 self._evidence.requests.append(request)
                 self._pending.requests.append(request)
             case AnswerEvent(record=answer):
+                self._evidence.answers.append(answer)
                 self._pending.answers.append(answer)
             case MeasurementEvent(measurement=measurement):
                 self._evidence.measurements.append(measurement)
@@ -250,6 +261,9 @@ class Supervisor:
         samples = self._sampler.drain()
         self._evidence.samples.extend(samples)
         self._gpus.take(samples)
+        if answers := self._pending.answers:
+            self._evidence.domains = self._domains()
+            answers = with_task_energy(self._evidence, answers)
         fraction, note, phase = self._progress
         elapsed = time.monotonic() - self._measured_since
         remaining = elapsed * (1 - fraction) / fraction if fraction > 0.02 else None
@@ -258,7 +272,7 @@ class Supervisor:
             phases=list(self._pending.phases.values()),
             samples=samples,
             requests=self._pending.requests,
-            answers=self._pending.answers,
+            answers=answers,
             progress=(fraction, note, phase, remaining),
         )
         self._pending = _Pending()

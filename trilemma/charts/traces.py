@@ -18,7 +18,7 @@ from trilemma.schema import Axis, Phase
 
 FloatArray = NDArray[np.float64]
 
-_AXIS_OF = {Phase.SPEED: Axis.SPEED, Phase.PERFORMANCE: Axis.PERFORMANCE}
+_AXIS_OF = {Phase.SPEED: Axis.SPEED, Phase.GENERATION: Axis.SPEED, Phase.PERFORMANCE: Axis.PERFORMANCE}
 _ROWS = (
     ("memory", "Memory", "B"),
     ("power", "Power", "W"),

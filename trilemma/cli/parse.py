@@ -13,7 +13,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 
 from trilemma.errors import StudyError
 from trilemma.profiles import NO_DEVICE, find_profile, on_devices
-from trilemma.schema import Artifact, Configuration, DeviceProfile, StudySpec, SuiteSpec, WorkloadSpec
+from trilemma.schema import Artifact, Configuration, DeviceProfile, StoppingRule, StudySpec, SuiteSpec, WorkloadSpec
 from trilemma.settings import get_settings
 from trilemma.study import with_adapters
 from trilemma.workloads import PROMPT_SETS, traces
@@ -79,12 +79,16 @@ def workload(value: str | Mapping[str, Any]) -> WorkloadSpec:
 def suite(value: str | Mapping[str, Any]) -> SuiteSpec:
     """``hellaswag``, ``hellaswag:100``, ``perplexity:limit=20,chunk_tokens=256`` or a table of a study file.
 
-    What is no field of :class:`SuiteSpec` becomes one of the suite's own options.
+    What is no field of :class:`SuiteSpec` becomes one of the suite's own options. With ``stop_error=0.05`` (and
+    ``stop_margin``, ``stop_width``) it ends as soon as its place among the study's configurations is decided.
 
     Raises:
         StudyError: a field is wrong.
     """
     fields = dict(value) if isinstance(value, Mapping) else _named(value, short="limit")
+    stopping = {name: fields.pop(key) for name in StoppingRule.model_fields if (key := f"stop_{name}") in fields}
+    if stopping:
+        fields["stopping"] = {**(fields.get("stopping") or {}), **stopping}
     options = {key: fields.pop(key) for key in list(fields) if key not in SuiteSpec.model_fields}
     if options:
         fields["options"] = {**fields.get("options", {}), **options}

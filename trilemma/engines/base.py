@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import ClassVar, Literal, NamedTuple, Protocol, Self, TypeVar, runtime_checkable
@@ -40,9 +40,19 @@ class Prompt(NamedTuple):
     """Tokens as near as the engine can tell, where ``tokens`` is empty."""
 
 
+Message = Mapping[str, str]
+"""One turn of a conversation: its ``role`` and its ``content``."""
+
+
 @dataclass(frozen=True)
 class GenerationRequest:
-    """Greedy (``temperature`` 0) or sampled generation from a tokenised prompt; from ``text`` where that is empty."""
+    """Greedy (``temperature`` 0) or sampled generation from a tokenised prompt.
+
+    Engines that take text (:class:`TextModel`) are asked with ``messages``, or with ``text`` as the only one.
+
+    The answer ends with the token that completes one of ``stop`` in its text. ``schema`` is a JSON schema, as JSON,
+    that the answer is made to match (constrained decoding).
+    """
 
     prompt: Sequence[int]
     max_tokens: int
@@ -50,6 +60,9 @@ class GenerationRequest:
     ignore_eos: bool = False
     temperature: float = 0.0
     seed: int = 0
+    messages: tuple[Message, ...] = ()
+    stop: tuple[str, ...] = ()
+    schema: str = ""
 
 
 @dataclass(frozen=True)
@@ -143,7 +156,7 @@ class LoadedModel(Protocol):
     def detokenize(self, tokens: Sequence[int]) -> str:
         """Text of ``tokens``; undecodable bytes are replaced."""
 
-    def chat_prompt(self, messages: Sequence[dict[str, str]]) -> list[int]:
+    def chat_prompt(self, messages: Sequence[Message]) -> list[int]:
         """Tokens of a conversation in the model's chat template, ready for the assistant's answer."""
 
     def generate(self, request: GenerationRequest, on_token: TokenCallback | None = None) -> Generation:
@@ -152,6 +165,7 @@ class LoadedModel(Protocol):
         Raises:
             ContextError: prompt and output do not fit the context.
             EngineError: the engine failed, or did not prefill the whole prompt.
+            NotOfferedError: it decodes under no schema, or not under this one.
         """
 
     def score_choices(self, requests: Sequence[ChoiceRequest]) -> Iterator[ChoiceScore]:

@@ -1,7 +1,7 @@
 """What all multiple-choice suites share: each choice is scored by its log-probability after the question.
 
-Prompts, tokenisation and scores are those of lm-evaluation-harness 0.4's ``multiple_choice`` tasks, without examples
-and without chat template.
+Prompts, tokenisation and scores are those of lm-evaluation-harness 0.4's ``multiple_choice`` tasks, without chat
+template. Worked examples, if wanted, come out of the same data, from items that are asked of nobody.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ import abc
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from pydantic import JsonValue
-from scipy.stats import binomtest
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from trilemma.engines.base import Availability, ChoiceRequest, ChoiceScore, LoadedModel
-from trilemma.errors import StudyError
 from trilemma.records import AnswerRecord
-from trilemma.schema import Measurement, Method, Provenance, SuiteSpec
+from trilemma.schema import Measurement, SuiteSpec
 from trilemma.suites import data
 from trilemma.suites.base import SuiteContext
 from trilemma.suites.encoding import encode_pair
+from trilemma.suites.options import parse_options
+from trilemma.suites.shares import mean_measurement, source_of
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,15 @@ class Item:
     continuations: tuple[str, ...]
     choices: tuple[str, ...]
     expected: int
+
+    @property
+    def solved(self) -> str:
+        """The question with its right answer."""
+        return self.contexts[self.expected] + self.continuations[self.expected]
+
+    def after(self, examples: str) -> Item:
+        """The same question with worked examples before it."""
+        return replace(self, contexts=tuple(examples + context for context in self.contexts))
 
 
 def question(row_id: str, context: str, choices: Sequence[str], expected: int) -> Item:
@@ -99,6 +108,16 @@ def best(values: Sequence[float]) -> int:
     return max(range(len(values)), key=values.__getitem__)
 
 
+class ChoiceOptions(BaseModel):
+    """The options of every multiple-choice suite."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    shots: int = Field(
+        default=0, ge=0, le=64, title="Worked examples", description="Answered questions that come before each one."
+    )
+
+
 class MultipleChoice(abc.ABC):
     """Base of the suites: a subclass names its data and turns a row into an :class:`Item`."""
 
@@ -107,6 +126,7 @@ class MultipleChoice(abc.ABC):
     licence: ClassVar[str]
     figures: ClassVar[tuple[str, ...]] = ("accuracy", "accuracy_norm")
     dataset: ClassVar[data.Dataset]
+    options_type: ClassVar[type[BaseModel]] = ChoiceOptions
 
     @abc.abstractmethod
     def item(self, row: data.Row, row_id: str) -> Item:
@@ -141,13 +161,27 @@ class MultipleChoice(abc.ABC):
 
     def measurements(self, answers: Sequence[AnswerRecord], spec: SuiteSpec) -> list[Measurement]:
         """Share of right answers with its 95 % Wilson interval."""
-        return [self._accuracy(figure, answers) for figure in self.figures]
+        cut = sum(bool(answer.detail.get("truncated_tokens")) for answer in answers)
+        reasons = [f"{cut} of {len(answers)} questions lost their beginning: longer than the context"] if cut else []
+        return [
+            mean_measurement(
+                figure,
+                self.name,
+                [answer.scores[figure] for answer in answers],
+                source=source_of(answers),
+                reasons=reasons,
+            )
+            for figure in self.figures
+        ]
 
     def _pick(self, rows: data.Rows, spec: SuiteSpec) -> list[Item]:
-        if spec.options:
-            raise StudyError(f"{self.title} has no option {next(iter(spec.options))!r}.", "Leave the options out.")
+        """The first of the seeded order are asked, after the last of it as worked examples."""
+        shots = parse_options(ChoiceOptions, spec, self.title).shots
         items = [self.item(row, f"{self.name}/{row.index}") for row in rows.rows]
-        return data.pick(((item.id, item) for item in items), spec.limit, spec.seed)
+        order = data.pick(((item.id, item) for item in items), None, spec.seed)
+        asked = order[: max(0, len(order) - shots)][: spec.limit]
+        examples = "".join(f"{item.solved}\n\n" for item in order[len(order) - shots :])
+        return [item.after(examples) for item in asked] if examples else asked
 
     def _record(self, item: Item, index: int, one: Encoded, logprobs: list[float], source: str) -> AnswerRecord:
         lengths = [len(choice) for choice in item.choices]
@@ -180,26 +214,4 @@ class MultipleChoice(abc.ABC):
             expected=item.choices[item.expected],
             scores=scores,
             detail=detail,
-        )
-
-    def _accuracy(self, figure: str, answers: Sequence[AnswerRecord]) -> Measurement:
-        sources = sorted({str(answer.detail.get("source", "")) for answer in answers})
-        source = f"{self.name}: {'; '.join(sources)}" if sources else self.name
-        if not answers:
-            provenance = Provenance(method=Method.MEASURED, source=source, valid=False, reasons=("no item answered",))
-            return Measurement(figure=figure, subject=self.name, value=None, provenance=provenance)
-        right = sum(answer.scores[figure] == 1.0 for answer in answers)
-        interval = binomtest(right, len(answers)).proportion_ci(method="wilson")
-        reasons = ["95 % interval by Wilson's method"]
-        cut = sum(bool(answer.detail.get("truncated_tokens")) for answer in answers)
-        if cut:
-            reasons.append(f"{cut} of {len(answers)} questions lost their beginning: longer than the context")
-        return Measurement(
-            figure=figure,
-            subject=self.name,
-            value=right / len(answers),
-            low=float(interval.low),
-            high=float(interval.high),
-            n=len(answers),
-            provenance=Provenance(method=Method.MEASURED, source=source, reasons=tuple(reasons)),
         )

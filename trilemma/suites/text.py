@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from trilemma.engines.base import Availability, LoadedModel
-from trilemma.errors import StudyError, SuiteDataError
+from trilemma.errors import SuiteDataError
 from trilemma.schema import SuiteSpec
 from trilemma.suites import boolq, data
+from trilemma.suites.options import parse_options
 
 DEFAULT_CHUNKS = 8
 SPARE_TOKENS = 256
@@ -65,15 +66,7 @@ def options(spec: SuiteSpec) -> TextOptions:
     Raises:
         StudyError: one is unknown or out of range.
     """
-    try:
-        return TextOptions.model_validate(spec.options)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise StudyError(
-            f"The option {name!r} of {spec.name} is wrong: {first['msg']}.",
-            "Options are text (boolq_passages or wikitext2), context (tokens in a chunk) and fit_context.",
-        ) from error
+    return parse_options(TextOptions, spec, spec.name)
 
 
 def text_name(wanted: TextOptions) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import heapq
 import time
 from collections.abc import Iterator, Sequence
@@ -12,6 +11,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from trilemma.engines.base import Generation, GenerationRequest, Server
+from trilemma.workloads.in_flight import InFlight
 
 
 class Answered(NamedTuple):
@@ -91,31 +91,21 @@ def drive(server: Server, requests: Sequence[GenerationRequest], schedule: Sched
     heapq.heapify(due)
     waiting = iter(enumerate(requests))
     left = len(requests) - len(due)
-    in_flight: dict[int, tuple[int, Generation, float]] = {}
+    in_flight: InFlight[tuple[int, float]] = InFlight(server)
     while due or in_flight:
         while due and due[0] <= (now := time.perf_counter_ns()):
             due_ns = heapq.heappop(due)
             position, request = next(waiting)
-            generation = Generation(due_ns, [], [], len(request.prompt))
-            in_flight[server.submit(request)] = position, generation, (now - due_ns) / 1e9
+            in_flight.submit((position, (now - due_ns) / 1e9), request, due_ns)
         patience_s = max(0.0, (due[0] - time.perf_counter_ns()) / 1e9) if due else None
         if not in_flight:
             time.sleep(patience_s or 0.0)
             continue
-        for emission in server.step(patience_s):
-            position, generation, lag_s = in_flight[emission.ticket]
-            if emission.token is not None:
-                generation.tokens.append(emission.token)
-                generation.token_times_ns.append(emission.time_ns)
-            if not emission.last:
-                continue
-            del in_flight[emission.ticket]
+        for (position, lag_s), generation in in_flight.step(patience_s):
             again_s = schedule.after((time.perf_counter_ns() - start_ns) / 1e9) if left else None
             if again_s is not None:
                 left -= 1
                 heapq.heappush(due, start_ns + round(again_s * 1e9))
-            if emission.outcome is not None:
-                generation = dataclasses.replace(emission.outcome, submitted_ns=generation.submitted_ns)
             yield Answered(position, generation, lag_s)
 
 

@@ -18,6 +18,7 @@ from trilemma.engines.base import (
     Generation,
     GenerationRequest,
     MemorySplit,
+    Message,
     Prompt,
     TokenCallback,
 )
@@ -154,7 +155,7 @@ class LoadedEndpoint:
             raise NotOfferedError("An endpoint gives text, not tokens.")
         return ""
 
-    def chat_prompt(self, messages: Sequence[dict[str, str]]) -> list[int]:
+    def chat_prompt(self, messages: Sequence[Message]) -> list[int]:
         """Not known: the template is the server's.
 
         Raises:
@@ -171,8 +172,10 @@ class LoadedEndpoint:
         return StreamServer(self._thread, self.settings.slots, self._stream, self._refuse)
 
     def _refuse(self, request: GenerationRequest) -> None:
-        if not request.text or request.max_tokens < 1:
+        if not (request.text or request.messages) or request.max_tokens < 1:
             raise EngineError("A request needs a text and at least one output token.")
+        if request.messages and self.settings.api != "chat":
+            raise NotOfferedError("The completions route takes no conversation.", "Set api to chat.")
 
     async def _stream(self, ticket: int, request: GenerationRequest) -> AsyncIterator[Emission]:
         outcome = await self._answer(request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from trilemma.engines.base import GenerationRequest
@@ -17,6 +18,8 @@ _EXTRAS: tuple[dict[str, Any], ...] = (
     {},
 )
 """What is asked for beyond the common ground, from most to least: a server that refuses one is asked with the next."""
+MAX_STOPS = 4
+"""As many as OpenAI's own server takes; an answer that runs past another one is cut when it is scored."""
 
 
 class Routes:
@@ -55,9 +58,15 @@ class Routes:
             "seed": request.seed,
         }
         if self._settings.api == "chat":
-            asked["messages"] = [{"role": "user", "content": request.text}]
+            said = request.messages or ({"role": "user", "content": request.text},)
+            asked["messages"] = [dict(message) for message in said]
         else:
             asked["prompt"] = request.text
+        if request.stop:
+            asked["stop"] = list(request.stop)[:MAX_STOPS]
+        if request.schema:
+            schema = {"name": "answer", "schema": json.loads(request.schema)}
+            asked["response_format"] = {"type": "json_schema", "json_schema": schema}
         extras = dict(_EXTRAS[self.extras])
         if not request.ignore_eos:
             extras.pop("ignore_eos", None)

@@ -13,6 +13,7 @@ from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from trilemma.engines.base import Message
 from trilemma.engines.llama_cpp.native import native
 from trilemma.errors import EngineError
 
@@ -20,7 +21,7 @@ MAX_PROMPT_CHARACTERS = 4_000_000
 """A rendered prompt longer than this is refused before it is tokenised."""
 
 
-def render(template: str | None, messages: Sequence[dict[str, str]], *, bos: str, eos: str) -> str:
+def render(template: str | None, messages: Sequence[Message], *, bos: str, eos: str) -> str:
     """The conversation as one text that ends where the assistant's answer begins.
 
     Args:
@@ -102,7 +103,7 @@ def _environment() -> _Sandbox:
     return environment
 
 
-def _builtin(template: str, messages: Sequence[dict[str, str]]) -> str:
+def _builtin(template: str, messages: Sequence[Message]) -> str:
     """llama.cpp's own rendering, for the templates that it recognises."""
     api = native()
     # Holds the bytes that the C structures point into.

@@ -1,23 +1,18 @@
 """The token loop.
 
 What is timed here is what a user waits for, so the loop does as little as it can: one ``llama_decode`` a token, and an
-arg-max over llama.cpp's own logits (NumPy's vectorised one: llama.cpp's greedy sampler first copies the vocabulary into
-an array of structures, which takes ten times as long for 262,144 entries). Text is made afterwards.
+arg-max over llama.cpp's own logits. Text is made afterwards.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-import functools
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from trilemma.engines.base import FloatArray, Generation, GenerationRequest, TokenCallback
+from trilemma.engines.llama_cpp.decoding import Decoder, Decoding
 from trilemma.engines.llama_cpp.native import Context, decode_error, native
 from trilemma.errors import ContextError, EngineError
 
@@ -25,50 +20,35 @@ from trilemma.errors import ContextError, EngineError
 class Generator:
     """Runs requests one after the other in one context, whose cache is emptied before each."""
 
-    def __init__(self, context: Context, vocab: Any, context_length: int) -> None:
+    def __init__(self, context: Context, decoding: Decoding, context_length: int) -> None:
         self._api = native()
         self._context = context
-        self._vocab = vocab
+        self._decoding = decoding
         self._context_length = context_length
         self._rows: dict[int, FloatArray] = {}
-
-    @functools.cached_property
-    def end_tokens(self) -> npt.NDArray[np.intp]:
-        """Every token that ends a generation."""
-        is_end, vocab = self._api.llama_vocab_is_eog, self._vocab
-        return np.array([t for t in range(self._context.vocabulary_size) if is_end(vocab, t)], dtype=np.intp)
 
     def run(self, request: GenerationRequest, on_token: TokenCallback | None = None) -> Generation:
         """Answer one request.
 
         The first token comes out of the prefill's logits, so ``engine_decoded_tokens`` is one less than the tokens.
-        With ``ignore_eos`` the end tokens get a logit of minus infinity, as llama.cpp's server does it; without it
-        an end token is the last one returned.
+        Without ``ignore_eos`` an end token is the last one returned.
 
         Raises:
             ContextError: prompt and output do not fit the context.
             EngineError: llama.cpp failed, did not prefill the whole prompt, or gave logits that are no numbers.
+            NotOfferedError: the schema cannot be made a grammar.
         """
         self._refuse(request)
-        ends = self.end_tokens
-        stops = frozenset() if request.ignore_eos else frozenset(ends.tolist())
-        with self._picker(request, ends) as pick:
-            return self._run(request, pick, stops, on_token)
+        return self._run(request, self._decoding.decoder(request), on_token)
 
-    def _run(
-        self,
-        request: GenerationRequest,
-        pick: Callable[[], int],
-        stops: frozenset[int],
-        on_token: TokenCallback | None,
-    ) -> Generation:
+    def _run(self, request: GenerationRequest, decoder: Decoder, on_token: TokenCallback | None) -> Generation:
         api, pointer, clock = self._api, self._context.pointer, time.perf_counter_ns
         decode = api.llama_decode
         submitted_ns = clock()
         self._context.clear()
         api.llama_perf_context_reset(pointer)
         self._prefill(request)
-        token = pick()
+        token = decoder.pick(self._row())
         now = clock()
         tokens, times = [token], [now]
         if on_token:
@@ -84,14 +64,12 @@ class Generator:
 
         cell = (ctypes.c_int32 * 1)(token)
         one = api.llama_batch_get_one(cell, 1)
-        for _ in range(request.max_tokens - 1):
-            if token in stops:
-                break
+        while not decoder.over(tokens):
             cell[0] = token
             code = decode(pointer, one)
             if code:
                 raise decode_error(code)
-            token = pick()
+            token = decoder.pick(self._row())
             now = clock()
             tokens.append(token)
             times.append(now)
@@ -150,37 +128,3 @@ class Generator:
             row = np.ctypeslib.as_array(pointer, shape=(self._context.vocabulary_size,))
             self._rows = {address: row}
         return row
-
-    @contextlib.contextmanager
-    def _picker(self, request: GenerationRequest, ends: npt.NDArray[np.intp]) -> Iterator[Callable[[], int]]:
-        """A function that picks the next token out of the last logits."""
-        api, context, banned = self._api, self._context.pointer, ends if request.ignore_eos else None
-
-        def greedy() -> int:
-            row = self._row()
-            if banned is not None:
-                row[banned] = -np.inf
-            token = int(row.argmax())
-            if row[token] != row[token]:  # arg-max returns the first not-a-number
-                raise EngineError(
-                    "The model's logits are not numbers.", "The weights are damaged; make or get them anew."
-                )
-            return token
-
-        if request.temperature <= 0:
-            yield greedy
-            return
-        chain = api.llama_sampler_chain_init(api.llama_sampler_chain_default_params())
-        api.llama_sampler_chain_add(chain, api.llama_sampler_init_temp(request.temperature))
-        api.llama_sampler_chain_add(chain, api.llama_sampler_init_dist(request.seed & 0xFFFFFFFF))
-
-        def sampled() -> int:
-            row = self._row()
-            if banned is not None:
-                row[banned] = -np.inf
-            return int(api.llama_sampler_sample(chain, context, -1))
-
-        try:
-            yield sampled
-        finally:
-            api.llama_sampler_free(chain)

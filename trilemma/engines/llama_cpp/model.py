@@ -20,9 +20,11 @@ from trilemma.engines.base import (
     Generation,
     GenerationRequest,
     MemorySplit,
+    Message,
     TokenCallback,
 )
 from trilemma.engines.llama_cpp import chat, logs
+from trilemma.engines.llama_cpp.decoding import Decoding
 from trilemma.engines.llama_cpp.generation import Generator
 from trilemma.engines.llama_cpp.native import Batch, Context, native, native_adapter
 from trilemma.engines.llama_cpp.settings import LlamaCppSettings
@@ -44,7 +46,8 @@ class _ScoringHost:
 
     def new_context(self, *, n_ctx: int, n_batch: int, n_ubatch: int, n_seq_max: int) -> Any:
         """A ``llama_context *`` that the caller frees."""
-        return self._loaded.new_context(n_ctx, n_batch, n_ubatch, n_seq_max).release()
+        # With sliding windows, too, what is far back is kept: it is gone back to.
+        return self._loaded.new_context(n_ctx, n_batch, n_ubatch, n_seq_max, swa_full=True).release()
 
 
 class LoadedLlama:
@@ -102,7 +105,8 @@ class LoadedLlama:
                 # Each slot with cells of its own: attention looks at no other's.
                 kv_unified=False,
             )
-            self._generator = Generator(self._serving, self.vocab, self._context_length)
+            self._decoding = Decoding(self.vocab, self._vocabulary_size, self.detokenize)
+            self._generator = Generator(self._serving, self._decoding, self._context_length)
         except BaseException:
             self.close()
             raise
@@ -224,7 +228,7 @@ class LoadedLlama:
             size = -n
         raise EngineError(f"llama.cpp cannot detokenise {len(tokens)} tokens.", "Use fewer tokens.")
 
-    def chat_prompt(self, messages: Sequence[dict[str, str]]) -> list[int]:
+    def chat_prompt(self, messages: Sequence[Message]) -> list[int]:
         """Tokens of a conversation in the model's chat template, ready for the assistant's answer.
 
         Raises:
@@ -254,7 +258,7 @@ class LoadedLlama:
 
     def server(self) -> SlotServer:
         """As many slots as the settings have, over the serving context."""
-        return SlotServer(self._serving, self.settings.slots, self._context_length, self._generator.end_tokens)
+        return SlotServer(self._serving, self.settings.slots, self._context_length, self._decoding)
 
     def score_choices(self, requests: Sequence[ChoiceRequest]) -> Iterator[ChoiceScore]:
         """Scores in the order of ``requests``, in a context of its own; a shared context is evaluated once."""

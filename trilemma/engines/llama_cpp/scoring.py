@@ -3,7 +3,8 @@
 Each request becomes a tree: its context is the trunk, its continuations branch off, and beginnings that continuations
 share are one branch. A token of the tree carries the sequence ids of all continuations that run through it, so that one
 ``llama_decode`` evaluates several requests at once and each continuation attends to its own past only. The last token
-of a continuation is scored but never evaluated: nothing follows it.
+of a continuation is scored but never evaluated: nothing follows it. What all requests begin with (worked examples) is
+evaluated once and stays in the cache.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ SEQUENCES_PER_DECODE = 128
 """llama.cpp itself takes at most 256 (LLAMA_MAX_SEQ)."""
 LOGITS_BYTES = 256 * 2**20
 """What the logits of one decode may take; a 262k vocabulary costs 1 MB a row."""
+SHARED_FROM = 32
+"""A common beginning of so many tokens is kept: a shorter one is not worth the longer attention."""
 WINDOW = 64
 """Requests are packed among so many at a time, so that answers keep coming while the rest is evaluated."""
 
@@ -40,7 +43,10 @@ class ScoringHost(Protocol):
     """Width of the logits."""
 
     def new_context(self, *, n_ctx: int, n_batch: int, n_ubatch: int, n_seq_max: int) -> Any:
-        """A ``llama_context`` of the configuration's settings, one cache for all sequences; the caller frees it."""
+        """A ``llama_context`` of the configuration's settings; the caller frees it.
+
+        It has one cache for all sequences, which forgets nothing by itself.
+        """
 
 
 @dataclass
@@ -60,6 +66,18 @@ class Tree:
     def branches(self) -> int:
         """How many sequence ids the tree takes."""
         return len(self.paths)
+
+    def beyond(self, count: int) -> Tree:
+        """What is left when the first ``count`` tokens of the trunk, but not its last, are in the cache already."""
+        if not count:
+            return self
+        return Tree(
+            self.tokens[count:],
+            self.positions[count:],
+            self.sequences[count:],
+            [[(index - count, token) for index, token in path] for path in self.paths],
+            {index - count for index in self.wanted},
+        )
 
 
 def tree_of(request: ChoiceRequest) -> Tree:
@@ -92,9 +110,24 @@ def tree_of(request: ChoiceRequest) -> Tree:
     return tree
 
 
+def shared_beginning(requests: Sequence[ChoiceRequest]) -> int:
+    """How many tokens all contexts begin with, the last token of each left out; 0 where it is not worth keeping."""
+    if len(requests) < 2:
+        return 0
+    first = requests[0].context
+    length = min(len(request.context) for request in requests) - 1
+    for request in requests[1:]:
+        context = request.context
+        if list(context[:length]) != list(first[:length]):
+            pairs = zip(first[:length], context, strict=False)
+            length = next(index for index, (mine, its) in enumerate(pairs) if mine != its)
+    return length if length >= SHARED_FROM else 0
+
+
 def distinct_tokens(requests: Sequence[ChoiceRequest]) -> int:
     """How many tokens are evaluated for ``requests``: each distinct one once, last tokens of continuations never."""
-    return sum(len(tree_of(request).tokens) for request in requests)
+    shared = shared_beginning(requests)
+    return shared + sum(len(tree_of(request).tokens) - shared for request in requests)
 
 
 class ChoiceScorer:
@@ -115,7 +148,8 @@ class ChoiceScorer:
             ContextError: a context with its longest continuation is longer than the configured context.
             EngineError: llama.cpp could not evaluate them.
         """
-        groups = [self._trees(request) for request in requests]
+        shared = shared_beginning(requests) if self._branching else 0
+        groups = [[tree.beyond(shared) for tree in self._trees(request)] for request in requests]
         trees = [tree for group in groups for tree in group]
         if not trees:
             return
@@ -126,14 +160,15 @@ class ChoiceScorer:
         rows = max(rows_limit, *(len(tree.wanted) for tree in trees))
         # llama.cpp sets aside logits for a whole micro-batch, so a large vocabulary wants a smaller one.
         micro = max(32, min(TOKENS_PER_DECODE, rows_limit))
-        context = self._host.new_context(n_ctx=size, n_batch=size, n_ubatch=micro, n_seq_max=branches)
+        context = self._host.new_context(n_ctx=shared + size, n_batch=size, n_ubatch=micro, n_seq_max=branches)
         batch = Batch(size, branches)
         try:
+            self._keep(context, batch, requests[0].context[:shared], branches)
             for start in range(0, len(groups), WINDOW):
                 window = groups[start : start + WINDOW]
                 scores: dict[tuple[int, int], list[tuple[float, bool]]] = {}
                 for pack in _packs(window, size, branches, rows):
-                    found = self._decode(context, batch, [window[group][part] for group, part in pack])
+                    found = self._decode(context, batch, [window[group][part] for group, part in pack], shared)
                     scores.update(zip(pack, found, strict=True))
                 for index, group in enumerate(window):
                     mine = [one for part in range(len(group)) for one in scores[index, part]]
@@ -152,8 +187,22 @@ class ChoiceScorer:
             return [tree_of(request)]
         return [tree_of(ChoiceRequest(request.context, [one])) for one in request.continuations]
 
-    def _decode(self, context: Any, batch: Batch, trees: Sequence[Tree]) -> list[list[tuple[float, bool]]]:
-        """Evaluate ``trees`` in one batch; for each its continuations' (log-probability, greedy)."""
+    def _keep(self, context: Any, batch: Batch, tokens: Sequence[int], branches: int) -> None:
+        """Evaluate ``tokens`` as the beginning of every sequence."""
+        for start in range(0, len(tokens), batch.capacity):
+            part = tokens[start : start + batch.capacity]
+            here = slice(0, len(part))
+            batch.tokens[here] = part
+            batch.positions[here] = range(start, start + len(part))
+            batch.seq_counts[here] = branches
+            batch.seq_ids[here] = range(branches)
+            batch.outputs[here] = 0
+            status = self._api.llama_decode(context, batch.first(len(part)))
+            if status:
+                raise decode_error(status)
+
+    def _decode(self, context: Any, batch: Batch, trees: Sequence[Tree], kept: int) -> list[list[tuple[float, bool]]]:
+        """Evaluate ``trees`` in one batch, after ``kept`` tokens; for each its continuations' (logprob, greedy)."""
         count = first_sequence = 0
         rows: list[dict[int, int]] = []
         wanted = 0
@@ -172,7 +221,8 @@ class ChoiceScorer:
             wanted += len(asked)
             count += size
             first_sequence += tree.branches
-        self._api.llama_memory_clear(self._api.llama_get_memory(context), False)
+        # All sequences forget what came after what is kept.
+        self._api.llama_memory_seq_rm(self._api.llama_get_memory(context), -1, kept, -1)
         status = self._api.llama_decode(context, batch.first(count))
         if status:
             raise decode_error(status)

@@ -12,10 +12,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from trilemma.engines.base import Emission, FloatArray, GenerationRequest
+from trilemma.engines.base import Emission, GenerationRequest
+from trilemma.engines.llama_cpp.decoding import Decoder, Decoding
 from trilemma.engines.llama_cpp.native import Batch, Context, native
 from trilemma.errors import ContextError, EngineError
 
@@ -29,7 +27,7 @@ class _Slot:
     request: GenerationRequest | None = None
     evaluated: int = 0
     tokens: list[int] = field(default_factory=list)
-    rng: np.random.Generator | None = None
+    decoder: Decoder | None = None
 
 
 class SlotServer:
@@ -39,17 +37,16 @@ class SlotServer:
         context: With ``slots`` sequences, each with cells for ``context_length`` tokens, and as many rows of logits.
         slots: Sequences.
         context_length: Tokens that prompt and answer of one request may take together.
-        ends: Tokens that end an answer.
+        decoding: Picks tokens and says when an answer is over.
     """
 
-    def __init__(self, context: Context, slots: int, context_length: int, ends: npt.NDArray[np.intp]) -> None:
+    def __init__(self, context: Context, slots: int, context_length: int, decoding: Decoding) -> None:
         self._api = native()
         self._context = context
         self._context_length = context_length
-        self._ends = ends
-        self._end_set = frozenset(ends.tolist())
+        self._decoding = decoding
         self._slots = [_Slot(sequence) for sequence in range(slots)]
-        self._queue: deque[tuple[int, GenerationRequest]] = deque()
+        self._queue: deque[tuple[int, GenerationRequest, Decoder]] = deque()
         self._batch = Batch(context.n_batch)
         self._tickets = 0
         context.clear()
@@ -65,6 +62,7 @@ class SlotServer:
         Raises:
             ContextError: prompt and output do not fit a slot.
             EngineError: the prompt or the output is empty.
+            NotOfferedError: the schema cannot be made a grammar.
         """
         if not request.prompt or request.max_tokens < 1:
             raise EngineError("A request needs at least one prompt token and one output token.")
@@ -76,7 +74,7 @@ class SlotServer:
                 f"Set a context of at least {needed} tokens, or shorten the workload.",
             )
         self._tickets += 1
-        self._queue.append((self._tickets, request))
+        self._queue.append((self._tickets, request, self._decoding.decoder(request)))
         return self._tickets
 
     def step(self, timeout_s: float | None = None) -> list[Emission]:
@@ -94,16 +92,16 @@ class SlotServer:
         if not speaking:
             return []
         rows = self._context.logits(len(speaking))
-        picked = [self._pick(slot, row) for slot, row in zip(speaking, rows, strict=True)]
+        decoders = [slot.decoder for slot in speaking if slot.decoder]
+        picked = [decoder.pick(row) for decoder, row in zip(decoders, rows, strict=True)]
         now = time.perf_counter_ns()
         return [self._emit(slot, token, now) for slot, token in zip(speaking, picked, strict=True)]
 
     def _admit(self) -> None:
         for slot in self._slots:
             if slot.request is None and self._queue:
-                slot.ticket, slot.request = self._queue.popleft()
+                slot.ticket, slot.request, slot.decoder = self._queue.popleft()
                 slot.evaluated, slot.tokens = 0, []
-                slot.rng = np.random.default_rng(slot.request.seed)
                 # Nothing of an earlier request may be reused: the time to first token would be another thing's.
                 self._api.llama_memory_seq_rm(self._context.memory, slot.sequence, -1, -1)
 
@@ -137,26 +135,10 @@ class SlotServer:
         self._batch.seq_ids[here, 0] = slot.sequence
         self._batch.outputs[here] = 0
 
-    def _pick(self, slot: _Slot, row: FloatArray) -> int:
-        request = slot.request
-        assert request is not None
-        if request.ignore_eos:
-            row[self._ends] = -np.inf
-        if request.temperature > 0:
-            assert slot.rng is not None
-            # The largest of logits with Gumbel noise is a sample of their soft-max (Gumbel, 1954).
-            token = int((row / request.temperature + slot.rng.gumbel(size=row.shape)).argmax())
-        else:
-            token = int(row.argmax())
-        if row[token] != row[token]:  # arg-max returns the first not-a-number
-            raise EngineError("The model's logits are not numbers.", "The weights are damaged; make or get them anew.")
-        return token
-
     def _emit(self, slot: _Slot, token: int, now: int) -> Emission:
-        request = slot.request
-        assert request is not None
+        assert slot.decoder is not None
         slot.tokens.append(token)
-        last = len(slot.tokens) == request.max_tokens or (not request.ignore_eos and token in self._end_set)
+        last = slot.decoder.over(slot.tokens)
         if last:
-            slot.request = None
+            slot.request = slot.decoder = None
         return Emission(slot.ticket, token, now, last)

@@ -20,6 +20,7 @@ from trilemma.engines.base import (
     Generation,
     GenerationRequest,
     MemorySplit,
+    Message,
     TokenCallback,
 )
 from trilemma.engines.streams import LoopThread, StreamServer
@@ -169,7 +170,7 @@ class LoadedVllm:
         """Text of ``tokens``, control tokens left out; undecodable bytes are replaced."""
         return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True))
 
-    def chat_prompt(self, messages: Sequence[dict[str, str]]) -> list[int]:
+    def chat_prompt(self, messages: Sequence[Message]) -> list[int]:
         """Tokens of a conversation in the model's chat template, ready for the assistant's answer.
 
         Raises:
@@ -177,8 +178,9 @@ class LoadedVllm:
         """
         if not self._tokenizer.chat_template:
             return self.tokenize("\n".join(message["content"] for message in messages))
+        said = [dict(message) for message in messages]
         try:
-            text = self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+            text = self._tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True)
         except Exception as error:  # a template is a program of somebody else's
             raise EngineError(f"The chat template cannot be rendered: {error}.", "Choose another artifact.") from error
         start = self._tokenizer.bos_token
@@ -222,7 +224,10 @@ class LoadedVllm:
             seed=request.seed,
             max_tokens=request.max_tokens,
             ignore_eos=request.ignore_eos,
-            detokenize=False,
+            # Text is made of tokens afterwards, but for finding what ends an answer.
+            detokenize=bool(request.stop),
+            stop=list(request.stop) or None,
+            structured_outputs=_structured(request.schema),
         )
         cached = 0
         try:
@@ -301,6 +306,12 @@ class LoadedVllm:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _structured(schema: str) -> Any:
+    from vllm.sampling_params import StructuredOutputsParams  # noqa: PLC0415
+
+    return StructuredOutputsParams(json=schema) if schema else None
 
 
 def _sampling(**fields: Any) -> Any:
