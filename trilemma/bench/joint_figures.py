@@ -127,7 +127,7 @@ def _ratio(figure: str, subject: str, costs: Array, scores: Array, provenance: P
         unknown = provenance.model_copy(update={"valid": False, "reasons": reasons})
         return Measurement(figure=figure, subject=subject, value=None, n=len(scores), provenance=unknown)
 
-    # Right answers a joule or a second, and that upside down: of resamples without a right one it is 0 and not infinite.
+    # Right answers a joule or a second, upside down: of resamples without a right one that is 0, and not infinite.
     rate = bootstrap((scores, costs), lambda s, c, axis=-1: np.asarray(s.sum(axis=axis) / c.sum(axis=axis)))
     low, high = (None if not bound else 1 / bound for bound in (rate.high, rate.low))
     estimate = Estimate(1 / rate.value, low, high, rate.n)

@@ -45,8 +45,7 @@ class _ScoringHost:
         self._loaded = loaded
 
     def new_context(self, *, n_ctx: int, n_batch: int, n_ubatch: int, n_seq_max: int) -> Any:
-        """A ``llama_context *`` that the caller frees."""
-        # With sliding windows, too, what is far back is kept: it is gone back to.
+        """A ``llama_context *`` that the caller frees; with sliding windows, too, it keeps what is far back."""
         return self._loaded.new_context(n_ctx, n_batch, n_ubatch, n_seq_max, swa_full=True).release()
 
 
@@ -61,7 +60,7 @@ class LoadedLlama:
     Args:
         path: The GGUF file.
         settings: Already checked.
-        adapter: A LoRA adapter in GGUF, applied in every context.
+        adapter: A LoRA adapter in GGUF, for all contexts.
 
     Raises:
         LoadError: llama.cpp refused the file; the message carries its own reason.
@@ -97,13 +96,12 @@ class LoadedLlama:
                     f"The context of {self._context_length} tokens is longer than the model's {longest}.",
                     f"Set a context of at most {longest} tokens.",
                 )
-            # One row of logits is all that generating needs; llama.cpp would make room for a whole batch of them.
+            # Generating needs one row of logits a slot; llama.cpp would make room for a whole batch of them.
             self._serving = self.new_context(
                 self._context_length * settings.slots,
                 n_seq_max=settings.slots,
                 n_outputs_max=settings.slots,
-                # Each slot with cells of its own: attention looks at no other's.
-                kv_unified=False,
+                kv_unified=False,  # each slot with cells of its own: attention looks at no other's
             )
             self._decoding = Decoding(self.vocab, self._vocabulary_size, self.detokenize)
             self._generator = Generator(self._serving, self._decoding, self._context_length)
