@@ -173,7 +173,7 @@ class Configuration(Frozen):
 class StoppingRule(Frozen):
     """When a suite may end before its last item."""
 
-    error: float = Field(default=0.05, gt=0, lt=1, description="Chance of any wrong order among all configurations.")
+    error: float = Field(default=0.05, gt=0, lt=1, description="Chance that its place among the others is wrong.")
     margin: float = Field(default=0.02, ge=0, le=1, description="Scores that differ by less count as equal.")
     width: float | None = Field(default=None, gt=0, le=1, description="Or when the score is known to within so much.")
     least: int = Field(default=20, ge=1, description="Items that are asked at any rate.")

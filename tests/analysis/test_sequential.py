@@ -99,7 +99,7 @@ def answer(index: int, score: float) -> AnswerRecord:
 
 def test_a_suite_stops_when_its_place_is_decided() -> None:
     rival = Rival(label="other", scores={f"s/{i}": 0.0 for i in range(500)})
-    stopping = Stopping(StoppingRule(), 500, [rival], comparisons=3)
+    stopping = Stopping(StoppingRule(), 500, [rival])
     answers: list[AnswerRecord] = []
     why = ""
     while not why:
@@ -116,7 +116,7 @@ def test_a_suite_stops_when_its_place_is_decided() -> None:
 
 
 def test_without_rivals_only_a_narrow_interval_ends_it() -> None:
-    wide = Stopping(StoppingRule(), 300, [], 1)
+    wide = Stopping(StoppingRule(), 300, [])
     assert not any(wide.add(answer(i, 1.0)) for i in range(300))
-    narrow = Stopping(StoppingRule(width=0.2), 300, [], 1)
+    narrow = Stopping(StoppingRule(width=0.2), 300, [])
     assert any("within 0.2" in narrow.add(answer(i, 1.0)) for i in range(300))

@@ -76,3 +76,13 @@ def test_a_prompt_that_does_not_fit_is_an_answer_with_an_error() -> None:
     heard, results = held(Narrow(slots=1), [grows(), grows()], users=1)
     assert results == {0: "The prompt does not fit.", 1: "The prompt does not fit."}
     assert [bool(answer.generation.error) for answer in heard] == [False, True, False, True]
+
+
+def test_when_it_is_enough_nobody_begins_and_those_who_have_begun_finish() -> None:
+    results: dict[int, Any] = {}
+    dialogues = [twice(1, 2) for _ in range(6)]
+    converse(
+        PacedServer(slots=2), dialogues, 2, lambda _: None,
+        lambda position, result: results.update({position: result}), lambda: len(results) >= 2,
+    )  # fmt: skip
+    assert sorted(results) in ([0, 1], [0, 1, 2])

@@ -7,6 +7,7 @@ when the last one is in, so that grading costs nothing that counts.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import JsonValue
@@ -14,6 +15,7 @@ from pydantic import JsonValue
 from trilemma.bench.channel import Channel
 from trilemma.bench.child_figures import record_of
 from trilemma.bench.events import AnswerEvent, MeasurementEvent, RequestEvent
+from trilemma.bench.stopping import Rival, Stopping, stopped_measurements
 from trilemma.engines.base import Generation, GenerationRequest, LoadedModel, Prompt, ServingModel, TextModel
 from trilemma.errors import EngineError
 from trilemma.records import AnswerRecord
@@ -68,9 +70,16 @@ def dialogue(model: LoadedModel, script: Script) -> Dialogue[Any]:
 
 
 def run_generation_suite(
-    suite: GenerationSuite, model: LoadedModel, spec: SuiteSpec, channel: Channel, expected_s: float
+    suite: GenerationSuite,
+    model: LoadedModel,
+    spec: SuiteSpec,
+    channel: Channel,
+    expected_s: float,
+    rivals: Sequence[Rival] = (),
 ) -> list[AnswerRecord]:
     """Have every task done, then grade them; returns what was sent.
+
+    With a stopping rule answers are graded as they come, in order, and no task begins once its place is decided.
 
     Raises:
         EngineError: the engine failed, or takes one request at a time only and more are wanted.
@@ -81,6 +90,7 @@ def run_generation_suite(
     asked: defaultdict[int, list[tuple[int, Generation]]] = defaultdict(list)
     outcomes: dict[int, Any] = {}
     count = 0
+    early = _Early(suite, spec, tasks, rivals)
 
     def heard(answer: Heard) -> None:
         nonlocal count
@@ -93,6 +103,7 @@ def run_generation_suite(
 
     def over(position: int, outcome: Any) -> None:
         outcomes[position] = outcome
+        early.look(outcomes)
         done = len(outcomes)
         channel.advance(expected_s, done / len(tasks), f"{suite.title}: {done} of {len(tasks)}")
 
@@ -100,17 +111,39 @@ def run_generation_suite(
     dialogues = [dialogue(model, suite.script(task, spec)) for task in tasks]
     server = _server(model, spec.concurrency)
     with channel.phase(Phase.GENERATION, spec.subject):
-        converse(server, dialogues, spec.concurrency, heard, over)
+        converse(server, dialogues, spec.concurrency, heard, over, lambda: bool(early.why))
     answers = []
     with channel.phase(Phase.PERFORMANCE, spec.name):
-        for position, task in enumerate(tasks):
-            grade = suite.grade(task, outcomes[position], spec)
+        for position in sorted(outcomes):
+            task = tasks[position]
+            grade = early.grades.get(position) or suite.grade(task, outcomes[position], spec)
             record = _answer_record(suite, task, position, grade, asked[position])
             channel.send(AnswerEvent(record=record))
             answers.append(record)
-    for measurement in suite.measurements(answers, spec):
+    found = suite.measurements(answers, spec)
+    if early.why and spec.stopping:
+        found = stopped_measurements(found, answers, len(tasks), early.why, spec.stopping.error)
+    for measurement in found:
         channel.send(MeasurementEvent(measurement=measurement))
     return answers
+
+
+class _Early:
+    """Grades answers as they come, if the suite may stop early, and says when and why it does."""
+
+    def __init__(self, suite: GenerationSuite, spec: SuiteSpec, tasks: Sequence[Task], rivals: Sequence[Rival]) -> None:
+        self.grades: dict[int, Grade] = {}
+        self.why = ""
+        self._suite, self._spec, self._tasks = suite, spec, tasks
+        looks = spec.stopping if suite.grades_quickly else None
+        self._stopping = Stopping(looks, len(tasks), rivals) if looks else None
+
+    def look(self, outcomes: Mapping[int, Any]) -> None:
+        """Grade what can be graded in order."""
+        while self._stopping and not self.why and (place := len(self.grades)) in outcomes:
+            task = self._tasks[place]
+            grade = self.grades[place] = self._suite.grade(task, outcomes[place], self._spec)
+            self.why = self._stopping.add(_answer_record(self._suite, task, place, grade, []))
 
 
 def _server(model: LoadedModel, users: int) -> Any:

@@ -134,7 +134,7 @@ def run_suite(
     """Ask every item; figures follow when all are answered. What the engine does not offer is a blank, and says so."""
     try:
         if isinstance(suite, GenerationSuite):
-            run_generation_suite(suite, model, spec, channel, expected_s)
+            run_generation_suite(suite, model, spec, channel, expected_s, plan.rivals.get(spec.name, ()))
         else:
             score_suite(suite, model, engine, plan, spec, channel, expected_s)
     except NotOfferedError as error:
@@ -160,7 +160,7 @@ def score_suite(
     answers: list[AnswerRecord] = []
     with channel.phase(Phase.PERFORMANCE, spec.name):
         rule, total, why = spec.stopping, len(suite.items(spec)) if spec.stopping else 0, ""
-        stopping = Stopping(rule, total, plan.rivals.get(spec.name, ()), plan.comparisons) if rule else None
+        stopping = Stopping(rule, total, plan.rivals.get(spec.name, ())) if rule else None
         for answer in suite.answers(model, context):
             answers.append(answer)
             channel.send(AnswerEvent(record=answer))

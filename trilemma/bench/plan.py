@@ -19,7 +19,6 @@ class Plan(Frozen):
     rivals: dict[str, tuple[Rival, ...]] = Field(
         default_factory=dict, description="What others of the study scored, by suite; for those that may stop early."
     )
-    comparisons: int = Field(default=1, description="Pairs among all configurations of the study.")
     traces: dict[str, tuple[TraceLine, ...]] = Field(default_factory=dict, description="By their SHA-256.")
 
     @property

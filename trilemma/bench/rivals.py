@@ -8,20 +8,17 @@ from trilemma.schema import RunState, SuiteSpec
 from trilemma.store import Store
 
 
-def rivals_of(store: Store, run: RunRecord) -> tuple[dict[str, tuple[Rival, ...]], int]:
-    """By suite the scores of other configurations, each once; and how many pairs the study's configurations make."""
+def rivals_of(store: Store, run: RunRecord) -> dict[str, tuple[Rival, ...]]:
+    """By suite the scores of other configurations, each once."""
     wanted = [suite for suite in run.spec.suites if suite.stopping is not None]
     if not wanted:
-        return {}, 1
+        return {}
     others: dict[str, RunRecord] = {}
-    most = 1
     for study_id in run.study_ids:
-        count = len(store.study(study_id).spec.configurations)
-        most = max(most, count * (count - 1) // 2)
         for other in store.runs(study_id=study_id, states=[RunState.DONE]):
             if other.spec.suites and other.spec.configuration != run.spec.configuration:
                 others.setdefault(other.spec.configuration.id, other)
-    return {suite.name: tuple(_rivals(store, others, suite)) for suite in wanted}, most
+    return {suite.name: tuple(_rivals(store, others, suite)) for suite in wanted}
 
 
 def _rivals(store: Store, others: dict[str, RunRecord], suite: SuiteSpec) -> list[Rival]:

@@ -1,15 +1,15 @@
 """When a suite may end before its last item: its place is decided, or its score is known well enough.
 
 Items come in an order that only the seed decides, so that those asked are a sample without replacement of all. The
-tests may be looked at after every item (:mod:`trilemma.analysis.sequential`); the error is shared out evenly over all
-pairs of the study's configurations, so that the chance of any wrong order among them is at most the stated one.
+tests may be looked at after every item (:mod:`trilemma.analysis.sequential`); the error is shared out evenly over the
+others, so that the chance that a configuration's place is wrong against any of them is at most the stated one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trilemma.analysis.sequential import PairedTest, mean_interval
+from trilemma.analysis.sequential import PairedTest, Verdict, mean_interval
 from trilemma.base import Frozen
 from trilemma.records import AnswerRecord
 from trilemma.schema import Measurement, StoppingRule
@@ -34,13 +34,12 @@ class Stopping:
         rule: When to stop.
         total: Items of the suite.
         rivals: The configurations that were asked before.
-        comparisons: Pairs among all configurations of the study.
     """
 
-    def __init__(self, rule: StoppingRule, total: int, rivals: Sequence[Rival], comparisons: int) -> None:
+    def __init__(self, rule: StoppingRule, total: int, rivals: Sequence[Rival]) -> None:
         self._rule = rule
         self._total = total
-        self._error = rule.error / max(comparisons, len(rivals), 1)
+        self._error = rule.error / max(len(rivals), 1)
         self._tests = [(rival, PairedTest(total, rule.margin)) for rival in rivals]
         self._scores: list[float] = []
 
@@ -61,6 +60,10 @@ class Stopping:
             if high - low <= 2 * self._rule.width:
                 return f"its score is known to within {self._rule.width:g}"
         return ""
+
+    def verdicts(self) -> list[tuple[str, Verdict | None]]:
+        """Every rival's label, and what is decided against it."""
+        return [(rival.label, test.verdict(self._error)) for rival, test in self._tests]
 
 
 def stopped_measurements(

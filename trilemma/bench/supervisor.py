@@ -157,15 +157,13 @@ class Supervisor:
         oom_kills = oom_kill_count()
         with self._log_path.open("ab", buffering=0) as log:
             adapter = self._store.artifact(adapter_id) if (adapter_id := spec.configuration.adapter_id) else None
-            rivals, comparisons = rivals_of(self._store, self._run)
             plan = Plan(
                 spec=spec,
                 artifact=self._evidence.artifact,
                 reference=reference,
                 adapter=adapter,
                 traces=self._traces(),
-                rivals=rivals,
-                comparisons=comparisons,
+                rivals=rivals_of(self._store, self._run),
             )
             self._child = Child(plan, log)
         # An endpoint's server is another process, which the measured one has to find first.

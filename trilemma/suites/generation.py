@@ -94,6 +94,8 @@ class GenerationSuite(abc.ABC):
     figures: ClassVar[tuple[str, ...]] = ("accuracy",)
     options_type: ClassVar[type[GenerationOptions]] = GenerationOptions
     dataset: ClassVar[data.Dataset]
+    grades_quickly: ClassVar[bool] = True
+    """Whether grading is so cheap that it may be done while answers are still metered, as stopping early needs it."""
     prompt_tokens: ClassVar[int] = 200
     answer_tokens: ClassVar[int] = 150
     turns: ClassVar[int] = 1

@@ -29,6 +29,7 @@ def converse(
     users: int,
     heard: Callable[[Heard], None],
     over: Callable[[int, T], None],
+    enough: Callable[[], bool] = lambda: False,
 ) -> None:
     """Hold ``dialogues`` in order, ``users`` of them at a time.
 
@@ -41,6 +42,7 @@ def converse(
         users: How many are held at once.
         heard: Called with every answer as it comes.
         over: Called with the position and the result of every dialogue that ends.
+        enough: Asked before a dialogue begins; once it says so none does, but those that have begun go on to their end.
 
     Raises:
         EngineError: the engine failed.
@@ -68,7 +70,7 @@ def converse(
     def begin() -> None:
         """Begin the next dialogue that asks anything."""
         for position in waiting:
-            if go_on(position, None):
+            if enough() or go_on(position, None):
                 return
 
     for _ in range(min(users, len(dialogues))):

@@ -1,0 +1,168 @@
+"""How many items does sequential stopping save, does it keep the order, and does it err as rarely as it says?
+
+The demo's nine configurations answer all items of HellaSwag once; that is the full suite (kept in ``.bench``, so that
+a second run of this benchmark only counts). Then each order of items and of configurations is played through as a study
+would: the first configuration is asked everything, every other one until its place against all before it is decided.
+
+A decision is wrong if it contradicts the full suite: better or worse where the full suite says otherwise, or equal
+where the full suite's difference is not within the margin. ``contradictions`` counts the configurations whose place has
+any, in the study as the demo would run it (seed 0); ``places_with_an_error`` is their share over many studies in other
+orders, which the stated error bounds. A harder case beside it, by simulation: pairs whose true difference lies exactly
+on the margin, or is just not zero, where every decision that can be wrong is as likely as it gets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from scipy.stats import kendalltau
+
+from benchmarks import common
+from benchmarks.common import BENCH, Limit, say
+from trilemma import registry
+from trilemma.analysis.sequential import PairedTest
+from trilemma.bench.stopping import Rival, Stopping
+from trilemma.catalog.catalog import Catalog
+from trilemma.demo import LADDERS, ladders
+from trilemma.engines.llama_cpp import LlamaCpp
+from trilemma.records import AnswerRecord
+from trilemma.schema import Artifact, StoppingRule, SuiteSpec
+from trilemma.settings import Settings
+from trilemma.store import open_store
+from trilemma.suites.base import SuiteContext
+
+SUITE = "hellaswag"
+RULE = StoppingRule()
+LIMITS = {
+    "items_share": Limit(at_most=0.4),
+    "contradictions": Limit(at_most=0),
+    "places_with_an_error": Limit(at_most=RULE.error),
+    "simulated_error": Limit(at_most=RULE.error),
+}
+Scores = dict[str, dict[str, float]]
+"""By configuration, by item."""
+
+
+def artifacts(folder: Path) -> list[Artifact]:
+    """The demo's, made once."""
+    settings = Settings(home=folder / "home", database="")
+    settings.ensure_home()
+    with open_store(settings.database_url) as store:
+        return ladders(Catalog(store, settings), LADDERS, Console())
+
+
+def answered(folder: Path) -> Scores:
+    """The headline score of every item, by configuration; asked once and kept."""
+    found: Scores = {}
+    for artifact in artifacts(folder):
+        kept = folder / f"{SUITE}-{artifact.id[:16]}.json"
+        if not kept.is_file():
+            say(f"{artifact.label}: all items of {SUITE} ...")
+            context = SuiteContext(SuiteSpec(name=SUITE), None, "", lambda _: None)
+            with LlamaCpp().load(artifact, {"context": 1024}) as model:
+                answers = registry.load("trilemma.suites", SUITE)().answers(model, context)
+                scores = {answer.item_id: next(iter(answer.scores.values())) for answer in answers}
+            partial = kept.with_suffix(".partial")
+            partial.write_text(json.dumps(scores))
+            partial.rename(kept)
+        found[artifact.label] = json.loads(kept.read_text())
+        say(f"  {artifact.label}: {np.mean(list(found[artifact.label].values())):.3f}")
+    return found
+
+
+def study(scores: Scores, names: Sequence[str], items: Sequence[str]) -> tuple[dict[str, list[str]], int]:
+    """Each configuration's items until it may stop, and how many places the full suite contradicts."""
+    asked: dict[str, list[str]] = {}
+    wrong = 0
+    for name in names:
+        rivals = [Rival(label=o, scores={i: scores[o][i] for i in asked[o]}) for o in asked]
+        stopping = Stopping(RULE, len(items), rivals)
+        asked[name] = []
+        for index, item in enumerate(items):
+            asked[name].append(item)
+            score = scores[name][item]
+            if stopping.add(
+                AnswerRecord(suite=SUITE, item_id=item, index=index, prompt="", answer="", scores={"accuracy": score})
+            ):
+                break
+        wrong += any(
+            contradicts(verdict, float(np.mean([scores[name][i] - scores[rival][i] for i in items])))
+            for rival, verdict in stopping.verdicts()
+        )
+    return asked, wrong
+
+
+def contradicts(verdict: str | None, difference: float) -> bool:
+    """Whether a decision is not what the difference over all items says."""
+    return (
+        (verdict == "better" and difference <= 0)
+        or (verdict == "worse" and difference >= 0)
+        or (verdict == "equal" and abs(difference) >= max(RULE.margin, 1e-12))
+    )
+
+
+def simulated_error(rounds: int, total: int = 1000) -> float:
+    """The largest share of wrong decisions of one pair at the level of ``RULE``, over the hardest differences."""
+    rates = []
+    for difference in (0.001, RULE.margin):
+        for flips in (0.03, 0.3):
+            rng = np.random.default_rng(0)
+            gains = round(total * (flips + difference) / 2)
+            losses = round(total * flips) - gains
+            values = np.array([1.0] * gains + [-1.0] * losses + [0.0] * (total - gains - losses))
+            wrong = 0
+            for _ in range(rounds):
+                test = PairedTest(total, RULE.margin)
+                verdict = None
+                for value in rng.permutation(values):
+                    test.add(max(value, 0.0), max(-value, 0.0))
+                    if verdict := test.verdict(RULE.error):
+                        break
+                wrong += contradicts(verdict, float(values.mean()))
+            rates.append(wrong / rounds)
+            say(f"  difference {difference:g}, flips {flips:g}: wrong in {rates[-1]:.3f} of {rounds} rounds")
+    return max(rates)
+
+
+def measure(options: argparse.Namespace) -> Mapping[str, float]:
+    """All of it."""
+    folder = BENCH / "stopping"
+    folder.mkdir(parents=True, exist_ok=True)
+    scores = answered(folder)
+    names = list(scores)
+    items = list(scores[names[0]])  # as the suite asked them, in the order of seed 0
+    asked, contradictions = study(scores, names, items)
+    for name in names:
+        say(f"  {name}: {len(asked[name])} of {len(items)} items")
+    share = sum(map(len, asked.values())) / (len(items) * len(names))
+    whole = [float(np.mean([scores[name][i] for i in items])) for name in names]
+    early = [float(np.mean([scores[name][i] for i in asked[name]])) for name in names]
+    rng = np.random.default_rng(1)
+    errors, shares = 0, []
+    for _ in range(options.studies):
+        mixed, wrong = study(scores, list(rng.permutation(names)), list(rng.permutation(items)))
+        errors += wrong
+        shares.append(sum(map(len, mixed.values())) / (len(items) * len(names)))
+    return {
+        "items_share": share,
+        "items_share_of_other_orders": float(np.mean(shares)),
+        "contradictions": contradictions,
+        "rank_correlation": float(kendalltau(whole, early).statistic),
+        "places_with_an_error": errors / (options.studies * len(names)),
+        "simulated_error": simulated_error(options.rounds),
+    }
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.stopping", description=__doc__)
+    parser.add_argument("--studies", type=int, default=100, help="studies in other orders that are played through")
+    parser.add_argument("--rounds", type=int, default=400, help="rounds of each simulated difference")
+    common.main("stopping", LIMITS, functools.partial(measure, parser.parse_args()))
