@@ -12,7 +12,7 @@ from trilemma.workloads.load import closed_loop
 
 SCHEMA = {
     "type": "object",
-    "properties": {"city": {"type": "string", "maxLength": 20}, "people": {"type": "integer"}},
+    "properties": {"city": {"type": "string", "maxLength": 20}, "people": {"enum": ["few", "many"]}},
     "required": ["city", "people"],
     "additionalProperties": False,
 }

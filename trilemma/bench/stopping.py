@@ -53,13 +53,17 @@ class Stopping:
         asked = len(self._scores)
         if asked < self._rule.least or asked == self._total:
             return ""
-        if self._tests and all(test.verdict(self._error) for _, test in self._tests):
+        if self._tests and all(self._settled(answer, rival, test) for rival, test in self._tests):
             return f"its place among {len(self._tests) + 1} configurations is decided"
         if self._rule.width is not None and asked % _LOOK_EVERY == 0:
             low, high = mean_interval(self._scores, _ENDLESS, self._rule.error)
             if high - low <= 2 * self._rule.width:
                 return f"its score is known to within {self._rule.width:g}"
         return ""
+
+    def _settled(self, answer: AnswerRecord, rival: Rival, test: PairedTest) -> bool:
+        """Whether more items would tell nothing more of a pair: it is decided, or the other was asked no further."""
+        return test.verdict(self._error) is not None or answer.item_id not in rival.scores
 
     def verdicts(self) -> list[tuple[str, Verdict | None]]:
         """Every rival's label, and what is decided against it."""

@@ -25,6 +25,7 @@ from trilemma.engines.base import (
 )
 from trilemma.engines.streams import LoopThread, StreamServer
 from trilemma.engines.vllm.logs import StderrTail, load_error, shortened
+from trilemma.engines.vllm.sampling import sampling_of
 from trilemma.engines.vllm.settings import VllmSettings
 from trilemma.engines.vllm.usage import KvUsage
 from trilemma.errors import ContextError, EngineError, EngineUnavailableError
@@ -96,6 +97,8 @@ class LoadedVllm:
             tensor_parallel_size=chosen.tensor_parallel,
             pipeline_parallel_size=chosen.pipeline_parallel,
             enable_prefix_caching=chosen.prefix_caching,
+            # A JSON schema allows white space without end, and small models take it.
+            structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
             enforce_eager=chosen.eager,
             speculative_config=speculation if chosen.speculative_tokens else None,
             seed=0,
@@ -219,16 +222,7 @@ class LoadedVllm:
 
     async def _stream(self, ticket: int, request: GenerationRequest) -> AsyncIterator[Emission]:
         done = Generation(time.perf_counter_ns(), [], [], len(request.prompt))
-        sampling = _sampling(
-            temperature=request.temperature,
-            seed=request.seed,
-            max_tokens=request.max_tokens,
-            ignore_eos=request.ignore_eos,
-            # Text is made of tokens afterwards, but for finding what ends an answer.
-            detokenize=bool(request.stop),
-            stop=list(request.stop) or None,
-            structured_outputs=_structured(request.schema),
-        )
+        sampling = sampling_of(request)
         cached = 0
         try:
             from vllm.inputs import tokens_input  # noqa: PLC0415
@@ -306,19 +300,6 @@ class LoadedVllm:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _structured(schema: str) -> Any:
-    from vllm.sampling_params import StructuredOutputsParams  # noqa: PLC0415
-
-    return StructuredOutputsParams(json=schema) if schema else None
-
-
-def _sampling(**fields: Any) -> Any:
-    from vllm import SamplingParams  # noqa: PLC0415
-    from vllm.sampling_params import RequestOutputKind  # noqa: PLC0415
-
-    return SamplingParams(output_kind=RequestOutputKind.DELTA, **fields)
 
 
 def _is_cpu(config: Any) -> bool:
