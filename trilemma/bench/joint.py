@@ -16,7 +16,7 @@ from trilemma.bench.channel import Channel
 from trilemma.bench.child_figures import record_of
 from trilemma.bench.events import AnswerEvent, MeasurementEvent, RequestEvent
 from trilemma.bench.stopping import Rival, Stopping, stopped_measurements
-from trilemma.engines.base import Generation, GenerationRequest, LoadedModel, Prompt, ServingModel, TextModel
+from trilemma.engines.base import Generation, GenerationRequest, LoadedModel, Prompt, Server, ServingModel, TextModel
 from trilemma.errors import EngineError
 from trilemma.records import AnswerRecord
 from trilemma.schema import Phase, SuiteSpec
@@ -109,7 +109,7 @@ def run_generation_suite(
 
     _warm_up(model, suite.script(tasks[0], spec))
     dialogues = [dialogue(model, suite.script(task, spec)) for task in tasks]
-    server = _server(model, spec.concurrency)
+    server = server_for(model, spec.concurrency)
     with channel.phase(Phase.GENERATION, spec.subject):
         converse(server, dialogues, spec.concurrency, heard, over, lambda: bool(early.why))
     answers = []
@@ -146,7 +146,12 @@ class _Early:
             self.why = self._stopping.add(_answer_record(self._suite, task, place, grade, []))
 
 
-def _server(model: LoadedModel, users: int) -> Any:
+def server_for(model: LoadedModel, users: int) -> Server:
+    """What answers ``users`` at once.
+
+    Raises:
+        EngineError: the engine takes one request at a time only, and more are wanted.
+    """
     if users == 1:
         return OneAtATime(model)
     if not isinstance(model, ServingModel):
