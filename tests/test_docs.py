@@ -123,8 +123,11 @@ from trilemma import registry
 from trilemma.engines.base import GenerationRequest
 from trilemma.meters.base import Target
 from trilemma.schema import Artifact, EnergyCoefficients, SuiteSpec
+from trilemma.bench.joint import dialogue
 from trilemma.settings import get_settings
 from trilemma.suites.base import SuiteContext
+from trilemma.workloads.dialogues import converse
+from trilemma.workloads.in_flight import OneAtATime
 
 settings = get_settings()
 shelf = settings.home / "shelf"
@@ -153,6 +156,17 @@ with engine.load(artifact, {"context": 64}) as model:
 (accuracy,) = suite.measurements(answers, spec)
 assert (accuracy.n, accuracy.value) == (2, 0.5), accuracy  # a parrot likes the shorter name
 assert shares == [0.5, 1.0]
+
+writing, spec, heard, grades = registry.load("trilemma.suites", "spelling")(), SuiteSpec(name="spelling"), [], []
+tasks = writing.tasks(spec)
+with engine.load(artifact, {"context": 1024}) as model:
+    dialogues = [dialogue(model, writing.script(task, spec)) for task in tasks]
+    over = lambda position, told: grades.append(writing.grade(tasks[position], told, spec))
+    converse(OneAtATime(model), dialogues, 1, heard.append, over)
+assert [answer.position for answer in heard] == [0, 0, 1, 1]
+assert not any(answer.generation.error for answer in heard)
+assert [grade.scores for grade in grades] == [{"accuracy": 0.0}] * 2
+assert all(grade.answer for grade in grades)
 print("worked")
 """
 
