@@ -13,7 +13,7 @@ from pages.parts.explore_data import Catalog
 from pages.parts.url_state import UrlState
 from trilemma.analysis.format import key_title
 from trilemma.analysis.front import BoolArray
-from trilemma.analysis.headline import default_axes, headline_keys
+from trilemma.analysis.headline import default_axes, headline_keys, pictures
 from trilemma.analysis.limits import Limit, parse_limit
 from trilemma.analysis.points import Points
 from trilemma.errors import TrilemmaError
@@ -106,6 +106,26 @@ def controls(catalog: Catalog, url: UrlState, chosen: Chosen) -> None:
     for problem in chosen.problems:
         shared.show_error(problem)
     _axis_pickers(catalog, url)
+    if url.text("view") == "2D":
+        _pictures(catalog, url)
+
+
+def _pictures(catalog: Catalog, url: UrlState) -> None:
+    """Pairs of axes worth a look, one click each; nothing where there is but one."""
+    offered = pictures(catalog.keys, catalog.workloads)
+    if not offered:
+        return
+    now = next((name for name, axes in offered.items() if axes == (url.text("x"), url.text("y"))), None)
+
+    def show() -> None:
+        name = st.session_state["explore_picture"]
+        if name in offered:
+            x, y = offered[name]
+            url.put("x", x)
+            url.put("y", y)
+
+    st.session_state["explore_picture"] = now
+    st.pills("What costs how much", [*offered], key="explore_picture", on_change=show)
 
 
 def _filters(catalog: Catalog, url: UrlState) -> None:

@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from trilemma.analysis.points import axis_of
+from trilemma.analysis.subjects import level_of, subject_title
 from trilemma.figures import FIGURES
 from trilemma.schema import Axis, split_key
 
 HEADLINES: dict[Axis, tuple[str, ...]] = {
-    Axis.EFFICIENCY: ("peak_memory_bytes", "energy_per_token_j", "peak_gpu_memory_bytes", "weights_bytes"),
+    Axis.EFFICIENCY: (
+        "peak_memory_bytes",
+        "energy_per_solved_task_j",
+        "energy_per_correct_answer_j",
+        "energy_per_token_j",
+        "peak_gpu_memory_bytes",
+        "weights_bytes",
+    ),
     Axis.SPEED: ("decode_tps", "ttft_s", "prefill_tps"),
-    Axis.PERFORMANCE: ("accuracy_norm", "perplexity", "kl_divergence"),
+    Axis.PERFORMANCE: ("success_rate", "accuracy_norm", "accuracy", "perplexity", "kl_divergence"),
 }
 _STATISTICS = ("", "median", "mean")
 
@@ -35,9 +43,43 @@ def headline_keys(keys: Sequence[str], per_axis: int = 3) -> dict[Axis, list[str
                 for key in of_figure:
                     if split_key(key)[2] == statistic:
                         subjects.setdefault(split_key(key)[1], key)
-            hits += subjects.values()
+            # Of a suite that has both, the length-normalised accuracy stands for it.
+            hits += [
+                key
+                for key in subjects.values()
+                if name != "accuracy" or f"accuracy_norm@{split_key(key)[1]}" not in keys
+            ]
         found[axis] = hits[:per_axis]
     return found
+
+
+_PRICES = {
+    "energy_per_solved_task_j": ("success_rate",),
+    "energy_per_correct_answer_j": ("accuracy", "accuracy_norm"),
+}
+"""What a right answer costs, and the scores that say how often there is one."""
+
+
+def pictures(keys: Sequence[str], workloads: Sequence[str] = ()) -> dict[str, tuple[str, str]]:
+    """Pairs of axes worth a look, by a name: what a token costs, a solved task, a right answer.
+
+    The first is what a chart begins with; empty where there is no other.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    for figure, scores in _PRICES.items():
+        for key in keys:
+            name, subject, _ = split_key(key)
+            level = level_of(subject)
+            if name != figure or level is None:
+                continue
+            score = next((f"{one}@{level.workload}" for one in scores if f"{one}@{level.workload}" in keys), None)
+            if score is not None:
+                what = "Solved tasks" if name == "energy_per_solved_task_j" else "Right answers"
+                found[f"{what}: {subject_title(subject)}"] = (key, score)
+    if not found:
+        return {}
+    x, y, _ = default_axes(keys, workloads)
+    return {"Tokens": (x, y), **found}
 
 
 def default_axes(keys: Sequence[str], workloads: Sequence[str] = ()) -> tuple[str, str, str | None]:
