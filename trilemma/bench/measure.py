@@ -156,6 +156,7 @@ def score_suite(
         open_reference=open_reference if plan.reference else None,
         reference_label=plan.reference.label if plan.reference else "",
         advance=lambda fraction: channel.advance(expected_s, fraction, suite.title),
+        known={answer.item_id: answer for answer in plan.known.get(spec.name, ())},
     )
     answers: list[AnswerRecord] = []
     with channel.phase(Phase.PERFORMANCE, spec.name):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from trilemma.bench.stopping import Rival
+from trilemma.records import AnswerRecord
 from trilemma.schema import Artifact, Frozen, RunSpec
 from trilemma.workloads.traces import TraceLine
 
@@ -18,6 +19,9 @@ class Plan(Frozen):
     adapter: Artifact | None = None
     rivals: dict[str, tuple[Rival, ...]] = Field(
         default_factory=dict, description="What others of the study scored, by suite; for those that may stop early."
+    )
+    known: dict[str, tuple[AnswerRecord, ...]] = Field(
+        default_factory=dict, description="What the same weights answered before, by suite."
     )
     traces: dict[str, tuple[TraceLine, ...]] = Field(default_factory=dict, description="By their SHA-256.")
 

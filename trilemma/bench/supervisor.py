@@ -9,6 +9,7 @@ from pathlib import Path
 from trilemma import registry
 from trilemma.bench.budget import MemoryWatch, check_fits, verdict_measurements, with_emulation
 from trilemma.bench.child import Child, describe_exit, oom_kill_count
+from trilemma.bench.earlier import known_answers, rivals_of
 from trilemma.bench.efficiency import SERVING, serving_samples
 from trilemma.bench.events import (
     AnswerEvent,
@@ -24,7 +25,6 @@ from trilemma.bench.events import (
 from trilemma.bench.gpu_watch import GpuWatch
 from trilemma.bench.plan import Plan
 from trilemma.bench.results import Evidence, disturbances_of, summarise, with_task_energy
-from trilemma.bench.rivals import rivals_of
 from trilemma.bench.run_log import tail_of
 from trilemma.engines.base import Engine
 from trilemma.engines.remote import MeteredElsewhere
@@ -164,6 +164,7 @@ class Supervisor:
                 adapter=adapter,
                 traces=self._traces(),
                 rivals=rivals_of(self._store, self._run),
+                known=known_answers(self._store, self._run, self._evidence.artifact),
             )
             self._child = Child(plan, log)
         # An endpoint's server is another process, which the measured one has to find first.

@@ -280,6 +280,18 @@ class AdaptingEngine(Protocol):
         """
 
 
+def settings_of_answers(settings_type: type[BaseModel], settings: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """``settings`` with defaults filled in, without those that change no answer (``speed_only`` in their schema).
+
+    Raises:
+        EngineError: a field is unknown or out of range.
+    """
+    chosen = parse_settings(settings_type, settings).model_dump(mode="json")
+    extras = {name: field.json_schema_extra for name, field in settings_type.model_fields.items()}
+    speed_only = {name for name, extra in extras.items() if isinstance(extra, dict) and extra.get("speed_only")}
+    return {name: value for name, value in chosen.items() if name not in speed_only}
+
+
 def parse_settings(settings_type: type[S], settings: dict[str, JsonValue]) -> S:
     """``settings`` as the engine's own type.
 

@@ -119,11 +119,14 @@ class StudyStore(StoreBase):
         states: Collection[RunState] | None = None,
         limit: int | None = None,
         newest_first: bool = False,
+        artifact_id: str | None = None,
     ) -> list[RunRecord]:
         """Runs in the order of the queue, the next one last among those done and first among those waiting."""
         query = sa.select(*_COLUMNS, t.hosts.c.document)
         if study_id is not None:
             query = query.where(in_study(study_id))
+        if artifact_id is not None:
+            query = query.where(t.runs.c.artifact_id == artifact_id)
         if states is not None:
             query = query.where(t.runs.c.state.in_([RunState(state).value for state in states]))
         order = (t.runs.c.position, t.runs.c.number)

@@ -5,9 +5,9 @@ A suite is found by name (entry point group ``trilemma.suites``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from trilemma.engines.base import Availability, LoadedModel
@@ -20,13 +20,15 @@ class SuiteContext:
     """What a run offers a suite besides the loaded model.
 
     ``open_reference`` loads the reference artifact beside the measured one (None when there is none);
-    ``reference_label`` names it. ``advance`` takes the suite's finished share, 0 to 1.
+    ``reference_label`` names it. ``advance`` takes the suite's finished share, 0 to 1. ``known`` has answers of earlier
+    runs to the same suite, by item: the same weights with settings that change no answer.
     """
 
     spec: SuiteSpec
     open_reference: Callable[[], AbstractContextManager[LoadedModel]] | None
     reference_label: str
     advance: Callable[[float], None]
+    known: Mapping[str, AnswerRecord] = field(default_factory=dict)
 
 
 class Suite(Protocol):

@@ -149,20 +149,29 @@ class MultipleChoice(abc.ABC):
         return self._pick(data.load(self.dataset), spec)
 
     def answers(self, model: LoadedModel, context: SuiteContext) -> Iterator[AnswerRecord]:
-        """Score every choice of every item, in order."""
+        """Score every choice of every item, in order; what is known already is not asked again."""
         rows = data.load(self.dataset)
         items = self._pick(rows, context.spec)
-        encoded = [encode(model, item) for item in items]
-        scores = iter(model.score_choices([request for one in encoded for request in one.requests]))
-        for index, (item, one) in enumerate(zip(items, encoded, strict=True)):
-            logprobs = one.logprobs([next(scores) for _ in one.requests])
-            yield self._record(item, index, one, logprobs, rows.source)
+        encoded = {item.id: encode(model, item) for item in items if item.id not in context.known}
+        scores = iter(model.score_choices([request for one in encoded.values() for request in one.requests]))
+        for index, item in enumerate(items):
+            if item.id in context.known:
+                known = context.known[item.id]
+                yield known.model_copy(update={"index": index, "detail": {**known.detail, "reused": True}})
+            else:
+                one = encoded[item.id]
+                logprobs = one.logprobs([next(scores) for _ in one.requests])
+                yield self._record(item, index, one, logprobs, rows.source)
             context.advance((index + 1) / len(items))
 
     def measurements(self, answers: Sequence[AnswerRecord], spec: SuiteSpec) -> list[Measurement]:
         """Share of right answers with its 95 % Wilson interval."""
         cut = sum(bool(answer.detail.get("truncated_tokens")) for answer in answers)
         reasons = [f"{cut} of {len(answers)} questions lost their beginning: longer than the context"] if cut else []
+        reused = sum(bool(answer.detail.get("reused")) for answer in answers)
+        reasons += (
+            [f"{reused} of {len(answers)} answers are those of an earlier run of the same weights"] if reused else []
+        )
         return [
             mean_measurement(
                 figure,

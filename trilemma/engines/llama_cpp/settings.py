@@ -23,7 +23,7 @@ class LlamaCppSettings(BaseModel):
         le=1024,
         title="Threads",
         description="CPU threads that generate tokens; empty for every CPU that the process may use.",
-        json_schema_extra={"unit": "threads"},
+        json_schema_extra={"unit": "threads", "speed_only": True},
     )
     prefill_threads: int | None = Field(
         default=None,
@@ -31,7 +31,7 @@ class LlamaCppSettings(BaseModel):
         le=1024,
         title="Prefill threads",
         description="CPU threads that read the prompt; empty for as many as generate.",
-        json_schema_extra={"unit": "threads"},
+        json_schema_extra={"unit": "threads", "speed_only": True},
     )
     context: int | None = Field(
         default=2048,
@@ -46,7 +46,7 @@ class LlamaCppSettings(BaseModel):
         le=256,
         title="Slots",
         description="Requests answered at once; each slot has a context and a share of the KV cache of its own.",
-        json_schema_extra={"unit": "requests"},
+        json_schema_extra={"unit": "requests", "speed_only": True},
     )
     batch: int = Field(
         default=2048,
@@ -80,7 +80,7 @@ class LlamaCppSettings(BaseModel):
         default=True,
         title="Memory-map the file",
         description="Read the weights through the system's file cache, instead of into memory of the process's own.",
-        json_schema_extra={"unit": ""},
+        json_schema_extra={"unit": "", "speed_only": True},
     )
 
     @model_validator(mode="after")

@@ -37,7 +37,7 @@ class VllmSettings(BaseModel):
         le=1024,
         title="Slots",
         description="Requests answered at once (max_num_seqs); more have to wait.",
-        json_schema_extra={"unit": "requests"},
+        json_schema_extra={"unit": "requests", "speed_only": True},
     )
     dtype: Dtype = Field(
         default="auto",
@@ -63,7 +63,7 @@ class VllmSettings(BaseModel):
         ge=1 << 20,
         title="KV-cache size",
         description="Memory set aside for keys and values; empty for what all slots with a full context take.",
-        json_schema_extra={"unit": "B"},
+        json_schema_extra={"unit": "B", "speed_only": True},
     )
     batch: int | None = Field(
         default=None,
@@ -78,7 +78,7 @@ class VllmSettings(BaseModel):
         le=1024,
         title="Threads",
         description="CPU threads that compute, where vLLM runs on a CPU; empty for every CPU that the process may use.",
-        json_schema_extra={"unit": "threads"},
+        json_schema_extra={"unit": "threads", "speed_only": True},
     )
     tensor_parallel: int = Field(
         default=1,
