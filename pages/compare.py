@@ -90,10 +90,15 @@ def _choose(of: tuple[str, int], start: str, url: UrlState) -> tuple[dict[str, O
 
 def _choose_items(found: Comparison, chosen: list[str], url: UrlState) -> None:
     """Of which suite and which two configurations the disagreements are shown."""
-    url.defaults(suite=next(iter(found.suites)), a=chosen[0], b=chosen[1])
-    url.keep_to("suite", [*found.suites])
+    first, *others = chosen
+    differs = [other for other in others if any(t.disagreements(first, other) for t in found.suites.values())]
+    url.defaults(a=first, b=next(iter([*differs, *others])))
     url.keep_to("a", chosen)
     url.keep_to("b", chosen)
+    one, other = url.text("a"), url.text("b")
+    suites = [suite for suite, table in found.suites.items() if table.disagreements(one, other)]
+    url.defaults(suite=next(iter([*suites, *found.suites])))
+    url.keep_to("suite", [*found.suites])
 
 
 def _weights(found: Comparison, url: UrlState) -> dict[str, float]:

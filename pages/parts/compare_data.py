@@ -10,7 +10,16 @@ import streamlit as st
 from pages import shared
 from pages.parts import explore_data
 from trilemma.analysis.headline_score import Composed, chance_level, composed
-from trilemma.analysis.paired import Paired, headline_figure, holm, is_score, item_id, item_scores, paired
+from trilemma.analysis.paired import (
+    Paired,
+    disagreements,
+    headline_figure,
+    holm,
+    is_score,
+    item_id,
+    item_scores,
+    paired,
+)
 from trilemma.analysis.points import axis_of, labels
 from trilemma.charts.performance import Bar
 from trilemma.records import AnswerRecord
@@ -36,6 +45,10 @@ class SuiteScores:
     chance: float
     scores: dict[str, dict[str, float]]
     bars: dict[str, Bar]
+
+    def disagreements(self, one: str, other: str) -> list[str]:
+        """The items that two configurations are scored differently on."""
+        return disagreements(self.scores.get(one, {}), self.scores.get(other, {}))
 
 
 @dataclass(frozen=True)
@@ -106,7 +119,7 @@ def comparison(of: Version, study_id: str, configuration_ids: tuple[str, ...]) -
         if not is_score(everything):
             continue
         figure = headline_figure(everything)
-        scores = {one: item_scores(given, figure) for one, given in found.items()}
+        scores = {one: table for one, given in found.items() if (table := item_scores(given, figure))}
         bars = {one: _bar(names[one].name, figure, suite, list(values.values())) for one, values in scores.items()}
         suites[suite] = SuiteScores(figure, chance_level(everything), scores, bars)
     first, *others = configuration_ids

@@ -15,7 +15,6 @@ from pages.parts.performance_view import show_code
 from pages.parts.url_state import UrlState
 from trilemma.analysis.format import BLANK, digits
 from trilemma.analysis.headline_score import common_items
-from trilemma.analysis.paired import disagreements as differing
 from trilemma.analysis.paired import item_id
 from trilemma.analysis.reasons import reasons, shortened
 from trilemma.charts.palette import model_colours
@@ -82,9 +81,12 @@ def differences(found: Comparison, names: Mapping[str, Option]) -> None:
         return
     st.dataframe(pd.DataFrame(rows), hide_index=True, height="content", alt=f"Paired differences to {first}")
     told = [one for one in found.differences if one.p is not None and one.p < 0.05]
-    count = f"{len(told)} of {len(rows)} {'difference is' if len(rows) == 1 else 'differences are'}"
+    if len(rows) == 1:
+        count = f"The difference is {'' if told else 'not '}"
+    else:
+        count = f"{len(told) or 'None'} of {len(rows)} differences {'is' if len(told) < 2 else 'are'} "
     st.caption(
-        f"{count} larger than luck explains (p below 0.05, corrected by Holm for {len(rows)} "
+        f"{count}larger than luck explains (p below 0.05, corrected by Holm for {len(rows)} "
         f"{'comparison' if len(rows) == 1 else 'comparisons'}). Both answered the same items, so the interval is by "
         "resampling items in pairs; it is blank where no item differs. Many flips beside a small difference say that "
         "the answers changed, though the score did not."
@@ -104,7 +106,7 @@ def composed_score(
         )
         return
     bars = [Bar(names[one].name, score.value, score.low, score.high) for one, score in result.items()]
-    groups = [Group("", bars)]
+    groups, first = [Group("", bars)], next(iter(result))
     st.plotly_chart(
         scores_figure(groups, title="Composed score, 0 is guessing and 1 all right", looks=_looks(of, names),
                       dark=is_dark()),
@@ -115,7 +117,7 @@ def composed_score(
             "Configuration": names[one].name,
             "Score": digits(score.value),
             "95 %": _between(score.low, score.high).replace("+", ""),
-            "Difference to the first": _signed(score.difference),
+            "Difference to the first": _signed(score.difference) if one != first else BLANK,
             "95 % of it": _between(score.difference_low, score.difference_high),
             "Is the best in": f"{score.best:.0%} of resamples",
         }
@@ -165,7 +167,7 @@ def disagreements(of: Version, study: str, found: Comparison, names: Mapping[str
     if pair[0] == pair[1] or not all(one in table for one in pair):
         st.info("Pick two different configurations that both answered this suite.", icon=":material/info:")
         return
-    items = differing(table[pair[0]], table[pair[1]])
+    items = found.suites[suite].disagreements(*pair)
     both = len(common_items({one: table[one] for one in pair}))
     if not items:
         st.caption(f"They agree on all {both:,} items that both answered.")

@@ -73,7 +73,7 @@ def _costs(measurements: Sequence[Measurement]) -> None:
                 "Value": format_figure(m.value, unit) if usable else BLANK,
                 "95 %": interval_text(m.value, m.low, m.high, scale_for([m.value], unit)) if usable else "",
                 "Answers": m.n,
-                "How": m.provenance.method.value if usable else "; ".join(m.provenance.reasons) or "unknown",
+                "How": m.provenance.method.value if usable else "; ".join(reversed(m.provenance.reasons)) or "unknown",
             }
         )
     st.dataframe(pd.DataFrame(rows), hide_index=True, height="content", alt="What answers cost")

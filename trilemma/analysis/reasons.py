@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pydantic import JsonValue
 
 from trilemma.analysis.format import digits
+from trilemma.figures import FIGURES
 from trilemma.records import AnswerRecord
 
 LONGEST = 20_000
@@ -49,7 +50,7 @@ def shortened(text: str, limit: int = LONGEST) -> str:
 
 def reasons(answer: AnswerRecord) -> Reasons:
     """What is known of how ``answer`` came to its scores; nothing in it is trusted to have a certain form."""
-    found = Reasons(lines={name.replace("_", " ").capitalize(): digits(value) for name, value in answer.scores.items()})
+    found = Reasons(lines={_title(name): digits(value) for name, value in answer.scores.items()})
     if choices := _choices(answer.detail):
         found.tables["Choices"] = choices
     order = [*_FIRST, *(name for name in answer.detail if name not in _FIRST)]
@@ -57,7 +58,7 @@ def reasons(answer: AnswerRecord) -> Reasons:
         value = answer.detail.get(name)
         if name in _HIDDEN or value is None or value in ("", [], {}) or (name == "truncated_tokens" and not value):
             continue
-        title = _TITLES.get(name, name.replace("_", " ").capitalize())
+        title = _title(name)
         if rows := _rows(value):
             found.tables[title] = rows
         elif isinstance(value, dict | list) or (isinstance(value, str) and (len(value) > 80 or "\n" in value)):
@@ -67,11 +68,19 @@ def reasons(answer: AnswerRecord) -> Reasons:
     return found
 
 
+def _title(name: str) -> str:
+    known = FIGURES[name].title if name in FIGURES else name.replace("_", " ").capitalize()
+    return _TITLES.get(name, known)
+
+
 def _rows(value: JsonValue) -> list[dict[str, str]]:
     """A list of objects as a table; nothing where it is anything else."""
     if not isinstance(value, list):
         return []
-    rows = [{key: _short(cell) for key, cell in row.items()} for row in value[:_ROWS] if isinstance(row, dict)]
+    found = [row for row in value[:_ROWS] if isinstance(row, dict)]
+    # What is nested is long: last, so that verdicts stay in sight.
+    ordered = [sorted(row, key=lambda key: isinstance(row[key], dict | list)) for row in found]
+    rows = [{key: _short(row[key]) for key in keys} for row, keys in zip(found, ordered, strict=True)]
     return rows if len(rows) == min(len(value), _ROWS) else []
 
 
@@ -83,24 +92,21 @@ def _choices(detail: Mapping[str, JsonValue]) -> list[dict[str, str]]:
     lengths = detail.get("lengths")
     rows = []
     for position, (choice, logprob) in enumerate(zip(choices[:_ROWS], logprobs, strict=False)):
-        row = {"choice": _short(choice), "log-probability": _number(logprob)}
+        marks = (
+            ("expected_index", "expected"), ("chosen_index", "taken"), ("chosen_norm_index", "taken by length"),
+        )  # fmt: skip
+        row = {"": ", ".join(words for name, words in marks if detail.get(name) == position)}
+        row["log-probability"] = _number(logprob)
         if isinstance(lengths, list) and len(lengths) == len(choices):
             length = lengths[position]
             if isinstance(length, int | float) and isinstance(logprob, int | float) and length:
                 row["per character"] = _number(logprob / length)
-        marks = [
-            words
-            for name, words in (
-                ("expected_index", "expected"), ("chosen_index", "taken"), ("chosen_norm_index", "taken by length"),
-            )
-            if detail.get(name) == position
-        ]  # fmt: skip
-        rows.append({**row, "": ", ".join(marks)})
+        rows.append({**row, "choice": _short(choice)})
     return rows
 
 
 def _number(value: JsonValue) -> str:
-    return digits(float(value), 4) if isinstance(value, int | float) else _short(value)
+    return digits(float(value), 5) if isinstance(value, int | float) else _short(value)
 
 
 def _short(value: JsonValue) -> str:
@@ -140,4 +146,6 @@ def steps(answer: AnswerRecord, limit: int = 100) -> list[Step]:
 def _whole(value: JsonValue) -> str:
     if value is None or value in ([], {}):
         return ""
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return shortened("\n".join(map(str, value)))
     return shortened(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2))

@@ -13,7 +13,7 @@ from trilemma.schema import Axis
 
 _BAR = 24
 _BETWEEN = 26
-_PALEST = 0.3
+_PALEST = 0.4
 
 
 @dataclass(frozen=True)
@@ -124,13 +124,19 @@ def _bars(
     figure.add_bar(
         x=[bar.value for bar in bars], y=rows, orientation="h", width=0.78, name=escape(name, 60), showlegend=legend,
         marker={"color": colour, "line": {"width": 0}},
-        error_x={
-            "type": "data", "symmetric": False, "color": look.text, "thickness": 1.2, "width": 3,
-            "array": [0.0 if bar.high is None else bar.high - bar.value for bar in bars],
-            "arrayminus": [0.0 if bar.low is None else bar.value - bar.low for bar in bars],
-        },
         hovertext=[_hover(bar, group) for _, bar, group in found], hovertemplate="%{hovertext}<extra></extra>",
     )  # fmt: skip
+    # Twice, first broad and in the colour of the ground: on a dark bar a thin dark line would not be seen.
+    for colour_of_line, thickness in ((look.ground, 4.0), (look.text, 1.2)):
+        figure.add_scatter(
+            x=[bar.value for bar in bars], y=rows, mode="markers", marker={"size": 1, "opacity": 0}, hoverinfo="skip",
+            showlegend=False,
+            error_x={
+                "type": "data", "symmetric": False, "color": colour_of_line, "thickness": thickness, "width": 3,
+                "array": [0.0 if bar.high is None else bar.high - bar.value for bar in bars],
+                "arrayminus": [0.0 if bar.low is None else bar.value - bar.low for bar in bars],
+            },
+        )  # fmt: skip
     figure.add_scatter(
         x=[max(bar.value, bar.high if bar.high is not None else bar.value, 0.0) for bar in bars], y=rows, mode="text",
         text=[f"  {digits(bar.value)}" for bar in bars], textposition="middle right", showlegend=False,
