@@ -10,8 +10,8 @@ import streamlit as st
 from pages import shared
 from pages.parts import compare_data, explore_data
 from pages.parts.compare_data import Comparison, Option, Version
-from pages.parts.explore_view import CHART_CONFIG, is_dark
-from pages.parts.performance_view import show_code
+from pages.parts.explore_view import is_dark
+from pages.parts.performance_view import BARS_CONFIG, show_code
 from pages.parts.url_state import UrlState
 from trilemma.analysis.format import BLANK, digits
 from trilemma.analysis.headline_score import common_items
@@ -45,7 +45,7 @@ def scores(of: Version, found: Comparison, names: Mapping[str, Option]) -> None:
     figures = {FIGURES[t.figure].title.lower() if t.figure in FIGURES else t.figure for t in found.suites.values()}
     st.plotly_chart(
         scores_figure(groups, title=f"Score ({', '.join(sorted(figures))})", looks=_looks(of, names), dark=is_dark()),
-        theme=None, key="compare_scores", config=CHART_CONFIG, alt=scores_text(groups),
+        theme=None, key="compare_scores", config=BARS_CONFIG, alt=scores_text(groups),
     )  # fmt: skip
     st.caption("Thin lines are 95 % intervals of each score by itself; whether two differ is in the table below.")
 
@@ -110,7 +110,7 @@ def composed_score(
     st.plotly_chart(
         scores_figure(groups, title="Composed score, 0 is guessing and 1 all right", looks=_looks(of, names),
                       dark=is_dark()),
-        theme=None, key="compare_composed", config=CHART_CONFIG, alt=scores_text(groups),
+        theme=None, key="compare_composed", config=BARS_CONFIG, alt=scores_text(groups),
     )  # fmt: skip
     rows = [
         {

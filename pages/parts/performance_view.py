@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from pages import shared
-from pages.parts.explore_view import CHART_CONFIG, is_dark
+from pages.parts.explore_view import is_dark
 from trilemma.analysis.format import BLANK, format_figure, interval_text, key_title, scale_for
 from trilemma.analysis.headline_score import chance_level
 from trilemma.analysis.paired import RIGHT, headline_figure, is_score
@@ -18,6 +18,7 @@ from trilemma.figures import FIGURES
 from trilemma.records import AnswerRecord
 from trilemma.schema import Measurement, measurement_key
 
+BARS_CONFIG = {"displaylogo": False, "displayModeBar": False}
 COSTS = (
     "energy_per_correct_answer_j", "energy_per_solved_task_j", "time_per_correct_answer_s", "time_per_solved_task_s",
     "output_tokens_per_answer", "steps_per_task", "tool_calls_per_task", "malformed_calls_share",
@@ -34,7 +35,7 @@ def performance_view(measurements: Sequence[Measurement], answers: Sequence[Answ
     if groups:
         st.plotly_chart(
             scores_figure(groups, title="Score: what each suite names first", dark=is_dark()), theme=None,
-            key="run_scores", config=CHART_CONFIG, alt=scores_text(groups),
+            key="run_scores", config=BARS_CONFIG, alt=scores_text(groups),
         )  # fmt: skip
         st.caption("Thin lines are 95 % intervals over the items. Every other score is under *All figures*.")
     else:

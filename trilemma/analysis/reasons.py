@@ -93,7 +93,7 @@ def _choices(detail: Mapping[str, JsonValue]) -> list[dict[str, str]]:
     rows = []
     for position, (choice, logprob) in enumerate(zip(choices[:_ROWS], logprobs, strict=False)):
         marks = (
-            ("expected_index", "expected"), ("chosen_index", "taken"), ("chosen_norm_index", "taken by length"),
+            ("expected_index", "expected"), ("chosen_index", "taken"), ("chosen_norm_index", "taken per character"),
         )  # fmt: skip
         row = {"": ", ".join(words for name, words in marks if detail.get(name) == position)}
         row["log-probability"] = _number(logprob)
