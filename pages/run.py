@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from pages import shared
-from pages.parts import load_view, run_view
+from pages.parts import load_view, performance_view, run_view
 from trilemma.analysis.format import BLANK, format_duration
 from trilemma.analysis.load import load_curves
 from trilemma.errors import NotFoundError
@@ -56,12 +56,13 @@ def page() -> None:
     if samples:
         st.subheader("What happened, second by second", anchor=False)
         run_view.traces(samples, phases)
-    curves = load_curves(measurements)
+    curves, answers = load_curves(measurements), store.answers(run.id)
     views: dict[str, Callable[[], None]] = {
         "Latency": lambda: run_view.latency_view(requests),
         **({"Load": lambda: load_view.run_view(curves, requests)} if curves or _loaded(run) else {}),
         "Requests": lambda: run_view.requests_view(requests),
-        "Answers": lambda: run_view.answers_view(store.answers(run.id)),
+        "Performance": lambda: performance_view.performance_view(measurements, answers),
+        "Answers": lambda: run_view.answers_view(answers),
         "All figures": lambda: run_view.figures_table(measurements),
         "Machine and settings": lambda: run_view.machine_view(run),
         "Log": lambda: _log(run),

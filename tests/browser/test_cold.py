@@ -10,6 +10,7 @@ pytestmark = pytest.mark.browser
 URLS = {
     "/": "explore",
     "/explore?x=energy_per_token_j": "explore",
+    "/compare": "compare",
     "/new_study": "new_study",
     "/queue": "queue",
     "/run?id=0123456789abcdef": "run",

@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 from pages.parts import run_view
 from tests.factory import DEMO, HOST, fill_store
 from trilemma.records import AnswerRecord, RunRecord
-from trilemma.schema import RunSpec, RunState, StudySpec
+from trilemma.schema import Measurement, Method, Provenance, RunSpec, RunState, StudySpec
 from trilemma.settings import Settings
 from trilemma.store import Store
 
@@ -198,3 +198,38 @@ def test_scores_that_items_do_not_share_leave_blanks() -> None:
 
     frame = run_view.answers_frame([answer(0, {"accuracy": 1.0}), answer(1, {"f1": 0.5})])
     assert frame["accuracy"].isna().tolist() == [False, True]
+
+
+def test_how_well_it_answered_what_it_cost_and_what_an_agent_did(store: Store) -> None:
+    fill_store(store, DEMO[:1], 1, detail=False)
+    run = another(store)
+    trace = [{"turn": 0, "answer": "**I** look.", "calls": ["ls()"], "results": ["![](http://evil.example/x.png)"]}]
+    store.add_answers(
+        run.id,
+        [
+            AnswerRecord(
+                suite="agent", item_id="agent/1", index=0, prompt="Find it.", answer="", scores={"success_rate": 1.0},
+                detail={"trace": trace},
+            )
+        ],
+    )  # fmt: skip
+    provenance = Provenance(method=Method.MEASURED, source="client's clock")
+    unknown = provenance.model_copy(update={"valid": False, "reasons": ("none of 1 answers was right",)})
+    store.set_measurements(
+        run.id,
+        [
+            Measurement(figure="success_rate", subject="agent", value=1.0, n=1, provenance=provenance),
+            Measurement(figure="time_per_solved_task_s", subject="agent", value=2.5, n=1, provenance=provenance),
+            Measurement(figure="energy_per_solved_task_j", subject="agent", value=None, n=1, provenance=unknown),
+        ],
+    )
+    store.finish_run(run.id, RunState.DONE)
+    app = open_run(run.id)
+    text = words(app)
+    assert "What the agent did" in text
+    assert "evil" not in text
+    costs = next(d.value for d in app.dataframe if "How" in d.value.columns and "Definition" not in d.value.columns)
+    assert costs["Value"].tolist() == ["–", "2.50 s"]
+    assert costs["How"].tolist() == ["none of 1 answers was right", "measured"]
+    assert [step.label for step in app.expander] == ["Step 1, turn 0"]
+    assert any("evil.example" in code.value for code in app.expander[0].code)

@@ -230,6 +230,22 @@ def test_figures_of_replaced_runs_are_left_out(store: Store) -> None:
     assert set(runs["model"]) == {"M"}
 
 
+def test_answers_are_counted_by_run_and_suite_and_those_of_replaced_runs_left_out(store: Store) -> None:
+    columns = ["run_id", "configuration_id", "suite", "n"]
+    assert list(store.answer_frame().columns) == columns
+    store.add_artifact(artifact())
+    study, ids = add(store, run_specs(3))
+    finish(store, claim(store), disturbed=True)
+    finish(store, claim(store))
+    finish(store, claim(store), state=RunState.FAILED)
+    again = store.add_rerun(ids[0])
+    finish(store, claim(store))
+    configuration = store.run(ids[0]).spec.configuration.id
+    counted = {tuple(row) for row in store.answer_frame(study)[columns].itertuples(index=False)}
+    assert counted == {(run_id, configuration, "s", 3) for run_id in (ids[1], again)}
+    assert store.answer_frame("other").empty
+
+
 def test_frames_have_their_columns_even_when_empty(store: Store) -> None:
     about_run = ["run_id", "configuration_id", "artifact_id", "engine", "repeat", "disturbed"]
     figures = [*about_run, "key", "value", "low", "high", "n", "method", "source", "valid"]

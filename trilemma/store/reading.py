@@ -58,6 +58,20 @@ class ReadStore(StoreBase):
         query = query.order_by(t.answers.c.suite, t.answers.c.index)
         return [AnswerRecord.model_validate(dict(row._mapping)) for row in self._rows(query)]
 
+    def answer_frame(self, study_id: str | None = None) -> pd.DataFrame:
+        """One row for each suite that a finished run which no re-run has replaced has answers to.
+
+        Columns: run_id, configuration_id, suite, n (answers); the earliest in the queue first.
+        """
+        r, a = t.runs.c, t.answers.c
+        columns: list[sa.ColumnElement[Any]] = [r.id.label("run_id"), r.configuration_id, a.suite]
+        query = sa.select(*columns, (n := sa.func.count().label("n"))).join_from(t.runs, t.answers, a.run_id == r.id)
+        query = query.where(r.state == RunState.DONE.value, r.id.not_in(_superseded()))
+        query = query.group_by(r.id, r.configuration_id, r.position, r.number, a.suite)
+        if study_id is not None:
+            query = query.where(in_study(study_id))
+        return _frame(self._rows(query.order_by(r.position, r.number, a.suite)), [*columns, n])
+
     def measurements(self, run_id: str) -> list[Measurement]:
         """The measurements of a run, in the order in which they were set."""
         query = sa.select(t.measurements).where(t.measurements.c.run_id == run_id).order_by(t.measurements.c.order)

@@ -1,0 +1,155 @@
+"""What Compare shows, read from the store once for each version of it and each choice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import streamlit as st
+
+from pages import shared
+from pages.parts import explore_data
+from trilemma.analysis.headline_score import Composed, chance_level, composed
+from trilemma.analysis.paired import (
+    Paired,
+    disagreements,
+    headline_figure,
+    holm,
+    is_score,
+    item_id,
+    item_scores,
+    paired,
+)
+from trilemma.analysis.points import axis_of, labels
+from trilemma.charts.performance import Bar
+from trilemma.records import AnswerRecord
+from trilemma.schema import Axis
+from trilemma.suites.shares import mean_measurement
+
+Version = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Option:
+    """A configuration that has answered questions."""
+
+    name: str
+    model: str
+
+
+@dataclass(frozen=True)
+class SuiteScores:
+    """One suite: its headline score, what guessing gets, and each configuration's score by item."""
+
+    figure: str
+    chance: float
+    scores: dict[str, dict[str, float]]
+    bars: dict[str, Bar]
+
+    def disagreements(self, one: str, other: str) -> list[str]:
+        """The items that two configurations are scored differently on."""
+        return disagreements(self.scores.get(one, {}), self.scores.get(other, {}))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A configuration against the first one in a suite; ``p`` is corrected for all that are compared."""
+
+    suite: str
+    configuration_id: str
+    result: Paired
+    p: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Suites by name, and the differences to the first configuration."""
+
+    suites: dict[str, SuiteScores]
+    differences: list[Difference]
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def options(of: Version, study_id: str) -> dict[str, Option]:
+    """The configurations of a study that have answered questions, by id, in Explore's order."""
+    asked = set(shared.get_store().answer_frame(study_id)["configuration_id"])
+    if not asked:
+        return {}
+    keys = [key for key in explore_data.catalog(of).keys if axis_of(key) is Axis.PERFORMANCE]
+    points = explore_data.points(of, study_id, tuple(sorted(keys)))
+    names = labels(points)
+    # Two files of one model and quantization have one name: here they have to be told apart.
+    names = names.where(~names.duplicated(keep=False), names + " · " + names.index.astype(str).str[:6])
+    named = zip(points.meta.index, names, points.meta["model"], strict=True)
+    return {str(key): Option(str(name), str(model)) for key, name, model in named if key in asked}
+
+
+def first_study(of: Version) -> str | None:
+    """The newest study in which two configurations have answered questions, else in which one has."""
+    best: str | None = None
+    for study_id in explore_data.catalog(of).studies:
+        found = len(options(of, study_id))
+        if found > 1:
+            return study_id
+        if found and best is None:
+            best = study_id
+    return best
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def answers(of: Version, study_id: str, configuration_id: str) -> dict[str, list[AnswerRecord]]:
+    """A configuration's answers by suite, from the run that answered most items, the newest of several."""
+    store = shared.get_store()
+    frame = store.answer_frame(study_id)
+    mine = frame[frame["configuration_id"] == configuration_id]
+    best = mine.sort_values("n", kind="stable").groupby("suite").tail(1)
+    chosen = dict(zip(best["suite"].astype(str), best["run_id"].astype(str), strict=True))
+    return {suite: store.answers(chosen[suite], suite) for suite in sorted(chosen)}
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def comparison(of: Version, study_id: str, configuration_ids: tuple[str, ...]) -> Comparison:
+    """The suites whose headline score is a share, and how the configurations differ in them."""
+    names = options(of, study_id)
+    kept = {one: answers(of, study_id, one) for one in configuration_ids}
+    suites = {}
+    for suite in dict.fromkeys(suite for by_suite in kept.values() for suite in by_suite):
+        found = {one: by_suite[suite] for one, by_suite in kept.items() if suite in by_suite}
+        everything = [answer for given in found.values() for answer in given]
+        if not is_score(everything):
+            continue
+        figure = headline_figure(everything)
+        scores = {one: table for one, given in found.items() if (table := item_scores(given, figure))}
+        bars = {one: _bar(names[one].name, figure, suite, list(values.values())) for one, values in scores.items()}
+        suites[suite] = SuiteScores(figure, chance_level(everything), scores, bars)
+    first, *others = configuration_ids
+    results = [
+        (suite, other, paired(table.scores[first], table.scores[other]))
+        for suite, table in suites.items()
+        for other in others
+        if first in table.scores and other in table.scores
+    ]
+    corrected = holm([result.p for _, _, result in results])
+    return Comparison(suites, [Difference(*row, p) for row, p in zip(results, corrected, strict=True)])
+
+
+def _bar(name: str, figure: str, suite: str, values: Sequence[float]) -> Bar:
+    """The mean with the interval that the suite's own figure has."""
+    measured = mean_measurement(figure, suite, values)
+    return Bar(name, measured.value or 0.0, measured.low, measured.high, measured.n)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def composed_score(
+    of: Version, study_id: str, configuration_ids: tuple[str, ...], weights: tuple[tuple[str, float], ...]
+) -> dict[str, Composed]:
+    """The score that is composed of suites, by configuration."""
+    suites = comparison(of, study_id, configuration_ids).suites
+    scores = {suite: table.scores for suite, table in suites.items()}
+    return composed(scores, {suite: table.chance for suite, table in suites.items()}, dict(weights))
+
+
+def tries(of: Version, study_id: str, configuration_id: str, suite: str, item: str) -> list[AnswerRecord]:
+    """A configuration's answers to one item."""
+    given = answers(of, study_id, configuration_id).get(suite, [])
+    return [answer for answer in given if item_id(answer) == item]
