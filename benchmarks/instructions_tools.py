@@ -1,4 +1,4 @@
-"""Candidate answers for ``benchmarks.instructions``: English texts, and texts made to follow an instruction or just miss it."""
+"""Candidate answers for ``benchmarks.instructions``: texts, some made to follow an instruction or just miss it."""
 
 from __future__ import annotations
 

@@ -40,15 +40,12 @@ _ABBREVIATIONS = _words("""
     p.m ph.d prof rep reps sen sep sept sr st tues u.k u.n u.s u.s.a va vs wed yr
 """)
 _BEGINNERS = _words("""
-    a about after again all also although among an and another any are as at because before being both but by can could
-    did do does during each either even every first for from had has have he her here hers his how however if in indeed
-    instead into is it its just last later let like many may maybe meanwhile might more moreover most much my neither
-    never nevertheless next no nor not nothing now of often on once one only or other our over perhaps please second
-    she should since so some sometimes soon still such than that the their them then there therefore these they this
-    those though through thus to today together tomorrow too under until upon was we were what when where whether which
-    while who whom whose why will with without would yes yet you your
+    although among being both but does either even he here hers however if in indeed instead into it many meanwhile
+    moreover most neither nevertheless nor nothing please since so some sometimes soon still such the them there
+    therefore these they this though through thus together tomorrow under upon were when whether which while whom
+    without yes yet
 """)
-"""Words that are written small unless they begin a sentence."""
+"""Words that are written small unless they begin a sentence, and seldom with a capital in titles."""
 
 
 def count_words(text: str) -> int:
