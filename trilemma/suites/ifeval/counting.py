@@ -9,8 +9,9 @@ one after
 - a single letter (an initial), unless such a word follows;
 - a number, if what follows begins with a small letter.
 
-Closing quotes and brackets belong to the sentence before them. ``benchmarks/instructions.py`` says how often this and
-Punkt differ.
+Closing quotes and brackets belong to the sentence before them. Abbreviations and beginnings are common ones that Punkt
+takes for such; "e.g." and "etc." are not among them. ``benchmarks/instructions.py`` says how often this and Punkt
+differ.
 """
 
 from __future__ import annotations
