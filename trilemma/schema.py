@@ -191,8 +191,13 @@ class SuiteSpec(Frozen):
 
     @property
     def subject(self) -> str:
-        """What figures of its requests are about: the suite, and how many are answered at once."""
-        return self.name if self.concurrency == 1 else f"{self.name} x{self.concurrency}"
+        """What figures of its requests are about: the suite, its file if it has one, and how many are answered at once.
+
+        Figures on one file are never taken for figures on another.
+        """
+        file = self.options.get("file")
+        name = f"{self.name}:{file[:12]}" if isinstance(file, str) and file else self.name
+        return name if self.concurrency == 1 else f"{name} x{self.concurrency}"
 
 
 class EnergyCoefficients(Frozen):

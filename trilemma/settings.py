@@ -64,6 +64,11 @@ class Settings(BaseSettings):
         """Where recorded traces are kept, each under its hash."""
         return self.home / "traces"
 
+    @property
+    def questions_dir(self) -> Path:
+        """Where files of the user's own questions are kept, each under its hash."""
+        return self.home / "questions"
+
     def ensure_home(self) -> Path:
         """Create the data folders.
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import trilemma
-from trilemma.cli import models, profiles, queue, services, show, studies, traces
+from trilemma.cli import models, profiles, questions, queue, services, show, studies, traces
 from trilemma.cli.base import report
 from trilemma.errors import TrilemmaError
 
@@ -29,6 +29,7 @@ app.command("studies")(studies.listing)
 app.command()(studies.run)
 app.add_typer(queue.app, name="queue")
 app.add_typer(traces.app, name="traces")
+app.add_typer(questions.app, name="questions")
 app.command()(show.show)
 app.command()(studies.export)
 app.command()(services.serve)

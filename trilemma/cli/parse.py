@@ -16,11 +16,13 @@ from trilemma.profiles import NO_DEVICE, find_profile, on_devices
 from trilemma.schema import Artifact, Configuration, DeviceProfile, StoppingRule, StudySpec, SuiteSpec, WorkloadSpec
 from trilemma.settings import get_settings
 from trilemma.study import with_adapters
+from trilemma.suites.custom import file as questions
 from trilemma.workloads import PROMPT_SETS, traces
 
 _Model = TypeVar("_Model", bound=BaseModel)
 FindArtifact = Callable[[str], Artifact]
 FindDevice = Callable[[str], DeviceProfile]
+_HASHES = ("file", "trace")
 _STUDY_FIELDS = set(StudySpec.model_fields)
 _FILE_FIELDS = _STUDY_FIELDS | {"artifacts", "engine", "settings", "devices", "adapters"}
 
@@ -45,7 +47,8 @@ def pairs(text: str, what: str) -> dict[str, JsonValue]:
         key, equals, value = part.partition("=")
         if not equals or not key.strip():
             raise StudyError(f"{part!r} in {what} is not of the form key=value.", f"For example {what}:seed=1")
-        found[key.strip()] = scalar(value.strip())
+        # A hash may look like a number: 12e4 is one, and no hundred thousand.
+        found[key.strip()] = value.strip() if key.strip() in _HASHES else scalar(value.strip())
     return found
 
 
@@ -80,10 +83,11 @@ def suite(value: str | Mapping[str, Any]) -> SuiteSpec:
     """``hellaswag``, ``hellaswag:100``, ``perplexity:limit=20,chunk_tokens=256`` or a table of a study file.
 
     What is no field of :class:`SuiteSpec` becomes one of the suite's own options. With ``stop_error=0.05`` (and
-    ``stop_margin``, ``stop_width``) it ends as soon as its place among the study's configurations is decided.
+    ``stop_margin``, ``stop_width``) it ends as soon as its place among the study's configurations is decided. Of a file
+    of own questions the beginning of its hash is enough.
 
     Raises:
-        StudyError: a field is wrong.
+        StudyError: a field is wrong, or there is no such file.
     """
     fields = dict(value) if isinstance(value, Mapping) else _named(value, short="limit")
     stopping = {name: fields.pop(key) for name in StoppingRule.model_fields if (key := f"stop_{name}") in fields}
@@ -92,6 +96,8 @@ def suite(value: str | Mapping[str, Any]) -> SuiteSpec:
     options = {key: fields.pop(key) for key in list(fields) if key not in SuiteSpec.model_fields}
     if options:
         fields["options"] = {**fields.get("options", {}), **options}
+    if fields.get("name") == "own" and (beginning := fields.get("options", {}).get("file")):
+        fields["options"]["file"] = questions.find(get_settings().questions_dir, str(beginning))
     return _validated(SuiteSpec, fields, f"suite {fields.get('name', '')}")
 
 

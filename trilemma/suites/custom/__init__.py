@@ -1,0 +1,1 @@
+"""The user's own questions out of a CSV or JSONL file."""
