@@ -70,18 +70,7 @@ def draw(name: str, shots: int | None, limit: int | None, seed: int) -> Drawn:
         StudyError: there is no such task, or it cannot be asked here.
         SuiteDataError: lm-evaluation-harness is missing, or a task's data cannot be had.
     """
-    try:
-        from lm_eval.tasks import TaskManager  # noqa: PLC0415 (heavy, and not installed with Trilemma)
-    except ImportError as error:
-        raise SuiteDataError(f"lm-evaluation-harness cannot be imported ({error}).", f"{INSTALL}.") from error
-    folder = own_tasks_folder()
-    manager = TaskManager(include_path=str(folder) if folder.is_dir() else None)
-    if name not in manager.task_index:
-        near = difflib.get_close_matches(name, manager.all_tasks, 3)
-        raise StudyError(
-            f"lm-evaluation-harness has no task {name!r}.",
-            f"Near: {', '.join(near)}." if near else f"`lm-eval ls tasks` lists them; your own belong in {folder}.",
-        )
+    manager = _manager(name)
     random.seed(_PYTHON_SEED)
     np.random.seed(_OTHER_SEED)
     try:
@@ -106,6 +95,31 @@ def draw(name: str, shots: int | None, limit: int | None, seed: int) -> Drawn:
 def version() -> str:
     """The harness's version, without importing it."""
     return importlib.metadata.version(DISTRIBUTION)
+
+
+def _manager(name: str) -> Any:
+    """The harness's index of tasks that has ``name``; one of the user's own goes before one that is shipped.
+
+    All of the shipped ones are read only where they are needed: they are over ten thousand files.
+    """
+    try:
+        from lm_eval.tasks import TaskManager  # noqa: PLC0415 (heavy, and not installed with Trilemma)
+    except ImportError as error:
+        raise SuiteDataError(f"lm-evaluation-harness cannot be imported ({error}).", f"{INSTALL}.") from error
+    folder = own_tasks_folder()
+    own = str(folder) if folder.is_dir() else None
+    if own:
+        manager = TaskManager(include_path=own, include_defaults=False)
+        if name in manager.all_subtasks:
+            return manager
+    manager = TaskManager(include_path=own)
+    if name not in manager.task_index:
+        near = difflib.get_close_matches(name, manager.all_tasks, 3)
+        raise StudyError(
+            f"lm-evaluation-harness has no task {name!r}.",
+            f"Near: {', '.join(near)}." if near else f"`lm-eval ls tasks` lists them; your own belong in {folder}.",
+        )
+    return manager
 
 
 def _check(title: str, task: Any) -> None:
