@@ -71,6 +71,9 @@ def draw(name: str, shots: int | None, limit: int | None, seed: int) -> Drawn:
         SuiteDataError: lm-evaluation-harness is missing, or a task's data cannot be had.
     """
     manager = _manager(name)
+    # Before it is loaded, since loading such a task already fetches what would run its answers.
+    if (manager.task_index[name].cfg or {}).get("unsafe_code"):
+        raise _unsafe(name)
     random.seed(_PYTHON_SEED)
     np.random.seed(_OTHER_SEED)
     try:
@@ -124,12 +127,15 @@ def _manager(name: str) -> Any:
 
 def _check(title: str, task: Any) -> None:
     if getattr(task, "UNSAFE_CODE", False):
-        raise StudyError(
-            f"The task {title!r} runs what the model writes as a program.",
-            "Choose another: there is no sandbox for it.",
-        )
+        raise _unsafe(title)
     if getattr(task, "MULTIMODAL", False):
         raise StudyError(f"The task {title!r} asks about pictures or sounds.", "Choose one that is text alone.")
+
+
+def _unsafe(title: str) -> StudyError:
+    return StudyError(
+        f"The task {title!r} runs what the model writes as a program.", "Choose another: there is no sandbox for it."
+    )
 
 
 def _set_shots(task: Any, shots: int | None) -> None:
