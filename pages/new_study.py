@@ -180,8 +180,29 @@ def _suites() -> list[SuiteSpec]:
                 width=140,
             )
             row.caption("items" if limit else "all items")
-            chosen.append(SuiteSpec(name=name, limit=int(limit) if limit else None, seed=seed))
+            options = _needed_options(row, name, suite)
+            if all(options.values()):
+                chosen.append(SuiteSpec(name=name, limit=int(limit) if limit else None, seed=seed, options=options))
+            else:
+                row.caption("left out until that is filled in")
     return chosen
+
+
+def _needed_options(row: Any, name: str, suite: Any) -> dict[str, str]:
+    """What a suite cannot do without: its text options that have no default; empty until they are filled in."""
+    fields = getattr(getattr(suite, "options_type", None), "model_fields", {})
+    return {
+        option: row.text_input(
+            field.title or option,
+            key=f"q_{name}_{option}",
+            bind="query-params",
+            max_chars=150,
+            placeholder=field.title or option,
+            label_visibility="collapsed",
+        ).strip()
+        for option, field in fields.items()
+        if field.is_required()
+    }
 
 
 def _study_wide() -> tuple[int, EnergyCoefficients, str]:

@@ -53,6 +53,11 @@ def test_divergence_is_taken_against_the_highest_precision_of_the_same_model() -
     assert reference_of(LADDER[1], [twin, *LADDER]) == LADDER[0]
 
 
+def test_a_suite_is_asked_once() -> None:
+    with pytest.raises(StudyError, match="asked twice"):
+        plan(study(*LADDER, suites=(PIQA, PIQA.model_copy(update={"limit": 20}))), LADDER)
+
+
 def test_an_adapter_cannot_be_measured_by_itself() -> None:
     adapter = artifact(5, "F16", 16, kind="adapter")
     assert reference_of(LADDER[1], [adapter.model_copy(update={"bits_per_weight": 32}), *LADDER]) == LADDER[0]

@@ -56,6 +56,12 @@ def plan(spec: StudySpec, artifacts: Sequence[Artifact]) -> list[RunSpec]:
             f"Two workloads are both called {twice!r}, so that their figures could not be told apart.",
             "Leave one out, or measure them in two studies.",
         )
+    suites_asked = [suite.name for suite in spec.suites]
+    if twice := next((name for name in suites_asked if suites_asked.count(name) > 1), None):
+        raise StudyError(
+            f"The suite {twice!r} is asked twice, so that its answers could not be told apart.",
+            "Leave one out, or ask it in two studies.",
+        )
     repeats = spec.repeats if spec.workloads else 1
     runs = []
     for index, repeat in interleave(len(spec.configurations), repeats, spec.seed):

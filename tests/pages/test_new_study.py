@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -168,3 +169,22 @@ def test_every_suite_is_offered_or_says_what_it_lacks(app: AppTest, ladder: list
     app.run()
     offered = {str(box.key).removeprefix("q_") for box in app.checkbox if str(box.key).startswith("q_")}
     assert offered == set(registry.names("trilemma.suites"))
+
+
+@pytest.mark.lm_eval
+@pytest.mark.skipif(find_spec("lm_eval") is None, reason="lm-evaluation-harness is not installed")
+def test_a_suite_that_needs_a_task_is_left_out_until_it_has_one(
+    app: AppTest, ladder: list[Artifact], store: Store
+) -> None:
+    app.run()
+    app.checkbox(key=cell(ladder[0])).check()
+    app.checkbox(key="w_short_chat").uncheck().run()
+    without_suites(app)
+    app.checkbox(key="q_lm_eval").check().run()
+    assert not app.exception
+    assert measure(app) == ""
+    assert "left out until that is filled in" in shown(app)
+    app.text_input(key="q_lm_eval_task").input("arc_easy").run()
+    app.button(key="measure").click().run()
+    (study,) = store.studies()
+    assert [suite.options for suite in study.spec.suites] == [{"task": "arc_easy"}]
