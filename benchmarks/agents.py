@@ -202,7 +202,7 @@ def single_cases(limit: int) -> tuple[list[dict[str, Any]], list[bool]]:
                 cases.append(
                     {"kind": kind, "category": category, "functions": functions, "answers": answers, "text": text}
                 )
-                ours.append(suite.grade(task, Reply(text), spec).scores["accuracy"] == 1.0)
+                ours.append(suite.grade(task, Reply(text), spec).scores["success_rate"] == 1.0)
     return cases, ours
 
 

@@ -27,9 +27,9 @@ def _calls_only(decoded: Any) -> bool:
 
 def single(case: dict[str, Any]) -> bool | None:
     """Whether an answer is right; None where the checker itself fails on it."""
-    from bfcl_eval.constants.enums import Language  # type: ignore[import-not-found]
-    from bfcl_eval.eval_checker.ast_eval.ast_checker import ast_checker  # type: ignore[import-not-found]
-    from bfcl_eval.model_handler.utils import default_decode_ast_prompting  # type: ignore[import-not-found]
+    from bfcl_eval.constants.enums import Language
+    from bfcl_eval.eval_checker.ast_eval.ast_checker import ast_checker
+    from bfcl_eval.model_handler.utils import default_decode_ast_prompting
 
     try:
         decoded = default_decode_ast_prompting(case["text"])
@@ -49,7 +49,7 @@ def single(case: dict[str, Any]) -> bool | None:
 
 def several(number: int, case: dict[str, Any]) -> bool | None:
     """Whether the answers of each turn solve a task; None where the checker itself fails on them."""
-    from bfcl_eval.eval_checker.multi_turn_eval.multi_turn_checker import (  # type: ignore[import-not-found]
+    from bfcl_eval.eval_checker.multi_turn_eval.multi_turn_checker import (
         multi_turn_checker,
     )
     from bfcl_eval.model_handler.utils import default_decode_execute_prompting

@@ -94,12 +94,12 @@ def test_the_expected_answer_of_every_item_is_right_and_none_other(name: str) ->
     one = suite(name)
     tasks = one.tasks(spec)
     assert len(tasks) >= 200
-    right = [one.grade(task, Reply(task.expected), spec).scores["accuracy"] for task in tasks]
+    right = [one.grade(task, Reply(task.expected), spec).scores["success_rate"] for task in tasks]
     assert set(right) == {1.0}
     other = "[nothing_like_it(a=1)]"
-    assert {one.grade(task, Reply(other), spec).scores["accuracy"] for task in tasks} == {0.0}
+    assert {one.grade(task, Reply(other), spec).scores["success_rate"] for task in tasks} == {0.0}
     failed = one.grade(tasks[0], Reply("", "it does not fit the context"), spec)
-    assert failed.scores == {"accuracy": 0.0}
+    assert failed.scores == {"success_rate": 0.0}
     assert "does not fit" in str(failed.detail["why"])
 
 

@@ -41,6 +41,7 @@ class SingleTurn(GenerationSuite):
     """Functions are described in the prompt; the calls of the answer have to be the wanted ones, in any order."""
 
     licence: ClassVar[str] = "Apache-2.0"
+    figures: ClassVar[tuple[str, ...]] = ("success_rate",)
     options_type: ClassVar[type[GenerationOptions]] = SingleTurnOptions
     solutions: ClassVar[data.Dataset]
     prompt_tokens: ClassVar[int] = 400
@@ -80,15 +81,23 @@ class SingleTurn(GenerationSuite):
         """By the checker; an answer that cannot be read as calls is wrong."""
         reply: Reply = outcome
         calls: list[Call] = []
+        malformed = 0
         try:
             calls = read_calls(reply.text)
             why = self.judged(task, calls)
         except CallError as error:
             why = self.unreadable(str(error))
+            malformed = int(bool(why))
         if reply.error:
             why = f"no answer: {reply.error}"
-        detail: dict[str, JsonValue] = {"calls": [str(call) for call in calls], "why": why, "cut": reply.cut}
-        return Grade(reply.text, {"accuracy": float(not why)}, detail)
+        detail: dict[str, JsonValue] = {
+            "calls": [str(call) for call in calls],
+            "tool_calls": len(calls),
+            "malformed_calls": malformed,
+            "why": why,
+            "cut": reply.cut,
+        }
+        return Grade(reply.text, {"success_rate": float(not why)}, detail)
 
     def judged(self, task: Task, calls: list[Call]) -> str:
         """Why ``calls`` are wrong; empty if they are right."""
