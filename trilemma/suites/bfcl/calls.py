@@ -166,10 +166,10 @@ def _look_over(text: str) -> None:
             if depth > 2 * _MAX_DEPTH or signs > _MOST_SIGNS:
                 raise CallError("The answer is nested too deeply.")
             if token.string in ("**", ":=", "~"):
-                raise CallError(f"An argument is no literal ({token.string}).")
+                raise CallError(f"The answer is no list of calls: it has {token.string!r}.")
         elif token.type == tokenize.NAME:
             if keyword.iskeyword(token.string) and token.string not in _CONSTANTS:
-                raise CallError(f"An argument is no literal ({token.string}).")
+                raise CallError(f"The answer is no list of calls: it has {token.string!r}.")
         elif tokenize.tok_name[token.type].startswith("FSTRING") or (
             token.type == tokenize.STRING and _FORMATTED.match(token.string)
         ):
