@@ -10,8 +10,8 @@ import pytest
 from trilemma.analysis.needle import Cell, needle_cells, needle_text
 from trilemma.bench.channel import Channel
 from trilemma.bench.joint import run_generation_suite
-from trilemma.charts.needle import needle_figure
-from trilemma.charts.palette import mixed
+from trilemma.charts.needle import cell_colour, needle_figure
+from trilemma.charts.palette import ink_on, luminance, mixed
 from trilemma.engines.base import LoadedModel
 from trilemma.errors import StudyError
 from trilemma.records import AnswerRecord
@@ -98,14 +98,23 @@ def test_the_heat_map_shows_the_share_of_each_cell_and_its_words_say_the_same() 
     assert needle_text(cells) == (
         "512 tokens: 67% found, least at depth 100% (50%); 2,048 tokens: 50% found. 1 of 5 had no answer."
     )
-    light, dark = (needle_figure(cells, dark=dark).data[0] for dark in (False, True))
+    (light, shares), (dark, _) = (needle_figure(cells, dark=dark).data for dark in (False, True))
     assert light.x == ("512", "2,048")
     assert light.y == ("0%", "100%")
     assert [list(row) for row in light.z] == [[1.0, 0.5], [0.5, None]]
-    assert [list(row) for row in light.text] == [["100%", "50%"], ["50%", ""]]
+    shown = list(zip(shares.x, shares.y, shares.text, strict=True))
+    assert shown == [("512", "0%", "100%"), ("512", "100%", "50%"), ("2,048", "0%", "50%")]
     assert light.colorscale[-1][1].upper() == "#2166AC"
     assert light.colorscale != dark.colorscale
     assert needle_text([]) and needle_figure([]).data
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_share_is_read_on_every_colour_of_the_scale(dark: bool) -> None:
+    for step in range(101):
+        colour = cell_colour(step / 100, dark)
+        low, high = sorted(luminance(one) + 0.05 for one in (colour, ink_on(colour)))
+        assert high / low >= 4.5
 
 
 def test_colours_mix_to_an_opaque_one() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from trilemma.analysis.needle import Cell
-from trilemma.charts.palette import axis_colour, layout, mixed, theme
+from trilemma.charts.palette import axis_colour, ink_on, layout, mixed, theme
 from trilemma.schema import Axis
 
 _ROW = 44
@@ -19,7 +19,7 @@ def needle_figure(cells: Sequence[Cell], *, dark: bool = False) -> go.Figure:
 
     Depth runs down as a reader does. A length and depth that nobody was asked about stays empty.
     """
-    look, colour = theme(dark), axis_colour(Axis.PERFORMANCE, dark)
+    look = theme(dark)
     lengths = sorted({cell.length for cell in cells})
     depths = sorted({cell.depth for cell in cells})
     known = {(cell.length, cell.depth): cell for cell in cells}
@@ -27,15 +27,12 @@ def needle_figure(cells: Sequence[Cell], *, dark: bool = False) -> go.Figure:
     figure = go.Figure(layout=layout(dark))
     figure.add_trace(
         go.Heatmap(
-            x=[f"{length:,}" for length in lengths],
-            y=[f"{depth:.0%}" for depth in depths],
+            x=[_tokens(length) for length in lengths],
+            y=[_percent(depth) for depth in depths],
             z=[[None if cell is None else cell.share for cell in row] for row in grid],
             zmin=0,
             zmax=1,
-            colorscale=[[step, mixed(colour, look.ground, max(_FAINTEST, step))] for step in (0.0, _FAINTEST, 1.0)],
-            text=[["" if cell is None else f"{cell.share:.0%}" for cell in row] for row in grid],
-            # No colour of its own: plotly takes black or white, whichever is read better on the cell.
-            texttemplate="%{text}",
+            colorscale=[[share, cell_colour(share, dark)] for share in (0.0, 1.0)],
             customdata=[[_words(cell) for cell in row] for row in grid],
             hovertemplate="%{customdata}<extra></extra>",
             hoverongaps=False,
@@ -50,10 +47,35 @@ def needle_figure(cells: Sequence[Cell], *, dark: bool = False) -> go.Figure:
             },
         )
     )
+    # A heat map's own text is grey or white, and on the middle of the scale neither is read well.
+    figure.add_trace(
+        go.Scatter(
+            x=[_tokens(cell.length) for cell in cells],
+            y=[_percent(cell.depth) for cell in cells],
+            text=[_percent(cell.share) for cell in cells],
+            mode="text",
+            textfont={"color": [ink_on(cell_colour(cell.share, dark)) for cell in cells], "size": 13},
+            hoverinfo="skip",
+            showlegend=False,
+        )
+    )
     figure.update_xaxes(type="category", title_text="Length of the text, tokens", showgrid=False)
     figure.update_yaxes(type="category", title_text="Depth", autorange="reversed", showgrid=False)
     figure.update_layout(height=110 + _ROW * max(3, len(depths)))
     return figure
+
+
+def cell_colour(share: float, dark: bool) -> str:
+    """The colour of performance, fading into the ground where less was found, but never quite."""
+    return mixed(axis_colour(Axis.PERFORMANCE, dark), theme(dark).ground, _FAINTEST + (1 - _FAINTEST) * share)
+
+
+def _tokens(length: int) -> str:
+    return f"{length:,}"
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}"
 
 
 def _words(cell: Cell | None) -> str:
