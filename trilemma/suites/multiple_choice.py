@@ -9,9 +9,9 @@ from __future__ import annotations
 import abc
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -46,6 +46,11 @@ class Item:
     def after(self, examples: str) -> Item:
         """The same question with worked examples before it."""
         return replace(self, contexts=tuple(examples + context for context in self.contexts))
+
+
+def solved(items: Iterable[Item]) -> str:
+    """``items`` as worked examples, an empty line after each."""
+    return "".join(f"{item.solved}\n\n" for item in items)
 
 
 def question(row_id: str, context: str, choices: Sequence[str], expected: int) -> Item:
@@ -126,7 +131,9 @@ class MultipleChoice(abc.ABC):
     licence: ClassVar[str]
     figures: ClassVar[tuple[str, ...]] = ("accuracy", "accuracy_norm")
     dataset: ClassVar[data.Dataset]
-    options_type: ClassVar[type[BaseModel]] = ChoiceOptions
+    options_type: ClassVar[type[ChoiceOptions]] = ChoiceOptions
+    opening: ClassVar[str] = ""
+    """What every prompt begins with, before any worked example."""
 
     @abc.abstractmethod
     def item(self, row: data.Row, row_id: str) -> Item:
@@ -145,12 +152,25 @@ class MultipleChoice(abc.ABC):
 
         Raises:
             SuiteDataError: they are missing or malformed.
+            StudyError: an option is wrong.
         """
-        return self._pick(data.load(self.dataset), spec)
+        return self._pick(self.rows(spec), spec)
+
+    def rows(self, spec: SuiteSpec) -> data.Rows:
+        """The rows that ``spec`` may pick from, and where they come from."""
+        return data.load(self.dataset)
+
+    def options(self, spec: SuiteSpec) -> Any:
+        """The options of ``spec``, as :attr:`options_type`.
+
+        Raises:
+            StudyError: one is unknown or out of range.
+        """
+        return parse_options(self.options_type, spec, self.title)
 
     def answers(self, model: LoadedModel, context: SuiteContext) -> Iterator[AnswerRecord]:
         """Score every choice of every item, in order; what is known already is not asked again."""
-        rows = data.load(self.dataset)
+        rows = self.rows(context.spec)
         items = self._pick(rows, context.spec)
         encoded = {item.id: encode(model, item) for item in items if item.id not in context.known}
         scores = iter(model.score_choices([request for one in encoded.values() for request in one.requests]))
@@ -185,12 +205,12 @@ class MultipleChoice(abc.ABC):
 
     def _pick(self, rows: data.Rows, spec: SuiteSpec) -> list[Item]:
         """The first of the seeded order are asked, after the last of it as worked examples."""
-        shots = parse_options(ChoiceOptions, spec, self.title).shots
+        shots = self.options(spec).shots
         items = [self.item(row, f"{self.name}/{row.index}") for row in rows.rows]
         order = data.pick(((item.id, item) for item in items), None, spec.seed)
         asked = order[: max(0, len(order) - shots)][: spec.limit]
-        examples = "".join(f"{item.solved}\n\n" for item in order[len(order) - shots :])
-        return [item.after(examples) for item in asked] if examples else asked
+        before = self.opening + solved(order[len(order) - shots :])
+        return [item.after(before) for item in asked] if before else asked
 
     def _record(self, item: Item, index: int, one: Encoded, logprobs: list[float], source: str) -> AnswerRecord:
         lengths = [len(choice) for choice in item.choices]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -27,3 +27,10 @@ def parse_options(options_type: type[O], spec: SuiteSpec, title: str) -> O:
         raise StudyError(
             f"The option {name!r} of {title} is wrong: {first['msg']}.", f"Its options are: {known}."
         ) from error
+
+
+def listed(value: Any) -> Any:
+    """A list as it comes from the command line: ``512;1024``, or one entry alone; anything else as it is."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(";")]
+    return [value] if isinstance(value, int) else value
