@@ -101,7 +101,8 @@ def _row(offer: _Offer, seed: int) -> tuple[SuiteSpec | None, bool]:
         label_visibility="collapsed",
         width=140,
     )
-    row.caption("items" if limit else "all items", width="content")
+    if limit:
+        row.caption("items", width="content")
     options, at_once, valid = _options(offer, row)
     row.caption(shared.plain(offer.about))
     if offer.name == Own.name:

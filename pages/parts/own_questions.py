@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from typing import get_args
 
@@ -35,19 +36,28 @@ def own_questions(scoring: str) -> str:
         try:
             if uploaded is not None:
                 data = uploaded.getvalue()
-                sheet = questions.read(data, usual)
+                sheet = _sheet(data, usual)
                 _preview(sheet)
-                return "" if sheet.problems else questions.add(folder, data, usual)
+                digest = hashlib.sha256(data).hexdigest()
+                if not sheet.problems and digest not in questions.known(folder):
+                    questions.add(folder, data, usual)
+                return "" if sheet.problems else digest
             digest = _known()
             if not digest:
                 st.caption(":red[:material/error: Bring or choose a file of questions, or take the mark off.]")
                 return ""
-            sheet = questions.read(questions.content(folder, digest), usual)
+            sheet = _sheet(questions.content(folder, digest), usual)
             _preview(sheet)
             return "" if sheet.problems else digest
         except TrilemmaError as error:
             shared.show_error(error)
             return ""
+
+
+@st.cache_resource(show_spinner=False, max_entries=2)
+def _sheet(data: bytes, usual: Scoring) -> questions.Sheet:
+    """The file, read once and not at every click."""
+    return questions.read(data, usual)
 
 
 def _known() -> str:
