@@ -10,11 +10,11 @@ import streamlit as st
 
 from pages import shared
 from pages.parts.choose_engine import choose_adapters, choose_engine
+from pages.parts.choose_suites import choose_suites
 from pages.parts.devices import choose_devices, foreseen, refusal
 from pages.parts.grid import model_grid
 from pages.parts.load_form import load_form
 from pages.parts.settings_form import settings_form
-from trilemma import registry
 from trilemma.analysis.format import format_duration, format_figure
 from trilemma.errors import TrilemmaError
 from trilemma.profiles import on_devices
@@ -23,9 +23,6 @@ from trilemma.settings import get_settings
 from trilemma.store import Store
 from trilemma.study import Estimate, estimate, submit, with_adapters
 from trilemma.workloads import PROMPT_SETS
-
-_FIRST_SUITES = ("hellaswag", "perplexity")
-_ITEMS = 100
 
 
 def page() -> None:
@@ -46,11 +43,11 @@ def page() -> None:
     chosen = model_grid(artifacts)
     configurations, valid = _configurations(chosen, [a for a in artifacts if a.kind == "adapter"])
     workloads, loads_valid = _workloads()
-    suites = _suites()
+    suites, suites_valid = _suites()
     repeats, energy, name = _study_wide()
     problem = _missing(chosen, workloads, suites)
     with st.bottom:
-        if problem or not valid or not loads_valid:
+        if problem or not (valid and loads_valid and suites_valid):
             _summary(problem or "A setting needs mending: see the red line beside it.")
             return
         spec = StudySpec(
@@ -144,65 +141,10 @@ def _number(where: Any, label: str, key: str, value: int, least: int, most: int 
     return value if given is None else int(given)
 
 
-def _suites() -> list[SuiteSpec]:
+def _suites() -> tuple[list[SuiteSpec], bool]:
     _step(4, "Questions")
     st.caption("The same items go to every configuration. They are asked once: the answers do not vary.")
-    seed = int(st.session_state.get("seed", 0))
-    chosen = []
-    for name in registry.names("trilemma.suites"):
-        try:
-            suite: Any = registry.load("trilemma.suites", name)()
-            available, detail, remedy = suite.availability()
-        except (TrilemmaError, ImportError) as error:
-            available, detail, remedy = False, str(error), ""
-            suite = None
-        title = shared.plain(suite.title if suite else name)
-        row = st.container(horizontal=True, vertical_alignment="center")
-        wanted = row.checkbox(
-            title,
-            value=available and name in _FIRST_SUITES,
-            key=f"q_{name}",
-            bind="query-params",
-            disabled=not available,
-        )
-        if not available:
-            row.caption(shared.plain(f"{detail} {remedy}"))
-        elif wanted:
-            limit = row.number_input(
-                f"Items of {title}",
-                min_value=1,
-                value=_ITEMS,
-                step=1,
-                key=f"q_{name}_n",
-                bind="query-params",
-                placeholder="all items",
-                label_visibility="collapsed",
-                width=140,
-            )
-            row.caption("items" if limit else "all items")
-            options = _needed_options(row, name, suite)
-            if all(options.values()):
-                chosen.append(SuiteSpec(name=name, limit=int(limit) if limit else None, seed=seed, options=options))
-            else:
-                row.caption("left out until that is filled in")
-    return chosen
-
-
-def _needed_options(row: Any, name: str, suite: Any) -> dict[str, str]:
-    """What a suite cannot do without: its text options that have no default; empty until they are filled in."""
-    fields = getattr(getattr(suite, "options_type", None), "model_fields", {})
-    return {
-        option: row.text_input(
-            field.title or option,
-            key=f"q_{name}_{option}",
-            bind="query-params",
-            max_chars=150,
-            placeholder=field.title or option,
-            label_visibility="collapsed",
-        ).strip()
-        for option, field in fields.items()
-        if field.is_required()
-    }
+    return choose_suites(int(st.session_state.get("seed", 0)))
 
 
 def _study_wide() -> tuple[int, EnergyCoefficients, str]:

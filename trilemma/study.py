@@ -13,8 +13,9 @@ from trilemma.errors import StudyError, TrilemmaError
 from trilemma.jobs.queue import interleave
 from trilemma.profiles import check_device
 from trilemma.records import RunRecord, StudyRecord
-from trilemma.schema import Artifact, Configuration, RunSpec, RunState, StudySpec
+from trilemma.schema import Artifact, Configuration, RunSpec, RunState, StudySpec, SuiteSpec
 from trilemma.store import Store
+from trilemma.suites.options import parse_options
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ def plan(spec: StudySpec, artifacts: Sequence[Artifact]) -> list[RunSpec]:
             f"The suite {twice!r} is asked twice, so that its answers could not be told apart.",
             "Leave one out, or ask it in two studies.",
         )
+    _check_suites(spec.suites)
     repeats = spec.repeats if spec.workloads else 1
     runs = []
     for index, repeat in interleave(len(spec.configurations), repeats, spec.seed):
@@ -84,6 +86,21 @@ def plan(spec: StudySpec, artifacts: Sequence[Artifact]) -> list[RunSpec]:
             )
         )
     return runs
+
+
+def _check_suites(suites: Sequence[SuiteSpec]) -> None:
+    """Options are checked before anything is measured, as far as that can be done without the questions."""
+    names = [suite.name for suite in suites]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise StudyError(
+            f"The suite {twice} is asked twice, so that its answers could not be told apart.",
+            "Leave one out, or ask them in two studies.",
+        )
+    for spec in suites:
+        suite = registry.load("trilemma.suites", spec.name)
+        options_type = getattr(suite, "options_type", None)
+        if options_type is not None:
+            parse_options(options_type, spec, suite.title)
 
 
 def _check(configuration: Configuration, by_id: dict[str, Artifact]) -> str:

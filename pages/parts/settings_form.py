@@ -18,18 +18,19 @@ NULL_WORDS = {"context": "longest"}
 """What is written for a setting's null where the default is a number; a setting may have a word of its own."""
 
 
-def _resolve(field: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+def resolved(field: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
     """The field's own schema, references followed and "or null" made ``nullable``."""
     if "$ref" in field:
         field = {**definitions[field["$ref"].rpartition("/")[2]], **{k: v for k, v in field.items() if k != "$ref"}}
     options = [option for option in field.get("anyOf", ()) if option.get("type") != "null"]
     if len(options) == 1:
         rest = {k: v for k, v in field.items() if k != "anyOf"}
-        return _resolve({**rest, **options[0], "nullable": len(options) < len(field["anyOf"])}, definitions)
+        return resolved({**rest, **options[0], "nullable": len(options) < len(field["anyOf"])}, definitions)
     return field
 
 
-def _title(name: str, field: dict[str, Any]) -> str:
+def field_title(name: str, field: dict[str, Any]) -> str:
+    """What a field is called on the page."""
     title = str(field.get("title") or name)
     return title.replace("_", " ").capitalize() if title.islower() or title == title.title() else title
 
@@ -40,7 +41,7 @@ def _number(text: str, kind: str) -> int | float:
 
 def _chosen(name: str, field: dict[str, Any], prefix: str) -> tuple[list[JsonValue], str]:
     """Show one field; its values (empty: leave the engine's default) and what is wrong with them."""
-    key, label, help_text = f"{prefix}_{name}", _title(name, field), field.get("description")
+    key, label, help_text = f"{prefix}_{name}", field_title(name, field), field.get("description")
     default = field.get("default")
     if "enum" in field:
         options = [str(option) for option in field["enum"]]
@@ -71,11 +72,13 @@ def _chosen(name: str, field: dict[str, Any], prefix: str) -> tuple[list[JsonVal
     return [], ""
 
 
-def _problem(settings_type: type[BaseModel], settings: dict[str, JsonValue]) -> str:
+def problem_with(settings_type: type[BaseModel], settings: dict[str, JsonValue], field: str = "") -> str:
+    """What is wrong with ``settings``, empty if nothing is; with ``field``, what is wrong with that one alone."""
     try:
         settings_type.model_validate(settings)
     except ValidationError as error:
-        return "; ".join(dict.fromkeys(item["msg"] for item in error.errors()))
+        items = [item for item in error.errors() if not field or item["loc"][:1] == (field,)]
+        return "; ".join(dict.fromkeys(item["msg"] for item in items))
     return ""
 
 
@@ -89,7 +92,7 @@ def settings_form(settings_type: type[BaseModel], prefix: str) -> tuple[list[dic
     """
     schema = settings_type.model_json_schema()
     definitions = schema.get("$defs", {})
-    fields = {name: _resolve(field, definitions) for name, field in schema.get("properties", {}).items()}
+    fields = {name: resolved(field, definitions) for name, field in schema.get("properties", {}).items()}
     chosen: dict[str, list[JsonValue]] = {}
     valid = True
 
@@ -100,7 +103,7 @@ def settings_form(settings_type: type[BaseModel], prefix: str) -> tuple[list[dic
             with columns[number % 2]:
                 values, problem = _chosen(name, fields[name], prefix)
                 for value in values:
-                    problem = problem or _problem(settings_type, {name: value})
+                    problem = problem or problem_with(settings_type, {name: value})
                 if problem:
                     st.caption(f":red[:material/error: {shared.plain(problem)}]")
                     valid = False
@@ -116,7 +119,7 @@ def settings_form(settings_type: type[BaseModel], prefix: str) -> tuple[list[dic
     for values in product(*chosen.values()):
         settings = dict(zip(chosen, values, strict=True))
         settings = {name: value for name, value in settings.items() if value != fields[name].get("default")}
-        if valid and (problem := _problem(settings_type, settings)):
+        if valid and (problem := problem_with(settings_type, settings)):
             st.caption(f":red[:material/error: {shared.plain(problem)}]")
             valid = False
         if settings not in combinations:

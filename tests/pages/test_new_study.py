@@ -188,3 +188,44 @@ def test_a_suite_that_needs_a_task_is_left_out_until_it_has_one(
     app.button(key="measure").click().run()
     (study,) = store.studies()
     assert [suite.options for suite in study.spec.suites] == [{"task": "arc_easy"}]
+
+
+def test_options_of_a_suite_go_into_the_study(app: AppTest, ladder: list[Artifact], store: Store) -> None:
+    app.run()
+    app.checkbox(key=cell(ladder[0])).check().run()
+    without_suites(app)
+    app.checkbox(key="q_gsm8k").check().run()
+    app.number_input(key="o_gsm8k_shots").set_value(2)
+    app.number_input(key="q_gsm8k_users").set_value(3).run()
+    assert not app.exception
+    app.button(key="measure").click().run()
+    (suite,) = store.studies()[0].spec.suites
+    assert (suite.name, suite.options, suite.concurrency) == ("gsm8k", {"shots": 2}, 3)
+
+
+def test_only_written_answers_are_asked_for_at_the_same_time(app: AppTest, ladder: list[Artifact]) -> None:
+    app.run()
+    keys = {str(field.key) for field in app.number_input}
+    assert "o_hellaswag_shots" in keys
+    assert "q_hellaswag_users" not in keys
+
+
+def test_a_file_of_questions_is_shown_and_chosen(app: AppTest, ladder: list[Artifact], store: Store) -> None:
+    app.run()
+    app.checkbox(key=cell(ladder[0])).check().run()
+    without_suites(app)
+    app.checkbox(key="q_own").check().run()
+    assert measure(app) == "", "there is no file yet"
+    app.get("file_uploader")[-1].set_value([("bad.csv", b"question,answer\nok,1\nbad,\n", "text/csv")]).run()
+    assert not app.exception
+    assert "1 problem" in shown(app)
+    assert list(app.dataframe[0].value["row"]) == [3]
+    assert measure(app) == ""
+    good = b"question,answer\n=1+1 [x](http://evil.example),2\n"
+    app.get("file_uploader")[-1].set_value([("good.csv", good, "text/csv")]).run()
+    assert list(app.dataframe[0].value["question"]) == ["=1+1 [x](http://evil.example)"]
+    app.button(key="measure").click().run()
+    assert not app.exception
+    (suite,) = store.studies()[0].spec.suites
+    assert suite.options == {"file": hashlib.sha256(good).hexdigest()}
+    assert suite.limit is None

@@ -248,6 +248,9 @@ def test_a_schema_can_take_neither_for_ever_nor_the_stack() -> None:
     told = schemas.mismatch(json.dumps({"$defs": {**doubled, "d60": {}}, "$ref": "#/$defs/d0"}), "1")
     assert "steps" in told
     assert "without an end" in schemas.mismatch('{"$ref": "#"}', "1")
+    dialect = {"$schema": "http://json-schema.org/draft-07/schema#", "pattern": "^(a+)+$"}
+    schema = json.dumps({"$ref": "#/$defs/x", "$defs": {"x": dialect}})
+    assert "does not match" in schemas.mismatch(schema, json.dumps("a" * 64 + "b")), "Python's re would never end"
     assert "cannot be followed" in schemas.mismatch('{"$ref": "#/nowhere"}', "1")
 
 
@@ -341,6 +344,7 @@ def test_another_model_judges_and_what_it_said_is_kept(
     grade = suite.grade(task, Reply("It is ANSWER>>> Paris"), spec)
     assert grade.scores == {"accuracy": 1.0}
     assert grade.detail["judge_said"] == "It matches.\nVERDICT: CORRECT"
+    assert grade.detail["judge_wording"] == judge.WORDING
     (body, key) = judging.asked[0]
     assert (body["temperature"], body["model"], key) == (0, "wise", "Bearer sesame")
     assert body["messages"][1]["content"].count("ANSWER>>>") == 1, "an answer cannot end its own quotation"

@@ -6,6 +6,7 @@ ends after a fixed number of steps, since references can make that number expone
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -48,6 +49,7 @@ def parsed(text: str) -> Any:
         raise ValueError("it is nested too deeply") from error
 
 
+@functools.lru_cache(maxsize=256)
 def check_schema(text: str) -> None:
     """Make sure that answers can be checked against the schema in ``text``.
 
@@ -99,7 +101,7 @@ def mismatch(schema: str, answer: str) -> str:
         return f"no JSON: {error}"[:200]
     try:
         # An empty registry: without one, jsonschema would fetch what a schema refers to.
-        found = next(_validator()(json.loads(schema), registry=Registry()).iter_errors(value), None)
+        found = next(_validator()(_bare(json.loads(schema)), registry=Registry()).iter_errors(value), None)
     except _TooManyStepsError:
         return f"checking it took more than {_MAX_STEPS:,} steps"
     except RecursionError:
@@ -107,6 +109,16 @@ def mismatch(schema: str, answer: str) -> str:
     except (Unresolvable, ValueError, TypeError, ArithmeticError) as error:
         return f"the schema cannot be followed: {error}"[:200]
     return "" if found is None else f"{found.json_path}: {found.message}"[:200]
+
+
+def _bare(schema: Any) -> Any:
+    """``schema`` without the names of dialects in it: at each of them jsonschema would go on with its own."""
+    if isinstance(schema, list):
+        return [_bare(part) for part in schema]
+    if isinstance(schema, dict):
+        named = {name: part for name, part in schema.items() if name != "$schema" or not isinstance(part, str)}
+        return {name: _bare(part) for name, part in named.items()}
+    return schema
 
 
 def _validator() -> Any:

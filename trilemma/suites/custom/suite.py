@@ -74,7 +74,7 @@ class Own(GenerationSuite):
 
     name: ClassVar[str] = "own"
     title: ClassVar[str] = "Your own questions"
-    licence: ClassVar[str] = "yours"
+    licence: ClassVar[str] = ""
     options_type: ClassVar[type[GenerationOptions]] = OwnOptions
     grades_quickly: ClassVar[bool] = False
     """A judge takes its time."""
