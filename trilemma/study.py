@@ -57,12 +57,6 @@ def plan(spec: StudySpec, artifacts: Sequence[Artifact]) -> list[RunSpec]:
             f"Two workloads are both called {twice!r}, so that their figures could not be told apart.",
             "Leave one out, or measure them in two studies.",
         )
-    suites_asked = [suite.name for suite in spec.suites]
-    if twice := next((name for name in suites_asked if suites_asked.count(name) > 1), None):
-        raise StudyError(
-            f"The suite {twice!r} is asked twice, so that its answers could not be told apart.",
-            "Leave one out, or ask it in two studies.",
-        )
     _check_suites(spec.suites)
     repeats = spec.repeats if spec.workloads else 1
     runs = []
@@ -93,7 +87,7 @@ def _check_suites(suites: Sequence[SuiteSpec]) -> None:
     names = [suite.name for suite in suites]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise StudyError(
-            f"The suite {twice} is asked twice, so that its answers could not be told apart.",
+            f"The suite {twice!r} is asked twice, so that its answers could not be told apart.",
             "Leave one out, or ask them in two studies.",
         )
     for spec in suites:

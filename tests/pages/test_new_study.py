@@ -183,8 +183,8 @@ def test_a_suite_that_needs_a_task_is_left_out_until_it_has_one(
     app.checkbox(key="q_lm_eval").check().run()
     assert not app.exception
     assert measure(app) == ""
-    assert "left out until that is filled in" in shown(app)
-    app.text_input(key="q_lm_eval_task").input("arc_easy").run()
+    assert "needs mending" in shown(app)
+    app.text_input(key="o_lm_eval_task").input("arc_easy").run()
     app.button(key="measure").click().run()
     (study,) = store.studies()
     assert [suite.options for suite in study.spec.suites] == [{"task": "arc_easy"}]
