@@ -8,7 +8,6 @@ innermost runs the program.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import importlib.util
 import json
 import os
@@ -50,13 +49,13 @@ def _works(step: Callable[[], None]) -> bool:
 def _readable() -> list[str]:
     """The standard library and the shared libraries it needs; of folders within each other the outer one."""
     wanted = {*_LIBRARIES, *sys.path, f"{sys.base_prefix}/lib"}
-    found = sorted(os.path.normpath(path) for path in wanted if path and os.path.exists(path))
+    found = sorted(os.path.normpath(path) for path in wanted if path and Path(path).exists())
     return [path for path in found if not any(path.startswith(f"{other}/") for other in found)]
 
 
 def _open_to_all(path: str) -> bool:
     """Whether every user may enter ``path`` and the folders above it."""
-    return all(os.stat(part).st_mode & 0o001 for part in (path, *map(str, Path(path).parents)))
+    return all(part.stat().st_mode & 0o001 for part in (Path(path), *Path(path).parents))
 
 
 def _namespaces(user: int) -> tuple[bool, bool, bool]:
@@ -114,7 +113,8 @@ def _shut_in(limits: dict[str, int], folder: str, user: int, spaces: tuple[bool,
     locked = version > 0 and _works(lambda: kernel.landlock(readable, _DEVICES, work))
     scoped = locked and version >= 6
     return {
-        "network": "namespace" if network else "Landlock, TCP alone" if locked and version >= 4 else "",
+        "network": "namespace" if network else "Landlock" if locked and version >= 4 else "",
+        "datagrams": "namespace" if network else "",
         "files": " and ".join(["own root"] * rooted + [f"Landlock {version}"] * locked),
         "disk": "namespace" if rooted else "",
         "processes": "namespace" if processes else "",
@@ -181,13 +181,13 @@ def _wait(child: int) -> int:
 def _end_all() -> None:
     """Kill every descendant; orphans become children of this process, so that none gets away."""
     while True:
-        for entry in os.listdir("/proc"):
-            if entry.isdecimal():
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdecimal():
                 with contextlib.suppress(OSError, ValueError, IndexError):
                     # The name, in brackets, may hold anything.
-                    parent = Path(f"/proc/{entry}/stat").read_bytes().rpartition(b")")[2].split()[1]
+                    parent = (entry / "stat").read_bytes().rpartition(b")")[2].split()[1]
                     if int(parent) == os.getpid():
-                        os.kill(int(entry), signal.SIGKILL)
+                        os.kill(int(entry.name), signal.SIGKILL)
         try:
             os.wait()
         except ChildProcessError:

@@ -96,18 +96,18 @@ def own_root(folder: str, readable: Sequence[str], devices: Sequence[str], work:
     _mount("tmpfs", folder, "tmpfs", _NOSUID | _NODEV, "size=1m,mode=755")
     for path in (*readable, *devices):
         target = folder + path
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        if os.path.isdir(path):
-            os.makedirs(target, exist_ok=True)
+        if Path(path).is_dir():
+            Path(target).mkdir(parents=True, exist_ok=True)
         else:
-            os.close(os.open(target, os.O_CREAT | os.O_WRONLY))
+            Path(target).parent.mkdir(parents=True, exist_ok=True)
+            Path(target).touch()
         _mount(path, target, "", _BIND | _REC)
         if path in devices:
             continue
         # A namespace may not take away the flags that a mount has outside.
         kept = os.statvfs(target).f_flag & (_NOSUID | _NODEV | _NOEXEC)
         _mount("", target, "", _BIND | _REMOUNT | _RDONLY | kept)
-    os.makedirs(folder + work)
+    Path(folder + work).mkdir()
     _mount("tmpfs", folder + work, "tmpfs", _NOSUID | _NODEV, f"size={disk_bytes},nr_inodes=1000,mode=777")
     os.chdir(folder)
     _checked(_LIBC.pivot_root(b".", b"."))
@@ -133,7 +133,7 @@ def landlock(readable: Sequence[str], devices: Sequence[str], work: str) -> None
     attributes = struct.pack(f"{used}Q", *fields[:used])
     ruleset = _checked(_LIBC.syscall(_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0))
     try:
-        rules = [(path, _READ_FILE | (_READ_DIR if os.path.isdir(path) else 0)) for path in readable]
+        rules = [(path, _READ_FILE | (_READ_DIR if Path(path).is_dir() else 0)) for path in readable]
         rules += [(path, _READ_FILE | _WRITE_FILE | _TRUNCATE & every) for path in devices]
         rules.append((work, every & ~(_EXECUTE | _MAKE_SPECIAL)))
         for path, rights in rules:

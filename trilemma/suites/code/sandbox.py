@@ -1,4 +1,4 @@
-"""Runs a program that a model wrote, and its tests, where it can do no harm: Linux only, without root, no extra package.
+"""Runs a program that a model wrote, and its tests, shut in: on Linux, without root, with nothing to install.
 
 A process of its own with an empty environment and an empty folder, limits on time, memory, files and processes, and, as
 far as the kernel permits, namespaces of its own (network, processes, mounts, users) and Landlock. Which of these are in
@@ -38,6 +38,7 @@ _CHUNK = 1 << 16
 _GRACE_S = 2.0
 _ESSENTIAL = {
     "network": "the network can be reached",
+    "datagrams": "datagrams can be sent",
     "files": "files of this user can be read and changed",
     "processes": "processes that a program leaves behind may get away",
     "signals": "other processes of this user can be killed",
@@ -207,7 +208,7 @@ def _outcome(heard: bytes, output: bytes, late: bool, word: bytes, code: int, se
     if passed:
         reason = ""
     elif late or code in (128 + signal.SIGXCPU, 128 + signal.SIGKILL):
-        reason = "timed out" if late or code == 128 + signal.SIGXCPU else "killed at a limit"
+        reason = "timed out" if late or code == 128 + signal.SIGXCPU else "killed"
     elif said.startswith(b"raised "):
         reason = said[7:].decode("utf-8", "replace")
     else:
