@@ -15,6 +15,7 @@ import random
 import resource
 import signal
 import sys
+import traceback
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -205,7 +206,7 @@ def _inner(limits: dict[str, int], folder: str, user: int, spaces: tuple[bool, b
     protections = _shut_in(limits, folder, user, spaces)
     os.write(verdict, json.dumps(protections).encode() + b"\n")
     # Nothing to be read from standard input, and the channels under numbers that nobody can know beforehand.
-    numbers = random.sample(range(10, limits["open_files"]), 2)
+    numbers = random.sample([number for number in range(10, limits["open_files"]) if number != verdict], 2)
     channels = []
     for channel, number in zip((0, verdict), numbers, strict=True):
         os.dup2(channel, number, inheritable=False)
@@ -236,6 +237,8 @@ def main() -> None:
     if child == 0:
         try:
             _inner(limits, folder, user, spaces, verdict)
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(125)
     signal.signal(signal.SIGTERM, _stop)

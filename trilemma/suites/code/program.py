@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, JsonValue, model_validator
 
 from trilemma.engines.base import Availability
+from trilemma.errors import SandboxError
 from trilemma.records import AnswerRecord
 from trilemma.schema import Measurement, SuiteSpec
 from trilemma.suites import data
@@ -87,7 +88,7 @@ class CodeSuite(GenerationSuite):
         found = super().availability()
         try:
             open_to = sandbox.missing(sandbox.describe())
-        except sandbox.SandboxError as error:
+        except SandboxError as error:
             return Availability(False, error.message, error.hint)
         if not open_to:
             return found

@@ -28,7 +28,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from trilemma.errors import TrilemmaError
+from trilemma.errors import SandboxError
 
 _GUARD = Path(__file__).with_name("guard.py")
 _LONGEST = 1 << 20
@@ -44,10 +44,6 @@ _ESSENTIAL = {
     "signals": "other processes of this user can be killed",
     "forks": "nothing limits how many processes a program starts",
 }
-
-
-class SandboxError(TrilemmaError):
-    """No program can be run here."""
 
 
 @dataclass(frozen=True)
