@@ -14,6 +14,7 @@ TrilemmaError
 │   └── OutOfMemoryError         it needs more memory than there is
 ├── MeterError               a meter cannot be read
 ├── SuiteDataError           questions are missing or malformed
+├── SandboxError             programs that a model wrote cannot be run here
 ├── ProfileError             a device profile is unknown or wrong
 ├── StudyError               a study cannot be run as asked
 ├── RunError                 a run failed
@@ -110,6 +111,10 @@ class MeterError(TrilemmaError):
 
 class SuiteDataError(TrilemmaError):
     """A suite's questions are missing or malformed."""
+
+
+class SandboxError(TrilemmaError):
+    """Programs that a model wrote cannot be run here."""
 
 
 class ProfileError(TrilemmaError):
