@@ -49,7 +49,6 @@ def plan(spec: StudySpec, artifacts: Sequence[Artifact]) -> list[RunSpec]:
         raise StudyError("The study measures nothing.", "Choose at least one workload or suite.")
     by_id = {artifact.id: artifact for artifact in artifacts}
     versions = {each.id: _check(each, by_id) for each in spec.configurations}
-    _check_options(spec.suites)
     if len({configuration.id for configuration in spec.configurations}) < len(spec.configurations):
         raise StudyError("The same configuration is listed twice.", "Remove one; repeats are set for the whole study.")
     subjects = [level.subject for workload in spec.workloads for level in workload.levels()]
@@ -58,12 +57,7 @@ def plan(spec: StudySpec, artifacts: Sequence[Artifact]) -> list[RunSpec]:
             f"Two workloads are both called {twice!r}, so that their figures could not be told apart.",
             "Leave one out, or measure them in two studies.",
         )
-    suites_asked = [suite.name for suite in spec.suites]
-    if twice := next((name for name in suites_asked if suites_asked.count(name) > 1), None):
-        raise StudyError(
-            f"The suite {twice!r} is asked twice, so that its answers could not be told apart.",
-            "Leave one out, or ask it in two studies.",
-        )
+    _check_suites(spec.suites)
     repeats = spec.repeats if spec.workloads else 1
     runs = []
     for index, repeat in interleave(len(spec.configurations), repeats, spec.seed):
@@ -88,8 +82,14 @@ def plan(spec: StudySpec, artifacts: Sequence[Artifact]) -> list[RunSpec]:
     return runs
 
 
-def _check_options(suites: Sequence[SuiteSpec]) -> None:
-    """Suites' options, before anything is measured."""
+def _check_suites(suites: Sequence[SuiteSpec]) -> None:
+    """Options are checked before anything is measured, as far as that can be done without the questions."""
+    names = [suite.name for suite in suites]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise StudyError(
+            f"The suite {twice} is asked twice, so that its answers could not be told apart.",
+            "Leave one out, or ask them in two studies.",
+        )
     for spec in suites:
         suite = registry.load("trilemma.suites", spec.name)
         options_type = getattr(suite, "options_type", None)

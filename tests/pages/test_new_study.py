@@ -164,6 +164,12 @@ def test_nothing_to_ask_is_refused(app: AppTest, ladder: list[Artifact]) -> None
     assert "Choose a workload" in shown(app)
 
 
+def test_every_suite_is_offered_or_says_what_it_lacks(app: AppTest, ladder: list[Artifact]) -> None:
+    app.run()
+    offered = {str(box.key).removeprefix("q_") for box in app.checkbox if str(box.key).startswith("q_")}
+    assert offered == set(registry.names("trilemma.suites"))
+
+
 def test_options_of_a_suite_go_into_the_study(app: AppTest, ladder: list[Artifact], store: Store) -> None:
     app.run()
     app.checkbox(key=cell(ladder[0])).check().run()
@@ -203,9 +209,3 @@ def test_a_file_of_questions_is_shown_and_chosen(app: AppTest, ladder: list[Arti
     (suite,) = store.studies()[0].spec.suites
     assert suite.options == {"file": hashlib.sha256(good).hexdigest()}
     assert suite.limit is None
-
-
-def test_every_suite_is_offered_or_says_what_it_lacks(app: AppTest, ladder: list[Artifact]) -> None:
-    app.run()
-    offered = {str(box.key).removeprefix("q_") for box in app.checkbox if str(box.key).startswith("q_")}
-    assert offered == set(registry.names("trilemma.suites"))
