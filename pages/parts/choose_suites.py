@@ -15,6 +15,7 @@ from trilemma.effort import is_written
 from trilemma.errors import TrilemmaError
 from trilemma.schema import SuiteSpec
 from trilemma.suites.custom.suite import Own
+from trilemma.suites.multiple_choice import MultipleChoice
 
 _FIRST_SUITES = ("hellaswag", "perplexity")
 _ITEMS = 100
@@ -23,6 +24,7 @@ _KINDS = {
     "choices": ("Choices", "The likeliest of the given answers counts. Nothing is written, so this is quick."),
     "written": ("Written answers", "The model writes, and every answer is timed and metered while it does."),
     "agents": ("Agents", "Tasks of several steps, done by calling tools; all steps are timed and metered."),
+    "other": ("Other tools", "Asked and scored by rules of their own. What that takes is not metered."),
     "text": ("Running text", "How well a text is predicted, and how far that is from the unquantized model."),
 }
 
@@ -74,7 +76,9 @@ def _offer(name: str) -> _Offer:
 def _kind(suite: Any) -> str:
     if is_written(suite.name):
         return "agents" if "success_rate" in suite.figures else "written"
-    return "choices" if "accuracy" in suite.figures else "text"
+    if isinstance(suite, MultipleChoice):
+        return "choices"
+    return "other" if "accuracy" in suite.figures else "text"
 
 
 def _row(offer: _Offer, seed: int) -> tuple[SuiteSpec | None, bool]:
@@ -103,8 +107,13 @@ def _row(offer: _Offer, seed: int) -> tuple[SuiteSpec | None, bool]:
     )
     if limit:
         row.caption("items", width="content")
-    options, at_once, valid = _options(offer, row)
+    needed = _needed_options(offer, row)
+    options, at_once, valid = _options(offer, row, tuple(needed))
     row.caption(shared.plain(offer.about))
+    if not all(needed.values()):
+        row.caption("left out until that is filled in")
+        return None, True
+    options |= needed
     if offer.name == Own.name:
         digest = own_questions(str(options.get("scoring", "exact")))
         if not digest:
@@ -119,7 +128,24 @@ def _row(offer: _Offer, seed: int) -> tuple[SuiteSpec | None, bool]:
     return spec, True
 
 
-def _options(offer: _Offer, row: Any) -> tuple[dict[str, JsonValue], int, bool]:
+def _needed_options(offer: _Offer, row: Any) -> dict[str, str]:
+    """What a suite cannot do without: its options that have no default, as text; empty until they are filled in."""
+    fields = getattr(getattr(offer.suite, "options_type", None), "model_fields", {})
+    return {
+        option: row.text_input(
+            field.title or option,
+            key=f"q_{offer.name}_{option}",
+            bind="query-params",
+            max_chars=150,
+            placeholder=field.title or option,
+            label_visibility="collapsed",
+        ).strip()
+        for option, field in fields.items()
+        if field.is_required() and offer.name != Own.name
+    }
+
+
+def _options(offer: _Offer, row: Any, elsewhere: tuple[str, ...]) -> tuple[dict[str, JsonValue], int, bool]:
     """The suite's own options and how many answers are written at once, behind a button where there is any to set."""
     written, options_type = is_written(offer.name), getattr(offer.suite, "options_type", None)
     if not written and options_type is None:
@@ -128,7 +154,7 @@ def _options(offer: _Offer, row: Any) -> tuple[dict[str, JsonValue], int, bool]:
         at_once = _at_once(offer.name) if written else 1
         if options_type is None:
             return {}, at_once, True
-        options, valid = options_form(options_type, f"o_{offer.name}", leave_out=("file",))
+        options, valid = options_form(options_type, f"o_{offer.name}", leave_out=("file", *elsewhere))
         return options, at_once, valid
 
 

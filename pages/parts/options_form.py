@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
 from pydantic import BaseModel, JsonValue
@@ -51,13 +51,15 @@ def _value(key: str, name: str, field: dict[str, Any]) -> JsonValue:
     """What was entered; None where the field was left empty or shows a kind of value that no form has."""
     label, help_text, default = field_title(name, field), field.get("description"), field.get("default")
     kind = field.get("type")
+    # A link that somebody sends must not say where a key goes.
+    bind: Literal["query-params"] | None = None if field.get("not_from_links") else "query-params"
     if "enum" in field:
-        options = [str(option) for option in field["enum"]]
-        index = options.index(str(default)) if str(default) in options else None
-        chosen: str | None = st.selectbox(label, options, index=index, key=key, bind="query-params", help=help_text)
-        return chosen
+        values: dict[str, JsonValue] = {str(option): option for option in field["enum"]}
+        index = list(values).index(str(default)) if str(default) in values else None
+        chosen = st.selectbox(label, list(values), index=index, key=key, bind=bind, help=help_text)
+        return None if chosen is None else values[chosen]
     if kind == "boolean":
-        return bool(st.checkbox(label, value=bool(default), key=key, bind="query-params", help=help_text))
+        return bool(st.checkbox(label, value=bool(default), key=key, bind=bind, help=help_text))
     if kind in ("integer", "number"):
         number = int if kind == "integer" else float
         given = {"min_value": field.get("minimum"), "max_value": field.get("maximum"), "value": default}
@@ -69,17 +71,23 @@ def _value(key: str, name: str, field: dict[str, Any]) -> JsonValue:
             **alike,
             step=1 if kind == "integer" else 0.1,
             key=key,
-            bind="query-params",
+            bind=bind,
             help=help_text,
             placeholder=shown,
         )
         return None if entered is None else number(entered)
+    if kind == "array":
+        shown = ", ".join(map(str, default or ())) or "none"
+        listed = st.text_input(label, key=key, bind=bind, help=help_text, placeholder=shown)
+        parts = [part for part in listed.replace(",", " ").split() if part]
+        whole = field.get("items", {}).get("type") == "integer" and all(part.isdecimal() for part in parts)
+        return [int(part) if whole else part for part in parts] or None
     if kind == "string":
         show = st.text_area if field.get("maxLength", 0) > _LONG_TEXT * 2 else st.text_input
         text = show(
             label,
             key=key,
-            bind="query-params",
+            bind=bind,
             help=help_text,
             placeholder="automatic" if default is None else str(default),
         )

@@ -210,6 +210,18 @@ def test_only_written_answers_are_asked_for_at_the_same_time(app: AppTest, ladde
     assert "q_hellaswag_users" not in keys
 
 
+def test_a_link_cannot_say_where_a_key_goes(app: AppTest, ladder: list[Artifact]) -> None:
+    app.query_params["q_own"] = "true"
+    app.query_params["o_own_judge_model"] = "wise"
+    app.query_params["o_own_judge_url"] = "http://evil.example/v1"
+    app.query_params["o_own_judge_key_env"] = "SECRET"
+    app.run()
+    assert not app.exception
+    assert app.text_input(key="o_own_judge_model").value == "wise", "other options do come from a link"
+    assert app.text_input(key="o_own_judge_url").value == ""
+    assert app.text_input(key="o_own_judge_key_env").value == ""
+
+
 def test_a_file_of_questions_is_shown_and_chosen(app: AppTest, ladder: list[Artifact], store: Store) -> None:
     app.run()
     app.checkbox(key=cell(ladder[0])).check().run()

@@ -58,7 +58,11 @@ class OwnOptions(GenerationOptions):
         description="The model can write nothing but what keeps to a row's JSON schema.",
     )
     judge_url: str = Field(
-        default="", max_length=2000, title="Judge's address", description="Such as http://127.0.0.1:8000/v1"
+        default="",
+        max_length=2000,
+        title="Judge's address",
+        description="Such as http://127.0.0.1:8000/v1",
+        json_schema_extra={"not_from_links": True},
     )
     judge_model: str = Field(default="", max_length=200, title="Judge's model", description="Its name at that address.")
     judge_key_env: str = Field(
@@ -66,6 +70,7 @@ class OwnOptions(GenerationOptions):
         pattern=r"^([A-Za-z_][A-Za-z0-9_]{0,127})?$",
         title="Judge's key from the variable",
         description="NAME of the environment variable that holds the key. The key itself is never written anywhere.",
+        json_schema_extra={"not_from_links": True},
     )
 
 
