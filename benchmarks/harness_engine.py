@@ -121,6 +121,7 @@ def main() -> None:
             "right": [a.scores["accuracy"] for a in theirs],
             "seconds": took,
         }
+        print("choices are compared", file=sys.stderr)
         alone = plainly(model, given["written"], given["tokens"])
         for name, users in (("written", 1), ("written_together", given["settings"]["slots"])):
             theirs, took = adapter(model, "local_written", users)
