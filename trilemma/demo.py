@@ -38,7 +38,12 @@ SUITES = (
     SuiteSpec(name="piqa", limit=100),
     SuiteSpec(name="perplexity", limit=8),
     SuiteSpec(name="divergence", limit=8),
+    *(
+        SuiteSpec(name=f"bfcl_{kind}", limit=12, options={"constrained": True, "max_tokens": 64})
+        for kind in ("simple", "irrelevance")
+    ),
 )
+"""Function calls are constrained to be well-formed: models as small as these write none else."""
 QUICK_SUITES = (SuiteSpec(name="hellaswag", limit=10), SuiteSpec(name="divergence", limit=1))
 
 
