@@ -13,7 +13,7 @@ from pages.parts.own_questions import own_questions
 from trilemma import registry
 from trilemma.effort import is_written
 from trilemma.errors import TrilemmaError
-from trilemma.schema import SuiteSpec
+from trilemma.schema import StoppingRule, SuiteSpec
 from trilemma.suites.custom.suite import Own
 from trilemma.suites.multiple_choice import MultipleChoice
 
@@ -59,7 +59,45 @@ def choose_suites(seed: int) -> tuple[list[SuiteSpec], bool]:
             valid = valid and fine
             if spec is not None:
                 chosen.append(spec)
+    if rule := _stopping():
+        scored = {offer.name for offer in offers if offer.kind != "text"}
+        chosen = [s.model_copy(update={"stopping": rule}) if s.name in scored else s for s in chosen]
     return chosen, valid
+
+
+def _stopping() -> StoppingRule | None:
+    """When suites may end early; None where all items are to be asked."""
+    usual = StoppingRule()
+    wanted = st.checkbox(
+        "Stop a suite when a configuration's place is decided",
+        key="q_stop",
+        bind="query-params",
+        help="A test that may be looked at after every item compares each configuration with those asked before it. "
+        "The first one is asked everything. It saves most in long suites.",
+    )
+    if not wanted:
+        return None
+    error, margin = st.columns(2)
+    given = error.number_input(
+        "Chance that a place is wrong, at most",
+        min_value=0.001,
+        max_value=0.5,
+        value=usual.error,
+        step=0.01,
+        format="%.3f",
+        key="q_stop_error",
+        bind="query-params",
+    )
+    apart = margin.number_input(
+        "Scores that differ by less count as equal",
+        min_value=0.0,
+        max_value=0.5,
+        value=usual.margin,
+        step=0.01,
+        key="q_stop_margin",
+        bind="query-params",
+    )
+    return StoppingRule(error=given or usual.error, margin=usual.margin if apart is None else apart)
 
 
 def _offer(name: str) -> _Offer:

@@ -11,8 +11,10 @@ from pages import shared
 from pages.parts.explore_view import is_dark
 from trilemma.analysis.format import BLANK, format_figure, interval_text, key_title, scale_for
 from trilemma.analysis.headline_score import chance_level
+from trilemma.analysis.needle import needle_cells, needle_text
 from trilemma.analysis.paired import RIGHT, headline_figure, is_score
 from trilemma.analysis.reasons import Step, steps
+from trilemma.charts.needle import needle_figure
 from trilemma.charts.performance import Bar, Group, scores_figure, scores_text
 from trilemma.figures import FIGURES
 from trilemma.records import AnswerRecord
@@ -40,8 +42,19 @@ def performance_view(measurements: Sequence[Measurement], answers: Sequence[Answ
         st.caption("Thin lines are 95 % intervals over the items. Every other score is under *All figures*.")
     else:
         st.caption("No suite of this run has a score from 0 to 1; its figures are under *All figures*.")
+    _needles(answers)
     _costs(measurements)
     _agents(answers)
+
+
+def _needles(answers: Sequence[AnswerRecord]) -> None:
+    """Facts hidden in long texts: what was found, by length and depth."""
+    if cells := needle_cells(answers):
+        st.markdown("##### Facts hidden in long texts")
+        st.plotly_chart(
+            needle_figure(cells, dark=is_dark()), theme=None, key="run_needles", config=BARS_CONFIG,
+            alt=needle_text(cells),
+        )  # fmt: skip
 
 
 def suite_groups(measurements: Sequence[Measurement], answers: Sequence[AnswerRecord]) -> list[Group]:
