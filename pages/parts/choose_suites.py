@@ -70,7 +70,7 @@ def _stopping() -> StoppingRule | None:
     usual = StoppingRule()
     wanted = st.checkbox(
         "Stop a suite when a configuration's place is decided",
-        key="q_stop",
+        key="stop",
         bind="query-params",
         help="A test that may be looked at after every item compares each configuration with those asked before it. "
         "The first one is asked everything. It saves most in long suites.",
@@ -85,7 +85,7 @@ def _stopping() -> StoppingRule | None:
         value=usual.error,
         step=0.01,
         format="%.3f",
-        key="q_stop_error",
+        key="stop_error",
         bind="query-params",
     )
     apart = margin.number_input(
@@ -94,7 +94,7 @@ def _stopping() -> StoppingRule | None:
         max_value=0.5,
         value=usual.margin,
         step=0.01,
-        key="q_stop_margin",
+        key="stop_margin",
         bind="query-params",
     )
     return StoppingRule(error=given or usual.error, margin=usual.margin if apart is None else apart)

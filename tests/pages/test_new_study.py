@@ -11,7 +11,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from trilemma import registry
-from trilemma.schema import Artifact
+from trilemma.schema import Artifact, StoppingRule
 from trilemma.store import Store
 
 
@@ -241,3 +241,14 @@ def test_a_file_of_questions_is_shown_and_chosen(app: AppTest, ladder: list[Arti
     (suite,) = store.studies()[0].spec.suites
     assert suite.options == {"file": hashlib.sha256(good).hexdigest()}
     assert suite.limit is None
+
+
+def test_suites_may_be_stopped_early(app: AppTest, ladder: list[Artifact], store: Store) -> None:
+    app.run()
+    app.checkbox(key=cell(ladder[0])).check()
+    app.checkbox(key="stop").check().run()
+    app.number_input(key="stop_error").set_value(0.1).run()
+    assert not app.exception
+    app.button(key="measure").click().run()
+    rules = {suite.name: suite.stopping for suite in store.studies()[0].spec.suites}
+    assert rules == {"hellaswag": StoppingRule(error=0.1), "perplexity": None}
