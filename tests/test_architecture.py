@@ -120,6 +120,14 @@ def test_the_dashboard_never_imports_an_engine() -> None:
     assert loaded & {"llama_cpp", "vllm", "torch", "zeus"} == set()
 
 
+def test_the_measured_process_holds_no_libraries_that_it_needs_only_to_score() -> None:
+    """What it has imported before it serves counts as memory of serving."""
+    code = "import json, sys, trilemma.bench.measure; print(json.dumps(sorted(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    loaded = {name.split(".")[0] for name in json.loads(result.stdout.splitlines()[-1])}
+    assert loaded & {"scipy", "pandas", "pyarrow", "plotly", "sqlalchemy", "jsonschema", "langdetect"} == set()
+
+
 PROTOCOLS = {
     "trilemma.engines": ["name", "formats", "settings_type", "availability", "check", "load"],
     "trilemma.meters": ["name", "availability", "start", "read", "close"],

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
 
 from trilemma.records import AnswerRecord
 from trilemma.schema import Measurement, Method, Provenance
@@ -36,6 +35,8 @@ def mean_measurement(
 
 
 def _interval(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> tuple[float | None, float | None, str]:
+    from scipy import stats  # noqa: PLC0415 (50 MB, which are no part of what the measured process needs)
+
     if np.isin(values, (0.0, 1.0)).all():
         wilson = stats.binomtest(int(values.sum()), len(values)).proportion_ci(method="wilson")
         return float(wilson.low), float(wilson.high), "95 % interval by Wilson's method"

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from trilemma.records import RequestRecord
 from trilemma.schema import LatencyLimits
@@ -51,6 +50,8 @@ def bootstrap(data: tuple[Array, ...], function: Callable[..., Array], seed: int
     n = len(data[0])
     if n < 2 or all(np.ptp(values) == 0 for values in data):
         return Estimate(value, None, None, n) if n < 2 else Estimate(value, value, value, n)
+    from scipy import stats  # noqa: PLC0415 (50 MB, which are no part of what the measured process needs)
+
     result = stats.bootstrap(
         data, function, paired=True, vectorized=True, n_resamples=_RESAMPLES, method="percentile",
         rng=np.random.default_rng(seed),
