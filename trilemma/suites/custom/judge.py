@@ -6,12 +6,12 @@ alone is known to a study.
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, NamedTuple
 
 from trilemma.catalog.endpoints import checked_address, key_of
 from trilemma.engines.endpoint.client import EndpointClient
 from trilemma.engines.endpoint.settings import EndpointSettings
+from trilemma.engines.streams import LoopThread
 from trilemma.errors import EngineError
 from trilemma.suites.custom.question import Question
 
@@ -61,11 +61,15 @@ class Judge:
         """Ask for a verdict."""
         if self._failed >= _GIVE_UP_AFTER:
             return Ruling(None, error=f"The judge was not asked: it failed {_GIVE_UP_AFTER} times in a row.")
+        # In a thread of its own: whoever grades may be in an event loop already.
+        thread = LoopThread("judge")
         try:
-            document = asyncio.run(self._ask(messages(question, answer)))
+            document = thread.run(self._ask(messages(question, answer)))
         except EngineError as error:
             self._failed += 1
             return Ruling(None, error=str(error))
+        finally:
+            thread.close()
         self._failed = 0
         said = _content(document)
         right = verdict(said)
