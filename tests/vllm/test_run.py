@@ -40,7 +40,11 @@ def test_both_engines_measure_the_same_weights_on_one_chart(store: Store, here: 
             ),
         ),
         workloads=(CHAT, CHAT.model_copy(update={"concurrency": 8, "requests": 16})),
-        suites=(SuiteSpec(name="hellaswag", limit=8), SuiteSpec(name="perplexity", limit=1)),
+        suites=(
+            SuiteSpec(name="hellaswag", limit=8),
+            SuiteSpec(name="perplexity", limit=1),
+            SuiteSpec(name="gsm8k", limit=2, concurrency=2, options={"shots": 1, "max_tokens": 12}),
+        ),
         repeats=1,
         idle_s=0.5,
     )
@@ -50,7 +54,8 @@ def test_both_engines_measure_the_same_weights_on_one_chart(store: Store, here: 
         assert run.state is RunState.DONE, run.reason + run.log_tail
     found = {m.key: m for m in store.measurements(runs["vllm"].id)}
     for key in (*KEYS, "load_s", "output_tps@short_chat x8", "ttft_s.median@short_chat x8", "perplexity@perplexity",
-                "energy_per_token_j@short_chat x8", "kv_cache_bytes"):  # fmt: skip
+                "energy_per_token_j@short_chat x8", "kv_cache_bytes", "ttft_s.median@gsm8k x2",
+                "output_tokens_per_answer@gsm8k x2"):  # fmt: skip
         assert found[key].value is not None, key
         assert found[key].value > 0, key
     assert found["energy_per_token_j@short_chat"].provenance.method in (Method.MEASURED, Method.MODELLED)
