@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,12 +15,14 @@ from typing import Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from trilemma import kept_files
 from trilemma.errors import StudyError
 from trilemma.schema import Frozen
 
 MAX_BYTES = 64 * 2**20
 MAX_LINES = 100_000
 _MAX_CHARS = 1_000_000
+_SUFFIX = ".jsonl"
 
 
 class Message(Frozen):
@@ -93,19 +94,12 @@ def add(folder: Path, data: bytes) -> str:
         StudyError: as :func:`parse`, or it cannot be written.
     """
     parse(data)
-    digest = hashlib.sha256(data).hexdigest()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        target = folder / f"{digest}.jsonl"
-        if not target.exists():
-            temporary = target.with_suffix(".tmp")
-            temporary.write_bytes(data)
-            temporary.replace(target)
+        return kept_files.keep(folder, _SUFFIX, data)
     except OSError as error:
         raise StudyError(
             f"The trace cannot be kept in {folder} ({error.strerror}).", "Check its permissions."
         ) from error
-    return digest
 
 
 def load(folder: Path, digest: str) -> tuple[TraceLine, ...]:
@@ -115,13 +109,13 @@ def load(folder: Path, digest: str) -> tuple[TraceLine, ...]:
         StudyError: it is gone or was changed.
     """
     try:
-        data = (folder / f"{digest}.jsonl").read_bytes()
+        data = kept_files.read(folder, _SUFFIX, digest)
     except OSError as error:
         raise StudyError(
             f"The trace {digest[:12]} is not in {folder}.", "Add it with `trilemma traces add`."
         ) from error
-    if hashlib.sha256(data).hexdigest() != digest:
-        raise StudyError(f"The trace {digest[:12]} was changed.", "Add it again with `trilemma traces add`.")
+    except kept_files.ChangedError:
+        raise StudyError(f"The trace {digest[:12]} was changed.", "Add it again with `trilemma traces add`.") from None
     return parse(data)
 
 
@@ -131,7 +125,7 @@ def find(folder: Path, beginning: str) -> str:
     Raises:
         StudyError: none or several do.
     """
-    hits = [digest for digest in known(folder) if digest.startswith(beginning.lower())] if beginning else []
+    hits = kept_files.beginning_with(folder, _SUFFIX, beginning)
     if len(hits) != 1:
         found = "Several traces begin" if hits else "No trace begins"
         raise StudyError(f"{found} with {beginning[:64]!r}.", "`trilemma traces` lists them; add one with its `add`.")
@@ -140,4 +134,4 @@ def find(folder: Path, beginning: str) -> str:
 
 def known(folder: Path) -> Sequence[str]:
     """The digests of the traces in ``folder``."""
-    return sorted(path.stem for path in folder.glob("*.jsonl")) if folder.is_dir() else []
+    return kept_files.known(folder, _SUFFIX)

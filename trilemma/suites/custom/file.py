@@ -17,7 +17,6 @@ and stays as it is: it is for who shows it to show it harmlessly.
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from trilemma import kept_files
 from trilemma.catalog.names import clean
 from trilemma.errors import StudyError, SuiteDataError
 from trilemma.suites.custom.question import Question, Scoring, from_csv
@@ -205,19 +205,12 @@ def add(folder: Path, data: bytes, scoring: Scoring = "exact") -> str:
         StudyError: it cannot be written.
     """
     checked(data, scoring)
-    digest = hashlib.sha256(data).hexdigest()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        target = folder / f"{digest}{_SUFFIX}"
-        if not target.exists():
-            temporary = target.with_suffix(".tmp")
-            temporary.write_bytes(data)
-            temporary.replace(target)
+        return kept_files.keep(folder, _SUFFIX, data)
     except OSError as error:
         raise StudyError(
             f"The questions cannot be kept in {folder} ({error.strerror}).", "Check its permissions."
         ) from error
-    return digest
 
 
 def content(folder: Path, digest: str) -> bytes:
@@ -227,15 +220,15 @@ def content(folder: Path, digest: str) -> bytes:
         SuiteDataError: it is gone or was changed.
     """
     try:
-        data = (folder / f"{digest}{_SUFFIX}").read_bytes()
+        data = kept_files.read(folder, _SUFFIX, digest)
     except OSError as error:
         raise SuiteDataError(
             f"The questions {digest[:12]} are not in {folder}.", "Add the file with `trilemma questions add`."
         ) from error
-    if hashlib.sha256(data).hexdigest() != digest:
+    except kept_files.ChangedError:
         raise SuiteDataError(
             f"The questions {digest[:12]} were changed.", "Add the file again with `trilemma questions add`."
-        )
+        ) from None
     return data
 
 
@@ -245,7 +238,7 @@ def find(folder: Path, beginning: str) -> str:
     Raises:
         StudyError: none or several do.
     """
-    hits = [digest for digest in known(folder) if digest.startswith(beginning.lower())] if beginning else []
+    hits = kept_files.beginning_with(folder, _SUFFIX, beginning)
     if len(hits) != 1:
         found = "Several files of questions begin" if hits else "No file of questions begins"
         raise StudyError(f"{found} with {beginning[:64]!r}.", "`trilemma questions list` lists them.")
@@ -254,4 +247,4 @@ def find(folder: Path, beginning: str) -> str:
 
 def known(folder: Path) -> Sequence[str]:
     """The digests of the files in ``folder``."""
-    return sorted(path.stem for path in folder.glob(f"*{_SUFFIX}")) if folder.is_dir() else []
+    return kept_files.known(folder, _SUFFIX)
