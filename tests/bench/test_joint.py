@@ -95,6 +95,7 @@ def test_one_run_scores_times_and_meters_the_same_answers(
         assert by_index[int(str(number))].text.startswith(one.answer)
         assert set(one.scores) == {"accuracy", "accuracy_strict"}
         assert ("energy_j" in one.detail) == (concurrency == 1)
+        assert one.detail.get("energy_method") in (("measured", "modelled") if concurrency == 1 else (None,))
     windows = {(w.phase, w.subject): w for w in store.phases(run.id)}
     generation = windows[Phase.GENERATION, suite.subject]
     assert generation.end_ns is not None

@@ -24,6 +24,7 @@ _TITLES = {
     "output_tokens": "Output tokens",
     "steps": "Requests",
     "energy_j": "Energy, J",
+    "energy_method": "That energy is",
     "truncated_tokens": "Tokens cut off the question's beginning",
 }
 _FIRST = ("error", "cut", "found", "found_strict")

@@ -92,7 +92,8 @@ def task_energy(
     window = energy.over(min(r.submitted_ns for r in timed), max(r.token_times_ns[-1] for r in timed))
     if window is None or window.net_j is None:
         return answer
-    return answer.model_copy(update={"detail": {**answer.detail, "energy_j": window.net_j}})
+    told = {"energy_j": window.net_j, "energy_method": window.provenance.method.value}
+    return answer.model_copy(update={"detail": {**answer.detail, **told}})
 
 
 def _number(answer: AnswerRecord, name: str) -> float:
