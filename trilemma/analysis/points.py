@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trilemma.analysis.front import BoolArray, on_front
-from trilemma.analysis.uncertainty import combine, repeat_intervals
+from trilemma.analysis.uncertainty import NORMAL, interval, mean_errors
 from trilemma.figures import FIGURES, Better
 from trilemma.schema import Artifact, Axis, Method, split_key
 
@@ -21,7 +21,7 @@ META = (
     "model", "quantization", "engine", "settings", "profile", "adapter", "artifact_id", "run_id", "runs", "bits",
     "requantized",
 )  # fmt: skip
-_PART_COLUMNS = ("value", "low", "high", "n", "runs", "method", "source", "disturbed", "left_out")
+_PART_COLUMNS = ("value", "low", "high", "error", "df", "n", "runs", "method", "source", "disturbed", "left_out")
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Points:
 
     ``meta`` has one row a configuration (index: configuration id; columns :data:`META`; ``run_id`` is the run to open:
     the newest undisturbed one). Each other table has the same rows and one column a measurement key:
-    ``value``, ``low``, ``high`` (base units), ``n`` (requests, items or samples behind it), ``runs`` (repeats behind
-    it), ``method`` (:class:`trilemma.schema.Method`), ``source``, ``disturbed``, and ``left_out`` (disturbed repeats
+    ``value``, ``low``, ``high`` (base units), ``error`` (standard error, base units) with its degrees of freedom ``df``,
+    ``n`` (requests, items or samples behind it), ``runs`` (repeats behind it), ``method`` (:class:`trilemma.schema.Method`), ``source``, ``disturbed``, and ``left_out`` (disturbed repeats
     not counted because undisturbed ones exist). ``invalid`` counts, per key, figures not shown because the run itself
     declared them invalid or could not know them.
     """
@@ -40,6 +40,8 @@ class Points:
     value: pd.DataFrame
     low: pd.DataFrame
     high: pd.DataFrame
+    error: pd.DataFrame
+    df: pd.DataFrame
     n: pd.DataFrame
     runs: pd.DataFrame
     method: pd.DataFrame
@@ -106,9 +108,10 @@ def configuration_points(
 ) -> Points:
     """Gather the figures ``keys`` of all runs into one point a configuration.
 
-    Speed and efficiency are the mean over repeats. Their 95 % interval adds, in quadrature, the bootstrap over repeats
-    and the runs' own intervals (bootstrap over requests) of a mean of that many runs; a single run has its own
-    interval alone. Disturbed repeats count only where there is no undisturbed one, and then the point says so.
+    Speed and efficiency are the mean over repeats. Their 95 % interval is Student's t with a variance that the
+    configurations lend one another (:mod:`trilemma.analysis.uncertainty`), on the logarithm's scale for figures that
+    are always positive, and never narrower than the runs' own (bootstrap over requests) make it; where nothing was
+    repeated, a run has its own interval. Disturbed repeats count only where there is no undisturbed one, and then the point says so.
     Performance does not vary from run to run, so it comes from the run that asked most items, the newest of several.
 
     Args:
@@ -141,7 +144,7 @@ def configuration_points(
     for name in ("n", "runs", "left_out"):
         tables[name] = tables[name].astype(float).fillna(0).astype(int)
     tables["disturbed"] = tables["disturbed"].eq(True)
-    for name in ("value", "low", "high"):
+    for name in ("value", "low", "high", "error", "df"):
         tables[name] = tables[name].astype(float)
     return Points(meta, **tables, invalid={str(known_keys[key]): int(dropped[key]) for key in dropped.index.tolist()})
 
@@ -153,10 +156,11 @@ def _repeated(rows: pd.DataFrame) -> pd.DataFrame:
     steady = (~disturbed).groupby([rows[name] for name in by]).transform("any")
     left_out = (disturbed & steady).groupby([rows[name] for name in by]).sum()
     kept = rows[~disturbed | ~steady]
-    half = (kept["high"] - kept["low"]) / 2
-    kept = kept.assign(own=half * half, position=kept.groupby(by, sort=False).cumcount())
+    kept = kept.assign(
+        own=(kept["high"] - kept["low"]) / (2 * NORMAL), position=kept.groupby(by, sort=False).cumcount()
+    )
     groups = kept.groupby(by)
-    table = kept.set_index([*by, "position"])["value"].unstack("position")
+    wide = kept.set_index([*by, "position"])[["value", "own"]].unstack("position")
     result = groups.agg(
         value=("value", "mean"),
         low=("low", "first"),
@@ -164,16 +168,19 @@ def _repeated(rows: pd.DataFrame) -> pd.DataFrame:
         n=("n", "sum"),
         runs=("value", "size"),
         disturbed=("disturbed", "any"),
-        own=("own", "sum"),
-    )
-    for count in sorted(set(result["runs"]) - {1}):
-        some = result.index[result["runs"] == count]
-        values = table.loc[some].to_numpy()[:, : int(count)]
-        low, high = repeat_intervals(values)
-        mean = result.loc[some, "value"].to_numpy()
-        own = np.sqrt(result.loc[some, "own"].to_numpy()) / count
-        result.loc[some, "low"] = mean - combine(mean - low, own)
-        result.loc[some, "high"] = mean + combine(high - mean, own)
+    ).assign(error=np.nan, df=np.inf)
+    for _, rows_of_key in wide.groupby(level="key"):
+        values, own = (rows_of_key[name].to_numpy() for name in ("value", "own"))
+        some, mean = rows_of_key.index, result.loc[rows_of_key.index, "value"].to_numpy()
+        positive = bool(np.nanmin(values) > 0)
+        errors = mean_errors(np.log(values), own / values) if positive else mean_errors(values, own)
+        result.loc[some, "error"] = errors.error * mean if positive else errors.error
+        result.loc[some, "df"] = errors.df
+        # What is known from one run alone is shown as the run has it.
+        estimated = np.isfinite(errors.df) & np.isfinite(errors.error)
+        low, high = interval(mean, errors, positive)
+        result.loc[some[estimated], "low"] = low[estimated]
+        result.loc[some[estimated], "high"] = high[estimated]
     words = groups[["method", "source"]].agg(["first", "nunique"])
     result["method"] = words[("method", "first")]
     result["source"] = words[("source", "first")]
@@ -182,15 +189,15 @@ def _repeated(rows: pd.DataFrame) -> pd.DataFrame:
         part = groups.get_group(key)
         result.loc[key, "method"] = combined_method(part["method"]).value
         result.loc[key, "source"] = ", ".join(sorted(set(part["source"])))
-    return result.drop(columns="own").assign(left_out=left_out)
+    return result.assign(left_out=left_out)
 
 
 def _asked_once(rows: pd.DataFrame) -> pd.DataFrame:
     """The figure of the run that asked most items, per configuration and key."""
     best = rows.sort_values(["n", "newest"]).groupby(["configuration_id", "key"]).tail(1)
-    return best.set_index(["configuration_id", "key"])[["value", "low", "high", "n", "method", "source"]].assign(
-        runs=1, disturbed=False, left_out=0
-    )
+    kept = best.set_index(["configuration_id", "key"])[["value", "low", "high", "n", "method", "source"]]
+    error = (kept["high"] - kept["low"]) / (2 * NORMAL)
+    return kept.assign(error=error, df=np.inf, runs=1, disturbed=False, left_out=0)
 
 
 def _meta(frame: pd.DataFrame, run_frame: pd.DataFrame, artifacts: Mapping[str, Artifact]) -> pd.DataFrame:

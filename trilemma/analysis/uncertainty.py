@@ -1,70 +1,116 @@
-"""Intervals by the bootstrap over the repeats of a configuration (over requests: ``workloads.latency``).
+"""How well the mean over a configuration's repeats is known (over requests: ``workloads.latency``).
 
-Percentile intervals (Efron and Tibshirani, *An Introduction to the Bootstrap*, 1993, chapter 13), 95 % unless said.
+Two or three repeats say little of how much a figure varies from run to run: a bootstrap over two covers the truth every
+other time. But the configurations of one study vary alike, so that each one's variance is drawn towards what all have in
+common, and an interval that is made with it covers what it says: the moderated t statistic of Smyth, "Linear models and
+empirical Bayes methods for assessing differential expression in microarray experiments", *Statistical Applications in
+Genetics and Molecular Biology* 3(1), 2004, sections 4 and 6.
 """
 
 from __future__ import annotations
 
-import functools
-import itertools
-import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import optimize, special, stats
 
 FloatArray = NDArray[np.float64]
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
 SEED = 20260101
-_EXACT_UP_TO = 6
+NORMAL = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
+"""Half a 95 % interval in standard errors, where these are known."""
 
 
-@functools.lru_cache(maxsize=64)
-def _resamples(count: int) -> tuple[FloatArray, FloatArray]:
-    """Ways to draw ``count`` of ``count`` with replacement: share of each value (ways x count), and probabilities.
+class MeanErrors(NamedTuple):
+    """Standard errors of means, and the degrees of freedom of each: infinite where the error counts as known."""
 
-    Up to six values every way is listed (462 at six), so the bootstrap distribution is exact and takes no luck; above
-    that ways are drawn, with a fixed seed.
-    """
-    if count > _EXACT_UP_TO:
-        drawn = np.random.default_rng(SEED).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
-        return drawn / count, np.full(RESAMPLES, 1 / RESAMPLES)
-    ways = np.array(
-        [np.bincount(way, minlength=count) for way in itertools.combinations_with_replacement(range(count), count)]
-    )
-    permutations = [math.factorial(count) / math.prod(math.factorial(int(k)) for k in way) for way in ways]
-    return ways / count, np.array(permutations) / count**count
+    error: FloatArray
+    df: FloatArray
 
 
-def repeat_intervals(values: ArrayLike, confidence: float = CONFIDENCE) -> tuple[FloatArray, FloatArray]:
-    """Percentile bootstrap intervals of the mean over repeats, for many groups at once.
+def moderated(variances: ArrayLike, df: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Sample variances drawn towards what they have in common, and the degrees of freedom that they then have.
+
+    With fewer than three variances, or where some are zero (a figure that is counted in steps), all are taken to be
+    estimates of one variance.
 
     Args:
-        values: groups x repeats, without NaN; one repeat gives NaN intervals, for it says nothing of the spread.
-        confidence: the share of the bootstrap distribution inside.
+        variances: One a group.
+        df: Of each; 0 where a group has a single value, whose variance is then the common one.
 
     Returns:
-        Low and high ends, one a group.
+        Variances and degrees of freedom, one a group; NaN and 0 if no group has any degree of freedom.
     """
-    table = np.atleast_2d(np.asarray(values, dtype=np.float64))
-    groups, count = table.shape
-    if count < 2:
-        return np.full(groups, np.nan), np.full(groups, np.nan)
-    shares, weights = _resamples(count)
-    means = table @ shares.T
-    order = np.argsort(means, axis=1)
-    cumulative = np.cumsum(weights[order], axis=1)
-    tail = (1 - confidence) / 2
-    rows = np.arange(groups)
-    last = means.shape[1] - 1
-    low = np.minimum((cumulative < tail - 1e-12).sum(axis=1), last)
-    high = np.minimum((cumulative < 1 - tail - 1e-12).sum(axis=1), last)
-    return means[rows, order[rows, low]], means[rows, order[rows, high]]
+    s2, d = np.asarray(variances, dtype=np.float64), np.asarray(df, dtype=np.float64)
+    known = d > 0
+    total = float(d[known].sum())
+    if not total:
+        return np.full(s2.shape, np.nan), np.zeros(s2.shape)
+    pooled = float((s2[known] * d[known]).sum() / total)
+    if known.sum() < 3 or (s2[known] <= 0).any():
+        return np.full(s2.shape, pooled), np.full(s2.shape, total)
+    half = d[known] / 2
+    logs = np.log(s2[known]) - special.digamma(half) + np.log(half)
+    beyond_chance = float(np.var(logs, ddof=1) - special.polygamma(1, half).mean())
+    if beyond_chance <= 0:
+        return np.full(s2.shape, pooled), np.full(s2.shape, total)
+    prior_df = 2 * _trigamma_inverse(beyond_chance)
+    prior = float(np.exp(logs.mean() + special.digamma(prior_df / 2) - np.log(prior_df / 2)))
+    drawn = (prior_df * prior + d * np.where(known, s2, 0.0)) / (prior_df + d)
+    return drawn, np.minimum(prior_df + d, total)
 
 
-def combine(spread: ArrayLike, own: ArrayLike) -> FloatArray:
-    """Half-widths of two sources of doubt about one mean, added in quadrature; NaN counts as none, both NaN as NaN."""
-    first, second = np.asarray(spread, dtype=np.float64), np.asarray(own, dtype=np.float64)
-    both = np.isnan(first) & np.isnan(second)
-    return np.where(both, np.nan, np.hypot(np.nan_to_num(first), np.nan_to_num(second)))
+def _trigamma_inverse(value: float) -> float:
+    """The x > 0 whose trigamma is ``value``: 1/x < trigamma(x) < 1/x + 1/x^2 brackets it."""
+    high = max(2.0 / value, 2.0 / np.sqrt(value))
+    return float(optimize.brentq(lambda x: float(special.polygamma(1, x)) - value, 1e-8, 1.0 + high))
+
+
+def mean_errors(values: ArrayLike, own: ArrayLike) -> MeanErrors:
+    """Standard errors of the means over repeats, of one figure of many configurations.
+
+    What a run knows of its own doubt (over its requests) is part of how runs differ, so that it is a lower bound; where
+    nothing was repeated it is all there is.
+
+    Args:
+        values: configurations x repeats; NaN where a configuration has fewer.
+        own: likewise, each run's own standard error; NaN where it has none.
+
+    Returns:
+        One a configuration; the error is NaN where nothing is known of it.
+    """
+    table, doubt = np.asarray(values, dtype=np.float64), np.asarray(own, dtype=np.float64)
+    count = np.isfinite(table).sum(axis=1).astype(np.float64)
+    safe = np.maximum(count, 1)
+    means = np.nansum(table, axis=1) / safe
+    squares = np.nansum((table - means[:, None]) ** 2, axis=1)
+    between, df = moderated(squares / np.maximum(count - 1, 1), count - 1)
+    from_repeats = between / safe
+    complete = np.isfinite(doubt).sum(axis=1) == count
+    from_requests = np.where(complete, np.nansum(doubt**2, axis=1) / safe**2, np.nan)
+    larger = np.isnan(from_repeats) | (from_requests > from_repeats)
+    return MeanErrors(
+        np.sqrt(np.where(larger, from_requests, from_repeats)),
+        np.where(np.isnan(from_repeats), np.inf, df),
+    )
+
+
+def interval(mean: ArrayLike, errors: MeanErrors, positive: bool) -> tuple[FloatArray, FloatArray]:
+    """The 95 % interval of each mean by Student's t; on the logarithm's scale for a figure that is always positive.
+
+    Args:
+        mean: One a configuration.
+        errors: Of each mean; relative to it if ``positive``.
+        positive: Whether all values are above zero.
+
+    Returns:
+        Low and high ends, NaN where the error is.
+    """
+    middle = np.asarray(mean, dtype=np.float64)
+    half = stats.t.ppf((1 + CONFIDENCE) / 2, errors.df) * errors.error
+    if positive:
+        return middle * np.exp(-half), middle * np.exp(half)
+    return middle - half, middle + half

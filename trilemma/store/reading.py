@@ -72,6 +72,18 @@ class ReadStore(StoreBase):
             query = query.where(in_study(study_id))
         return _frame(self._rows(query.order_by(r.position, r.number, a.suite)), [*columns, n])
 
+    def score_frame(self, suite: str, figure: str, run_ids: Sequence[str]) -> pd.DataFrame:
+        """One row for each answer of ``run_ids`` to ``suite`` that has a score called ``figure``.
+
+        Columns: run_id, configuration_id, item_id, score; in the order of the queue and of the items.
+        """
+        r, a = t.runs.c, t.answers.c
+        score = a.scores[figure].as_float().label("score")
+        columns: list[sa.ColumnElement[Any]] = [r.id.label("run_id"), r.configuration_id, a.item_id, score]
+        query = sa.select(*columns).join_from(t.runs, t.answers, a.run_id == r.id)
+        query = query.where(a.suite == suite, r.id.in_(list(run_ids)), score.is_not(None))
+        return _frame(self._rows(query.order_by(r.position, r.number, a.index)), columns)
+
     def measurements(self, run_id: str) -> list[Measurement]:
         """The measurements of a run, in the order in which they were set."""
         query = sa.select(t.measurements).where(t.measurements.c.run_id == run_id).order_by(t.measurements.c.order)

@@ -1,0 +1,160 @@
+"""How surely an option is on the Pareto front, and what is better than one that is not.
+
+All of it counts draws (:mod:`trilemma.analysis.draws`): the front is found in each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import moocore
+import numpy as np
+
+from trilemma.analysis.draws import DRAWS, Draws, ItemScores, draw
+from trilemma.analysis.front import BoolArray, as_costs, on_front
+from trilemma.analysis.points import Points, better
+from trilemma.analysis.uncertainty import CONFIDENCE, FloatArray
+from trilemma.figures import Better
+
+SURE = 0.95
+"""From here on an option is said to be on the front for certain; below the rest to one, not to be."""
+_FAR = 5.0
+"""Standard errors beyond which an option is not looked at again: out of a thousand draws none gets there."""
+
+
+class Standing(StrEnum):
+    """What can be said of an option's place."""
+
+    CERTAIN = "certain"
+    CONTESTED = "contested"
+    DOMINATED = "dominated"
+    UNKNOWN = "unknown"
+    """It lacks one of the figures."""
+
+
+@dataclass(frozen=True)
+class FrontOdds:
+    """One entry a configuration, in the order of the points: how often it is on the front, NaN without a figure."""
+
+    probability: FloatArray
+
+    @property
+    def standing(self) -> list[Standing]:
+        """In words."""
+        return [_standing(float(p)) for p in self.probability]
+
+
+@dataclass(frozen=True)
+class Dominator:
+    """An option that beats another: how often it does so in everything, and by how much in each figure.
+
+    ``gains`` are, by key, what it is better by, in base units and always positive where better; ``index`` is its
+    position among the points.
+    """
+
+    index: int
+    probability: float
+    gains: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Hypervolume:
+    """The share of the box between the best and the worst of all options that the front dominates, with its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def _standing(probability: float) -> Standing:
+    if np.isnan(probability):
+        return Standing.UNKNOWN
+    if probability >= SURE:
+        return Standing.CERTAIN
+    return Standing.CONTESTED if probability > 1 - SURE else Standing.DOMINATED
+
+
+def directions(keys: Sequence[str]) -> list[Better]:
+    """Which way each figure is better."""
+    return [better(key) for key in keys]
+
+
+def contenders(points: Points, keys: Sequence[str]) -> BoolArray:
+    """Which points may be on the front of ``keys`` at all, given their errors: the others need no draws.
+
+    A point is out when another one, taken five standard errors to the worse, still dominates it taken five to the
+    better.
+    """
+    names = list(keys)
+    costs = as_costs(points.value[names].to_numpy(dtype=np.float64), directions(keys))
+    doubt = _FAR * np.nan_to_num(points.error[names].to_numpy(dtype=np.float64))
+    inside = np.isfinite(costs).all(axis=1)
+    best, worst = costs - doubt, costs + doubt
+    if inside.any():
+        rivals = worst[inside]
+        rivals = rivals[moocore.is_nondominated(rivals, keep_weakly=False)]
+        for rival in rivals:
+            inside &= ~((rival <= best).all(axis=1) & (rival < best).any(axis=1))
+    return inside
+
+
+def front_odds(
+    points: Points, keys: Sequence[str], items: ItemScores | None = None, *, count: int = DRAWS
+) -> FrontOdds:
+    """The probability of every point that it is on the front of ``keys``."""
+    probability = np.where(points.complete(keys), 0.0, np.nan)
+    near = contenders(points, keys)
+    if near.any():
+        drawn = draw(points.select(near), keys, items, count=count)
+        probability[near] = front_share(drawn.of(keys), directions(keys))
+    return FrontOdds(probability)
+
+
+def front_share(values: FloatArray, better: Sequence[Better]) -> FloatArray:
+    """In which share of draws each option is on the front.
+
+    Args:
+        values: draws x options x figures.
+        better: which way each figure is better.
+    """
+    return np.mean([on_front(one, better) for one in values], axis=0)
+
+
+def dominators(draws: Draws, keys: Sequence[str], index: int) -> list[Dominator]:
+    """The options that dominate option ``index`` in at least one draw of twenty, most surely first."""
+    costs = as_costs(draws.of(keys).reshape(-1, len(keys)), directions(keys)).reshape(draws.of(keys).shape)
+    own = costs[:, index : index + 1]
+    with np.errstate(invalid="ignore"):
+        beaten = (costs <= own).all(axis=2) & (costs < own).any(axis=2)
+    share = beaten.mean(axis=0)
+    measured = as_costs(draws.points.value[list(keys)].to_numpy(dtype=np.float64), directions(keys))
+    found = [
+        Dominator(int(row), float(share[row]), dict(zip(keys, (measured[index] - measured[row]).tolist(), strict=True)))
+        for row in np.flatnonzero(share > 1 - SURE)
+    ]
+    return sorted(found, key=lambda one: -one.probability)
+
+
+def hypervolume(draws: Draws, keys: Sequence[str]) -> Hypervolume | None:
+    """How much of what is possible the front covers: 1 would be an option that is best in everything.
+
+    Figures are put on the range from the best to the worst measured value; an option beyond the worst counts for
+    nothing. None without two options that have all ``keys``.
+    """
+    costs = as_costs(draws.points.value[list(keys)].to_numpy(dtype=np.float64), directions(keys))
+    whole = np.isfinite(costs).all(axis=1)
+    if whole.sum() < 2:
+        return None
+    best, worst = costs[whole].min(axis=0), costs[whole].max(axis=0)
+    width = np.where(worst > best, worst - best, 1.0)
+    signs = np.array([1.0 if way == "lower" else -1.0 for way in directions(keys)])
+    drawn = [_dominated_share((one * signs - best) / width) for one in draws.of(keys)[:, whole]]
+    low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Hypervolume(_dominated_share((costs[whole] - best) / width), float(low), float(high))
+
+
+def _dominated_share(unit: FloatArray) -> float:
+    """The hypervolume of costs against the corner (1, ..., 1)."""
+    return float(moocore.hypervolume(unit, ref=np.ones(unit.shape[1])))
