@@ -10,15 +10,13 @@ texts for numbers, as a text times a large number takes all memory.
 from __future__ import annotations
 
 import argparse
-import json
 import random
-import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from benchmarks import common
-from benchmarks.common import ROOT, Limit, say
+from benchmarks.common import Limit, say
 from trilemma import registry
 from trilemma.schema import SuiteSpec
 from trilemma.suites import data
@@ -274,16 +272,7 @@ def _read(text: str) -> Calls:
 def theirs(cases: Mapping[str, list[dict[str, Any]]]) -> dict[str, list[bool | None]]:
     """The reference's verdicts on ``cases``."""
     python = common.environment("agents", REFERENCE)
-    done = subprocess.run(
-        [str(python), str(ROOT / "benchmarks" / "agents_tools.py")],
-        input=json.dumps(cases),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"The leaderboard's side failed:\n{done.stderr[-3000:]}")
-    verdicts: dict[str, list[bool | None]] = json.loads(done.stdout.splitlines()[-1])
+    verdicts: dict[str, list[bool | None]] = common.other_side(python, "agents_tools", cases)
     return verdicts
 
 

@@ -14,9 +14,7 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 import random
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,8 +25,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from huggingface_hub import constants
 
 from benchmarks import common
-from benchmarks.common import ROOT, Limit, say
-from benchmarks.llama_tools import clean_environment
+from benchmarks.common import Limit, say
 from trilemma.schema import SuiteSpec
 from trilemma.suites.data import Dataset
 from trilemma.suites.generation import GenerationSuite, Reply, Task
@@ -142,18 +139,7 @@ def exams(rng: random.Random) -> dict[str, dict[str, list[dict[str, Any]]]]:
 def theirs(given: Mapping[str, Any]) -> dict[str, Any]:
     """The reference's verdicts and prompts."""
     python = common.environment("answers", REQUIREMENTS)
-    done = subprocess.run(
-        [str(python), "-m", "benchmarks.answers_harness"],
-        input=json.dumps(given),
-        cwd=ROOT,
-        env=clean_environment() | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"the reference's side failed:\n{done.stderr[-3000:]}")
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    answer: dict[str, Any] = common.other_side(python, "answers_harness", given)
     return answer
 
 

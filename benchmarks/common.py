@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import resource
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import psutil
 
@@ -110,6 +111,38 @@ def environment(name: str, requirements: Sequence[str]) -> Path:
         subprocess.run([str(python), "-m", "pip", "install", "--quiet", *requirements], check=True)
     stamp.write_text(wanted)
     return python
+
+
+def clean_environment(base: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The environment for a tool: no limits on OpenMP's threads, as in the engine, and no other libraries' folder."""
+    dropped = ("OMP_THREAD_LIMIT", "OMP_DYNAMIC", "LD_LIBRARY_PATH", "LD_PRELOAD")
+    return {name: value for name, value in base.items() if name not in dropped}
+
+
+def other_side(python: Path, module: str, given: object, **environment: str) -> Any:
+    """What another environment makes of ``given``: both are JSON, on the module's standard input and output.
+
+    Args:
+        python: The other environment's.
+        module: Of this folder; it prints its answer as the last line.
+        given: What it is to work on.
+        environment: More variables for it.
+
+    Raises:
+        RuntimeError: it failed, with the end of what it said.
+    """
+    done = subprocess.run(
+        [str(python), "-m", f"benchmarks.{module}"],
+        input=json.dumps(given),
+        cwd=ROOT,
+        env=clean_environment() | {"PYTHONPATH": str(ROOT)} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"The other side ({module}) failed:\n{done.stderr[-3000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def alternate(

@@ -26,8 +26,8 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks import common
-from benchmarks.common import BENCH, ROOT, Limit, TooNoisyError, say
-from benchmarks.llama_tools import Tools, build, clean_environment
+from benchmarks.common import BENCH, ROOT, Limit, TooNoisyError, clean_environment, say
+from benchmarks.llama_tools import Tools, build
 
 LIMITS = {
     "decode_difference": Limit(at_most=0.03),

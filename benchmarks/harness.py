@@ -13,19 +13,16 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 import os
 import random
 import statistics
-import subprocess
 import tempfile
 from collections.abc import Mapping
 from typing import Any
 
 from benchmarks import common
-from benchmarks.common import ROOT, Limit, say
+from benchmarks.common import Limit, say
 from benchmarks.fidelity import ladder
-from benchmarks.llama_tools import clean_environment
 from benchmarks.suites import LIMITED, document, harness, suite
 from trilemma.schema import SuiteSpec
 from trilemma.suites import data
@@ -68,20 +65,10 @@ def measure(options: argparse.Namespace) -> Mapping[str, float]:
     python = harness()
     say(f"{options.items} documents of either kind, on both sides ...")
     with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(
-            [str(python), "-m", "benchmarks.harness_engine"],
-            input=json.dumps(given),
-            cwd=ROOT,
-            env=clean_environment()
-            | {"PYTHONPATH": str(ROOT), "TRILEMMA_HOME": f"{folder}/home", "HF_DATASETS_CACHE": f"{folder}/cache"}
-            | {"HF_DATASETS_OFFLINE": "1", "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    if done.returncode:
-        raise RuntimeError(f"The other environment failed:\n{done.stderr[-3000:]}")
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        answer: dict[str, Any] = common.other_side(
+            python, "harness_engine", given, TRILEMMA_HOME=f"{folder}/home", HF_DATASETS_CACHE=f"{folder}/cache",
+            HF_DATASETS_OFFLINE="1", HF_HUB_OFFLINE="1", TQDM_DISABLE="1",
+        )  # fmt: skip
     figures: dict[str, float] = {}
     for kind, found in answer.items():
         for name in ("accuracy", "accuracy_norm", "accuracy_strict", "said"):

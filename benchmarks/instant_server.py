@@ -1,6 +1,6 @@
 """A server with OpenAI's completions route that answers at once: each chunk's text is when it was sent, ns.
 
-The prompt is the pause between two tokens, s.
+The last word of the prompt is the pause between two tokens, s.
 
 ``python -m benchmarks.instant_server PORT`` serves until it is ended. Times are ``perf_counter_ns``, one clock for all
 processes of a machine.
@@ -15,7 +15,7 @@ import time
 
 _AROUND = json.dumps(
     {
-        "id": "cmpl-0123456789abcdef", "object": "text_completion", "created": 1700000000, "model": "instant",
+        "id": "cmpl-0123456789abcdef", "object": "text_completion", "created": 1700000000, "model": "served",
         "choices": [{"index": 0, "text": "@", "logprobs": None, "finish_reason": None, "stop_reason": None}],
         "usage": {"prompt_tokens": 64, "total_tokens": 65, "completion_tokens": "#"},
     }
@@ -30,8 +30,8 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             head = await reader.readuntil(b"\r\n\r\n")
             fields = dict(line.split(": ", 1) for line in head.decode().lower().split("\r\n")[1:] if ": " in line)
             asked = json.loads(await reader.readexactly(int(fields.get("content-length", 0))) or b"{}")
-            if b"/models" in head.split(b"\r\n", 1)[0]:
-                body = b'{"data": [{"id": "instant", "max_model_len": 100000}]}'
+            if head.startswith(b"GET "):  # the models, or whether it is well
+                body = b'{"data": [{"id": "served", "max_model_len": 100000}]}'
                 writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
                 continue
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
@@ -40,8 +40,11 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
                 writer.write(b"%x\r\n%s\r\n" % (len(text), text))
                 await writer.drain()
                 # Each token in a packet of its own, as a real server sends it; the prompt may ask for a pause, s.
-                await asyncio.sleep(float(asked["prompt"]))
-            writer.write(b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n")
+                if count < asked["max_tokens"]:
+                    await asyncio.sleep(float(asked["prompt"].split()[-1]))
+            usage = {"prompt_tokens": 64, "total_tokens": 64 + count, "completion_tokens": count}
+            last = f"data: {json.dumps({'choices': [], 'usage': usage})}\n\ndata: [DONE]\n\n".encode()
+            writer.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(last), last))
             await writer.drain()
     except (asyncio.IncompleteReadError, ConnectionError):
         writer.close()

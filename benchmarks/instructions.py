@@ -18,18 +18,15 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 import statistics
-import subprocess
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmarks import common
-from benchmarks.common import ROOT, Limit, say
+from benchmarks.common import Limit, say
 from benchmarks.instructions_tools import answers, texts
-from benchmarks.llama_tools import clean_environment
 from trilemma.schema import SuiteSpec
 from trilemma.suites import data
 from trilemma.suites.generation import Reply, Task
@@ -60,18 +57,9 @@ def document(row: data.Row) -> dict[str, Any]:
 
 def theirs(python: Path, documents: list[dict[str, Any]], pairs: list[Pair], seed: int | None) -> dict[str, Any]:
     """What the harness makes of ``pairs``."""
-    done = subprocess.run(
-        [str(python), "-m", "benchmarks.instructions_harness"],
-        input=json.dumps({"documents": documents, "pairs": pairs, "seed": seed}),
-        cwd=ROOT,
-        env=clean_environment() | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
+    found: dict[str, Any] = common.other_side(
+        python, "instructions_harness", {"documents": documents, "pairs": pairs, "seed": seed}
     )
-    if done.returncode:
-        raise RuntimeError(f"lm-evaluation-harness's side failed:\n{done.stderr[-3000:]}")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 

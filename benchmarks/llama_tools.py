@@ -15,12 +15,12 @@ import shutil
 import subprocess
 import tarfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import BENCH, ROOT, environment, say
+from benchmarks.common import BENCH, ROOT, clean_environment, environment, say
 
 _LIBRARIES = ("libllama.", "libggml")
 
@@ -67,12 +67,6 @@ class Tools:
             self.run(self.bench, "-m", str(model), "-o", "json", *arguments).stdout
         )
         return results
-
-
-def clean_environment(base: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The environment for a tool: no limits on OpenMP's threads, as in the engine, and no other libraries' folder."""
-    dropped = ("OMP_THREAD_LIMIT", "OMP_DYNAMIC", "LD_LIBRARY_PATH", "LD_PRELOAD")
-    return {name: value for name, value in base.items() if name not in dropped}
 
 
 def mapped_libraries(pid: int | str = "self") -> set[Path]:

@@ -1,8 +1,9 @@
 """How many items does sequential stopping save, does it keep the order, and does it err as rarely as it says?
 
-The demo's nine configurations answer all items of HellaSwag once; that is the full suite (kept in ``.bench``, so that
-a second run of this benchmark only counts). Then each order of items and of configurations is played through as a study
-would: the first configuration is asked everything, every other one until its place against all before it is decided.
+The demo's nine configurations answer all 1,838 items of PIQA (or another suite) once; that is the full suite (kept in
+``.bench``, so that a second run of this benchmark only counts). Then each order of items and of configurations is
+played through as a study would: the first configuration is asked everything, every other one until its place against
+all before it is decided.
 
 A decision is wrong if it contradicts the full suite: better or worse where the full suite says otherwise, or equal
 where the full suite's difference is not within the margin. ``contradictions`` counts the configurations whose place has
@@ -38,7 +39,6 @@ from trilemma.settings import Settings
 from trilemma.store import open_store
 from trilemma.suites.base import SuiteContext
 
-SUITE = "hellaswag"
 RULE = StoppingRule()
 LIMITS = {
     "items_share": Limit(at_most=0.4),
@@ -58,16 +58,16 @@ def artifacts(folder: Path) -> list[Artifact]:
         return ladders(Catalog(store, settings), LADDERS, Console())
 
 
-def answered(folder: Path) -> Scores:
+def answered(folder: Path, suite: str) -> Scores:
     """The headline score of every item, by configuration; asked once and kept."""
     found: Scores = {}
     for artifact in artifacts(folder):
-        kept = folder / f"{SUITE}-{artifact.id[:16]}.json"
+        kept = folder / f"{suite}-{artifact.id[:16]}.json"
         if not kept.is_file():
-            say(f"{artifact.label}: all items of {SUITE} ...")
-            context = SuiteContext(SuiteSpec(name=SUITE), None, "", lambda _: None)
+            say(f"{artifact.label}: all items of {suite} ...")
+            context = SuiteContext(SuiteSpec(name=suite), None, "", lambda _: None)
             with LlamaCpp().load(artifact, {"context": 1024}) as model:
-                answers = registry.load("trilemma.suites", SUITE)().answers(model, context)
+                answers = registry.load("trilemma.suites", suite)().answers(model, context)
                 scores = {answer.item_id: next(iter(answer.scores.values())) for answer in answers}
             partial = kept.with_suffix(".partial")
             partial.write_text(json.dumps(scores))
@@ -89,7 +89,7 @@ def study(scores: Scores, names: Sequence[str], items: Sequence[str]) -> tuple[d
             asked[name].append(item)
             score = scores[name][item]
             if stopping.add(
-                AnswerRecord(suite=SUITE, item_id=item, index=index, prompt="", answer="", scores={"accuracy": score})
+                AnswerRecord(suite="", item_id=item, index=index, prompt="", answer="", scores={"accuracy": score})
             ):
                 break
         wrong += any(
@@ -135,7 +135,7 @@ def measure(options: argparse.Namespace) -> Mapping[str, float]:
     """All of it."""
     folder = BENCH / "stopping"
     folder.mkdir(parents=True, exist_ok=True)
-    scores = answered(folder)
+    scores = answered(folder, options.suite)
     names = list(scores)
     items = list(scores[names[0]])  # as the suite asked them, in the order of seed 0
     asked, contradictions = study(scores, names, items)
@@ -163,6 +163,7 @@ def measure(options: argparse.Namespace) -> Mapping[str, float]:
 if __name__ == "__main__":
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     parser = argparse.ArgumentParser(prog="python -m benchmarks.stopping", description=__doc__)
+    parser.add_argument("--suite", default="piqa", help="one whose answers are chosen")
     parser.add_argument("--studies", type=int, default=100, help="studies in other orders that are played through")
     parser.add_argument("--rounds", type=int, default=400, help="rounds of each simulated difference")
     common.main("stopping", LIMITS, functools.partial(measure, parser.parse_args()))

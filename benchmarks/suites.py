@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 import os
 import site
 import statistics
@@ -37,10 +36,10 @@ from typing import Any
 from gguf import GGUFReader
 
 from benchmarks import common
-from benchmarks.common import ROOT, Limit, say
+from benchmarks.common import Limit, say
 from benchmarks.fidelity import ladder
 from benchmarks.fidelity_engine import load
-from benchmarks.llama_tools import build, clean_environment
+from benchmarks.llama_tools import build
 from benchmarks.suites_harness import score_in_full
 from trilemma import registry
 from trilemma.engines.base import ChoiceRequest, GenerationRequest, LoadedModel, ServingModel
@@ -111,18 +110,9 @@ def theirs(python: Path, model: Path, settings: Mapping[str, Any], items: Mappin
     for task in TASKS:
         rows = data.load(suite(task).dataset).rows
         documents[task] = [document(task, rows[int(item.id.partition("/")[2])]) for item in items[task]]
-    done = subprocess.run(
-        [str(python), "-m", "benchmarks.suites_harness"],
-        input=json.dumps({"model": str(model), "settings": settings, "documents": documents}),
-        cwd=ROOT,
-        env=clean_environment() | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
+    answer: dict[str, Any] = common.other_side(
+        python, "suites_harness", {"model": str(model), "settings": settings, "documents": documents}
     )
-    if done.returncode:
-        raise RuntimeError(f"lm-evaluation-harness's side failed:\n{done.stderr[-3000:]}")
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer
 
 

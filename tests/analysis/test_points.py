@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from tests.factory import DEMO, GEMMA, HOST, MEASURED, SMOL, WORKLOAD, artifact, fill_store, points_of
 from trilemma.analysis.points import labels, varying_settings
@@ -54,13 +53,22 @@ def test_one_point_a_configuration_in_order_of_bits(store: Store) -> None:
     assert (points.high[SPEED] > points.value[SPEED]).all()
 
 
-def test_value_is_the_mean_and_the_interval_holds_spread_and_own_doubt(store: Store) -> None:
-    measure(store, [{"figures": [speed(90.0, 3.0)]}, {"figures": [speed(100.0, 4.0)]}])
+def test_the_interval_rests_on_how_all_configurations_vary(store: Store) -> None:
+    for threads, values in enumerate(((90.0, 100.0), (50.0, 52.0), (30.0, 30.0)), start=1):
+        measure(store, [{"figures": [speed(value)]} for value in values], {"threads": threads})
     points = points_of(store, SPEED)
-    assert points.value[SPEED].item() == 95.0
-    own = np.hypot(3.0, 4.0) / 2
-    assert points.high[SPEED].item() == pytest.approx(95 + np.hypot(5.0, own))
-    assert points.low[SPEED].item() == pytest.approx(95 - np.hypot(5.0, own))
+    assert points.value[SPEED].tolist() == [95.0, 51.0, 30.0]
+    assert (points.df[SPEED] == 3).all(), "three configurations with two repeats each"
+    low, high = points.low[SPEED].tolist(), points.high[SPEED].tolist()
+    assert low[2] < 30 < high[2], "two equal repeats do not prove that nothing varies"
+    relative = np.log(np.array(high) / points.value[SPEED].to_numpy())
+    assert relative[0] > relative[1] > relative[2]
+
+
+def test_no_interval_is_narrower_than_the_runs_own(store: Store) -> None:
+    measure(store, [{"figures": [speed(90.0, 9.0)]}, {"figures": [speed(90.0, 9.0)]}])
+    points = points_of(store, SPEED)
+    assert points.high[SPEED].item() > 90 + 9 / np.sqrt(2)
 
 
 def test_a_single_run_has_its_own_interval(store: Store) -> None:

@@ -61,7 +61,7 @@ class Dominator:
 
 @dataclass(frozen=True)
 class Hypervolume:
-    """The share of the box between the best and the worst of all options that the front dominates, with its interval."""
+    """How much of the box between the best and the worst of all options the front dominates, with the interval."""
 
     value: float
     low: float
@@ -97,7 +97,7 @@ def contenders(points: Points, keys: Sequence[str]) -> BoolArray:
         rivals = rivals[moocore.is_nondominated(rivals, keep_weakly=False)]
         for rival in rivals:
             inside &= ~((rival <= best).all(axis=1) & (rival < best).any(axis=1))
-    return inside
+    return np.asarray(inside, dtype=np.bool_)
 
 
 def front_odds(
@@ -119,7 +119,7 @@ def front_share(values: FloatArray, better: Sequence[Better]) -> FloatArray:
         values: draws x options x figures.
         better: which way each figure is better.
     """
-    return np.mean([on_front(one, better) for one in values], axis=0)
+    return np.asarray(np.mean([on_front(one, better) for one in values], axis=0))
 
 
 def dominators(draws: Draws, keys: Sequence[str], index: int) -> list[Dominator]:

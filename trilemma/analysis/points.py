@@ -30,8 +30,9 @@ class Points:
 
     ``meta`` has one row a configuration (index: configuration id; columns :data:`META`; ``run_id`` is the run to open:
     the newest undisturbed one). Each other table has the same rows and one column a measurement key:
-    ``value``, ``low``, ``high`` (base units), ``error`` (standard error, base units) with its degrees of freedom ``df``,
-    ``n`` (requests, items or samples behind it), ``runs`` (repeats behind it), ``method`` (:class:`trilemma.schema.Method`), ``source``, ``disturbed``, and ``left_out`` (disturbed repeats
+    ``value``, ``low``, ``high`` (base units), ``error`` (standard error, base units) with its degrees of freedom
+    ``df``, ``n`` (requests, items or samples behind it), ``runs`` (repeats behind it), ``method``
+    (:class:`trilemma.schema.Method`), ``source``, ``disturbed``, and ``left_out`` (disturbed repeats
     not counted because undisturbed ones exist). ``invalid`` counts, per key, figures not shown because the run itself
     declared them invalid or could not know them.
     """
@@ -111,7 +112,8 @@ def configuration_points(
     Speed and efficiency are the mean over repeats. Their 95 % interval is Student's t with a variance that the
     configurations lend one another (:mod:`trilemma.analysis.uncertainty`), on the logarithm's scale for figures that
     are always positive, and never narrower than the runs' own (bootstrap over requests) make it; where nothing was
-    repeated, a run has its own interval. Disturbed repeats count only where there is no undisturbed one, and then the point says so.
+    repeated, a run has its own interval. Disturbed repeats count only where there is no undisturbed one, and then the
+    point says so.
     Performance does not vary from run to run, so it comes from the run that asked most items, the newest of several.
 
     Args:

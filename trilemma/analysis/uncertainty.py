@@ -1,10 +1,10 @@
 """How well the mean over a configuration's repeats is known (over requests: ``workloads.latency``).
 
 Two or three repeats say little of how much a figure varies from run to run: a bootstrap over two covers the truth every
-other time. But the configurations of one study vary alike, so that each one's variance is drawn towards what all have in
-common, and an interval that is made with it covers what it says: the moderated t statistic of Smyth, "Linear models and
-empirical Bayes methods for assessing differential expression in microarray experiments", *Statistical Applications in
-Genetics and Molecular Biology* 3(1), 2004, sections 4 and 6.
+other time. But the configurations of one study vary alike. So each one's variance is drawn towards what all have in
+common, and an interval that is made with it covers what it says: the moderated t statistic of Smyth, "Linear models
+and empirical Bayes methods for assessing differential expression in microarray experiments", *Statistical Applications
+in Genetics and Molecular Biology* 3(1), 2004, section 4, with a fixed number of degrees of freedom for the prior.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, special, stats
+from scipy import stats
 
 FloatArray = NDArray[np.float64]
 
@@ -22,6 +22,8 @@ RESAMPLES = 2000
 SEED = 20260101
 NORMAL = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
 """Half a 95 % interval in standard errors, where these are known."""
+ALIKE = 8.0
+"""Degrees of freedom that the variance which all configurations have in common counts for."""
 
 
 class MeanErrors(NamedTuple):
@@ -32,41 +34,25 @@ class MeanErrors(NamedTuple):
 
 
 def moderated(variances: ArrayLike, df: ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """Sample variances drawn towards what they have in common, and the degrees of freedom that they then have.
+    """Sample variances drawn towards the pooled one, and the degrees of freedom that they then have.
 
-    With fewer than three variances, or where some are zero (a figure that is counted in steps), all are taken to be
-    estimates of one variance.
+    How alike they are cannot be told from the few that a study has: the pooled variance counts for as much as
+    :data:`ALIKE` degrees of freedom, with which intervals hold whether configurations vary alike or by a factor of two
+    (``make bench NAME=calibration``).
 
     Args:
         variances: One a group.
-        df: Of each; 0 where a group has a single value, whose variance is then the common one.
+        df: Of each; 0 where a group has a single value, whose variance is then the pooled one.
 
     Returns:
         Variances and degrees of freedom, one a group; NaN and 0 if no group has any degree of freedom.
     """
     s2, d = np.asarray(variances, dtype=np.float64), np.asarray(df, dtype=np.float64)
-    known = d > 0
-    total = float(d[known].sum())
+    total = float(d.sum())
     if not total:
         return np.full(s2.shape, np.nan), np.zeros(s2.shape)
-    pooled = float((s2[known] * d[known]).sum() / total)
-    if known.sum() < 3 or (s2[known] <= 0).any():
-        return np.full(s2.shape, pooled), np.full(s2.shape, total)
-    half = d[known] / 2
-    logs = np.log(s2[known]) - special.digamma(half) + np.log(half)
-    beyond_chance = float(np.var(logs, ddof=1) - special.polygamma(1, half).mean())
-    if beyond_chance <= 0:
-        return np.full(s2.shape, pooled), np.full(s2.shape, total)
-    prior_df = 2 * _trigamma_inverse(beyond_chance)
-    prior = float(np.exp(logs.mean() + special.digamma(prior_df / 2) - np.log(prior_df / 2)))
-    drawn = (prior_df * prior + d * np.where(known, s2, 0.0)) / (prior_df + d)
-    return drawn, np.minimum(prior_df + d, total)
-
-
-def _trigamma_inverse(value: float) -> float:
-    """The x > 0 whose trigamma is ``value``: 1/x < trigamma(x) < 1/x + 1/x^2 brackets it."""
-    high = max(2.0 / value, 2.0 / np.sqrt(value))
-    return float(optimize.brentq(lambda x: float(special.polygamma(1, x)) - value, 1e-8, 1.0 + high))
+    pooled = float((s2 * d).sum() / total)
+    return (ALIKE * pooled + d * s2) / (ALIKE + d), np.minimum(ALIKE + d, total)
 
 
 def mean_errors(values: ArrayLike, own: ArrayLike) -> MeanErrors:
