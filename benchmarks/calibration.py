@@ -34,6 +34,7 @@ from trilemma.analysis.odds import directions, front_odds, hypervolume
 from trilemma.analysis.paired import paired
 from trilemma.analysis.points import Points, configuration_points
 from trilemma.analysis.uncertainty import FloatArray
+from trilemma.schema import Artifact
 from trilemma.suites.shares import mean_measurement
 
 COVERS = Limit(at_least=0.93, at_most=0.97)
@@ -52,6 +53,7 @@ LADDER = (
     *(("two", bits) for bits in (4.9, 4.1, 3.3)),
 )
 """Model and bits a weight."""
+NAMES = tuple(f"c{i}" for i in range(len(LADDER)))
 AXES = ((MEANS[0], SCORE), (MEANS[0], MEANS[2], SCORE))
 """The fronts that are looked at: two figures, and three."""
 BINS = 10
@@ -68,7 +70,7 @@ class Study:
 
 def simulated(rng: np.random.Generator) -> Study:
     """A study like the demo's: nine configurations of two models, two or three repeats, 50 to 400 items."""
-    names = [f"c{i}" for i in range(len(LADDER))]
+    names = list(NAMES)
     bits = np.array([b for _, b in LADDER])
     second = np.array([model == "two" for model, _ in LADDER])
     repeats, requests, items = int(rng.integers(2, 4)), 24, int(rng.choice([50, 100, 200, 400]))
@@ -116,12 +118,21 @@ def _points(rows: list[tuple[object, ...]], runs: list[tuple[str, str]]) -> Poin
     frame = pd.DataFrame(rows, columns=columns).astype({"value": float, "low": float, "high": float})
     frame = frame.assign(disturbed=False, valid=True, method="measured", source="simulated")
     run_frame = pd.DataFrame(runs, columns=["run_id", "configuration_id"]).assign(
-        model="m", quantization="q", engine="e", settings="{}", artifact_id="a", adapter_id=None, profile=None,
-        disturbed=False, finished_at=pd.Timestamp("2026-01-01", tz="UTC"),
+        quantization="q", engine="e", settings="{}", adapter_id=None, profile=None, disturbed=False,
+        finished_at=pd.Timestamp("2026-01-01", tz="UTC"),
     )  # fmt: skip
-    found = configuration_points(frame, run_frame, {}, [*MEANS, SCORE])
+    artifacts = {name: _artifact(model, bits) for name, (model, bits) in zip(NAMES, LADDER, strict=True)}
+    run_frame["model"] = [artifacts[name].model for name in run_frame["configuration_id"]]
+    run_frame["artifact_id"] = run_frame["configuration_id"]
+    found = configuration_points(frame, run_frame, artifacts, [*MEANS, SCORE])
     order = found.meta.index.argsort()
     return found.select(order)
+
+
+def _artifact(model: str, bits: float) -> Artifact:
+    return Artifact(
+        id="0" * 64, path="", model=model, quantization="q", size_bytes=1, bits_per_weight=bits, source="simulated"
+    )
 
 
 def simulate(studies: int) -> Mapping[str, float]:

@@ -3,7 +3,8 @@
 Whatever is said of how sure something is - a place on the front, a limit kept, a pick - counts the draws in which it is
 so. Scores of suites are drawn by resampling items, the same items for all configurations, so that what the questions
 have in common cancels (paired). All other figures are drawn from Student's t around their mean, with the standard error
-and degrees of freedom of :mod:`trilemma.analysis.uncertainty`, each on its own.
+and degrees of freedom of :mod:`trilemma.analysis.uncertainty`, each on its own. All of them allow for luck
+(:mod:`trilemma.analysis.shrinkage`).
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from trilemma.analysis.points import Points
+from trilemma.analysis.shrinkage import expected, shrunk
 from trilemma.analysis.uncertainty import SEED, FloatArray
 
 DRAWS = 1000
@@ -75,8 +78,9 @@ def draw(points: Points, keys: Sequence[str], items: ItemScores | None = None, *
         rng = np.random.default_rng([SEED, *key.encode()])
         table = _common_items(points, value[:, column], (items or {}).get(key, {}))
         if table is not None:
-            has = np.isfinite(value[:, column])
-            values[:, has, column] = _resampled_means(table, count, rng)
+            has = np.flatnonzero(np.isfinite(value[:, column]))
+            drawn = _resampled_means(table, count, rng)
+            values[:, has, column] = shrunk(drawn, value[has, column], _expected(points, has), rng)
             unknown[:, column] = False
             paired.add(key)
             continue
@@ -86,8 +90,18 @@ def draw(points: Points, keys: Sequence[str], items: ItemScores | None = None, *
         middle, doubt, freedom = value[known, column], error[known, column], df[known, column]
         noise = _student(rng, freedom, count) * doubt
         finite = value[np.isfinite(value[:, column]), column]
-        values[:, known, column] = middle * np.exp(noise / middle) if (finite > 0).all() else middle + noise
+        projection = _expected(points, known)
+        if (finite > 0).all():
+            logs = np.log(middle)
+            values[:, known, column] = np.exp(shrunk(logs + noise / middle, logs, projection, rng))
+        else:
+            values[:, known, column] = shrunk(middle + noise, middle, projection, rng)
     return Draws(points, names, values, unknown, frozenset(paired))
+
+
+def _expected(points: Points, rows: NDArray[np.intp]) -> FloatArray:
+    meta = points.meta.iloc[rows]
+    return expected(meta["model"].tolist(), meta["bits"].to_numpy(dtype=np.float64))
 
 
 def scores_by_item(frame: pd.DataFrame) -> dict[str, dict[str, float]]:
