@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import argparse
 import functools
+import os
 from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 import moocore
@@ -137,33 +139,52 @@ def _artifact(model: str, bits: float) -> Artifact:
 
 def simulate(studies: int) -> Mapping[str, float]:
     """Shares over many simulated studies."""
-    rng = np.random.default_rng(0)
+    seeds = np.random.SeedSequence(0).spawn(studies)
     covered: dict[str, list[bool]] = {name: [] for name in ("means", "scores", "paired_differences", "hypervolume")}
     said: list[float] = []
     is_so: list[bool] = []
-    for number in range(studies):
-        study = simulated(rng)
-        points, truth = study.points, study.truth.loc[study.points.meta.index]
-        inside = (points.low[truth.columns] <= truth) & (truth <= points.high[truth.columns])
-        covered["means"] += inside[list(MEANS)].to_numpy().ravel().tolist()
-        covered["scores"] += inside[SCORE].tolist()
-        names = list(points.meta.index)
-        for other in names[1:]:
-            found = paired(study.items[names[0]], study.items[other])
-            if found.low is not None and found.high is not None:
-                difference = truth.loc[other, SCORE] - truth.loc[names[0], SCORE]
-                covered["paired_differences"].append(found.low <= difference <= found.high)
-        for keys in AXES:
-            true = truth[list(keys)].to_numpy()
-            said += front_odds(points, keys, {SCORE: study.items}).probability.tolist()
-            is_so += on_front(true, directions(keys)).tolist()
-            volume = hypervolume(draw(points, keys, {SCORE: study.items}), keys)
-            assert volume is not None
-            covered["hypervolume"].append(volume.low <= _volume(points, keys, true) <= volume.high)
-        if (number + 1) % 50 == 0:
-            say(f"  {number + 1} of {studies} studies")
+    with ProcessPoolExecutor(initializer=_one_thread) as pool:
+        for number, (hits, odds, truth) in enumerate(pool.map(judged, seeds, chunksize=10), start=1):
+            for name, values in hits.items():
+                covered[name] += values
+            said += odds
+            is_so += truth
+            if number % 200 == 0:
+                say(f"  {number} of {studies} studies")
     figures = {f"coverage_of_{name}": float(np.mean(hits)) for name, hits in covered.items()}
     return figures | {"front_probability_off_by": _off_by(np.array(said), np.array(is_so))}
+
+
+def _one_thread() -> None:
+    """As many processes as cores: more threads would only wait for one another."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
+
+
+def judged(seed: np.random.SeedSequence) -> tuple[dict[str, list[bool]], list[float], list[bool]]:
+    """Of one simulated study which intervals cover the truth, and of each configuration how probable it was said to be
+    on the front and whether it is."""
+    study = simulated(np.random.default_rng(seed))
+    points, truth = study.points, study.truth.loc[study.points.meta.index]
+    inside = (points.low[truth.columns] <= truth) & (truth <= points.high[truth.columns])
+    covered = {"means": inside[list(MEANS)].to_numpy().ravel().tolist(), "scores": inside[SCORE].tolist()}
+    covered |= {"paired_differences": [], "hypervolume": []}
+    said: list[float] = []
+    is_so: list[bool] = []
+    first, *others = points.meta.index
+    for other in others:
+        found = paired(study.items[first], study.items[other])
+        if found.low is not None and found.high is not None:
+            difference = float(truth.loc[other, SCORE] - truth.loc[first, SCORE])
+            covered["paired_differences"].append(found.low <= difference <= found.high)
+    for keys in AXES:
+        true = truth[list(keys)].to_numpy()
+        said += front_odds(points, keys, {SCORE: study.items}).probability.tolist()
+        is_so += on_front(true, directions(keys)).tolist()
+        volume = hypervolume(draw(points, keys, {SCORE: study.items}), keys)
+        assert volume is not None
+        covered["hypervolume"].append(volume.low <= _volume(points, keys, true) <= volume.high)
+    return covered, said, is_so
 
 
 def _volume(points: Points, keys: tuple[str, ...], true: FloatArray) -> float:
@@ -197,7 +218,7 @@ def measure(options: argparse.Namespace) -> Mapping[str, float]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks.calibration", description=__doc__)
-    parser.add_argument("--studies", type=int, default=1000, help="how many are simulated")
+    parser.add_argument("--studies", type=int, default=4000, help="how many are simulated")
     parser.add_argument("--repeats", type=int, default=4, help="of each of the two configurations that are one")
     parser.add_argument(
         "--simulate-only", action="store_true", help="leave the measured part out; its limit then fails"

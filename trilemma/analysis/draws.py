@@ -80,7 +80,7 @@ def draw(points: Points, keys: Sequence[str], items: ItemScores | None = None, *
         if table is not None:
             has = np.flatnonzero(np.isfinite(value[:, column]))
             drawn = _resampled_means(table, count, rng)
-            values[:, has, column] = shrunk(drawn, value[has, column], _expected(points, has), rng)
+            values[:, has, column] = shrunk(drawn, table.mean(axis=1), _expected(points, has), rng)
             unknown[:, column] = False
             paired.add(key)
             continue
