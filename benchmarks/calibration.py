@@ -137,7 +137,7 @@ def _artifact(model: str, bits: float) -> Artifact:
     )
 
 
-def simulate(studies: int) -> Mapping[str, float]:
+def simulate(studies: int) -> dict[str, float]:
     """Shares over many simulated studies."""
     seeds = np.random.SeedSequence(0).spawn(studies)
     covered: dict[str, list[bool]] = {name: [] for name in ("means", "scores", "paired_differences", "hypervolume")}
@@ -212,7 +212,7 @@ def _off_by(said: FloatArray, is_so: np.ndarray[tuple[int], np.dtype[np.bool_]])
 
 def measure(options: argparse.Namespace) -> Mapping[str, float]:
     """Both parts."""
-    figures = dict(simulate(options.studies))
+    figures = simulate(options.studies)
     return figures if options.simulate_only else figures | twins(options.repeats)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ from trilemma.workloads import PROMPT_SETS
 QUANTIZATIONS = ("Q8_0", "Q4_K_M", "Q2_K")
 
 
-def twins(repeats: int) -> Mapping[str, float]:
+def twins(repeats: int) -> dict[str, float]:
     """Measure each configuration twice, as two; which of their figures are said to differ.
 
     Returns:

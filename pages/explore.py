@@ -10,12 +10,12 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from pages import shared
-from pages.parts import explore_data, explore_misfits, explore_view, load_view
+from pages.parts import explore_data, explore_misfits, explore_odds, explore_view, load_view
 from pages.parts.explore_filters import Chosen, choose, controls
 from pages.parts.url_state import UrlState
 from trilemma.analysis.limits import within
 from trilemma.analysis.points import Points
-from trilemma.analysis.text import caveats, emulated_text, front_headline, pareto_text
+from trilemma.analysis.text import caveats, emulated_text, front_headline, odds_sentences, pareto_text
 from trilemma.charts.palette import model_colours
 from trilemma.charts.pareto import blank_figure, pareto_figure
 from trilemma.charts.pareto3d import pareto3d_figure
@@ -68,9 +68,10 @@ def page() -> None:
     if len(shown):
         if side is not None:
             with side, st.container(key="explore_card"):
-                explore_view.card(shown, chosen.study, chosen.axes, url)
+                explore_view.card(shown, chosen.study, chosen.axes, explore_odds.sureness(of, chosen, shown), url)
         with below:
-            explore_view.table(shown, chosen.axes, chosen.columns, catalog.models, url)
+            odds = None if chosen.load else explore_odds.sureness(of, chosen, shown).odds
+            explore_view.table(shown, chosen.axes, chosen.columns, catalog.models, odds, url)
     with below:
         explore_misfits.misfit_list(explore_data.misfits(of, chosen.study), chosen)
 
@@ -106,18 +107,22 @@ class _Drawn:
 def _drawn(of: tuple[str, int], chosen: Chosen, models: list[str], picked: str | None, dark: bool) -> _Drawn:
     """The chart of what is shown: with thousands of points, making it takes longer than sending it."""
     shown, axes = _shown(of, chosen)[0], chosen.axes
+    found = explore_odds.sureness(of, chosen, shown)
     colours = model_colours([*models, *shown.meta["model"].astype(str).unique()], dark)
     if len(axes) == 3:
-        figure = pareto3d_figure(shown, *axes, size=chosen.size, colours=colours, dark=dark, picked=picked)
+        figure = pareto3d_figure(
+            shown, *axes, size=chosen.size, colours=colours, dark=dark, picked=picked, odds=found.odds
+        )
     else:
         figure = pareto_figure(
             shown, *axes, size=chosen.size, colours=colours, dark=dark, log_x="x" in chosen.log,
-            log_y="y" in chosen.log, picked=picked,
+            log_y="y" in chosen.log, picked=picked, odds=found.odds,
         )  # fmt: skip
+    sure = odds_sentences(found.odds, found.volume)
     return _Drawn(
         figure=figure,
-        headline=f"**{front_headline(shown, axes)}** {' '.join(caveats(shown, axes))}",
-        alt=pareto_text(shown, axes),
+        headline=" ".join([f"**{front_headline(shown, axes)}**", *sure, *found.caveats, *caveats(shown, axes)]),
+        alt=" ".join([pareto_text(shown, axes), *sure]),
         emulated=emulated_text(shown),
         intervals=bool(np.isfinite(shown.low[list(axes)].to_numpy()).any()),
     )

@@ -12,11 +12,12 @@ from streamlit.elements.lib.column_types import ColumnConfig
 
 from pages import shared
 from pages.parts import explore_data
+from pages.parts.explore_odds import Sureness, beaten_by
 from pages.parts.url_state import UrlState
 from trilemma.analysis.format import format_figure, interval_text, key_definition, key_title, scale_for, short_titles
-from trilemma.analysis.front import dominated_by
 from trilemma.analysis.headline import headline_keys
-from trilemma.analysis.points import Points, better, labels, varying_settings
+from trilemma.analysis.odds import SURE, FrontOdds, Standing, probability_text
+from trilemma.analysis.points import Points, labels, varying_settings
 from trilemma.charts.palette import model_colours, quantization_glyph
 from trilemma.charts.profile import profile_figure
 from trilemma.schema import Axis, Method
@@ -34,36 +35,43 @@ def is_dark() -> bool:
     return bool(st.context.theme.type == "dark")
 
 
-def card(points: Points, study_id: str, keys: Sequence[str], url: UrlState) -> None:
+def card(points: Points, study_id: str, keys: Sequence[str], found: Sureness, url: UrlState) -> None:
     """The picked point's figures by axis, or the front's options when none is picked."""
     picked = url.text("point")
     if picked and picked in points.meta.index:
-        _picked_card(points, study_id, keys, picked, url)
+        _picked_card(points, study_id, keys, picked, found, url)
     else:
-        _front_card(points, keys, url)
+        _front_card(points, keys, found, url)
 
 
-def _front_card(points: Points, keys: Sequence[str], url: UrlState) -> None:
-    shown = points.select(points.complete(keys))
-    front = shown.select(shown.front(keys))
-    st.markdown("#### On the front")
-    st.caption("Nothing else is at least as good in everything. Click a point, or one of these, to see its figures.")
-    names = labels(front)
+def _front_card(points: Points, keys: Sequence[str], found: Sureness, url: UrlState) -> None:
+    likely = np.nan_to_num(found.odds.probability)
+    rows = [int(row) for row in np.argsort(-likely, kind="stable") if likely[row] > 1 - SURE]
+    st.markdown("#### On the front, or maybe")
+    st.caption(
+        "With the probability that nothing else is at least as good in everything. Click a point, or one of these, to "
+        "see its figures."
+    )
+    names = labels(points)
     with st.container(gap=None):
-        for configuration_id, name in list(names.items())[:8]:
+        for row in rows[:8]:
             st.button(
-                shared.plain(str(name)), key=f"explore_pick_{configuration_id}", type="tertiary", width="content",
-                on_click=url.put, args=("point", str(configuration_id)),
+                f"{shared.plain(str(names.iloc[row]))} :small[{shared.plain(probability_text(float(likely[row])))}]",
+                key=f"explore_pick_{points.meta.index[row]}", type="tertiary", width="content",
+                on_click=url.put, args=("point", str(points.meta.index[row])),
             )  # fmt: skip
-    if len(front) > 8:
-        st.caption(f"and {len(front) - 8:,} more in the table below.")
+    if len(rows) > 8:
+        st.caption(f"and {len(rows) - 8:,} more in the table below.")
 
 
-def _picked_card(points: Points, study_id: str, keys: Sequence[str], picked: str, url: UrlState) -> None:
+def _picked_card(
+    points: Points, study_id: str, keys: Sequence[str], picked: str, found: Sureness, url: UrlState
+) -> None:
     row = points.meta.index.get_loc(picked)
     run_id = str(points.meta["run_id"].iloc[row])
     st.markdown(f"#### {shared.plain(str(labels(points).iloc[row]))}")
-    st.caption(_standing(points, keys, picked))
+    for sentence in _standing(points, keys, picked, found):
+        st.caption(sentence)
     with st.container(horizontal=True, vertical_alignment="center"):
         shared.link("run", "Open run", {"id": run_id}, icon=":material/query_stats:")
         st.button("Unpick", icon=":material/close:", type="tertiary", on_click=url.put, args=("point", ""))
@@ -89,18 +97,33 @@ def _written(points: Points, key: str, row: str) -> str:
     return format_figure(value, key_definition(key).unit, low, high)
 
 
-def _standing(points: Points, keys: Sequence[str], picked: str) -> str:
-    """Where the picked point stands, and who beats it."""
-    values = points.value[list(keys)].to_numpy(dtype=np.float64)
+def _standing(points: Points, keys: Sequence[str], picked: str, found: Sureness) -> list[str]:
+    """How surely the picked point is on the front, and who beats it, by how much and how surely."""
     row = points.meta.index.tolist().index(picked)
-    if np.isnan(values[row]).any():
-        return "Lacks one of the chosen figures, so it is not in the chart."
-    beaten = dominated_by(values, [better(key) for key in keys], int(row))
-    if not len(beaten):
-        return "On the front."
-    names = [shared.plain(str(name)) for name in labels(points).iloc[beaten[:2]]]
-    more = f" and {len(beaten) - 2:,} more" if len(beaten) > 2 else ""
-    return f"Beaten by {', '.join(names)}{more}."
+    probability = float(found.odds.probability[row])
+    if np.isnan(probability):
+        return ["Lacks one of the chosen figures, so it is not in the chart."]
+    standing = found.odds.standing[row]
+    words = {Standing.CERTAIN: "Certain", Standing.CONTESTED: "Contested", Standing.DOMINATED: "Beaten"}
+    chance = shared.plain(probability_text(probability))
+    sentences = [f"{words[standing]}: on the front with a probability of {chance}."]
+    if standing is Standing.CERTAIN:
+        return sentences
+    names = labels(points)
+    for one, position in beaten_by(points, keys, found, row)[:2]:
+        gains = [f"{key_title(key)} {_gain(key, gain)}" for key, gain in one.gains.items()]
+        sentences.append(
+            f"{shared.plain(str(names.iloc[position]))} beats it with a probability of "
+            f"{shared.plain(probability_text(one.probability))}: {shared.plain('; '.join(gains))}."
+        )
+    return sentences
+
+
+def _gain(key: str, gain: float) -> str:
+    """``12 MiB better``; ``the same``, ``0.01 worse``, where it is beaten by luck alone."""
+    if gain == 0:
+        return "the same"
+    return f"{format_figure(abs(gain), key_definition(key).unit)} {'better' if gain > 0 else 'worse'}"
 
 
 def _provenance(points: Points, keys: Sequence[str], picked: str) -> str:
@@ -119,9 +142,16 @@ def _provenance(points: Points, keys: Sequence[str], picked: str) -> str:
     return text
 
 
-def table(points: Points, axes: Sequence[str], keys: Sequence[str], models: Sequence[str], url: UrlState) -> None:
+def table(
+    points: Points,
+    axes: Sequence[str],
+    keys: Sequence[str],
+    models: Sequence[str],
+    odds: FrontOdds | None,
+    url: UrlState,
+) -> None:
     """The same points in the same order with the same marks; a click on a row picks it."""
-    frame, config = _display(points, axes, keys)
+    frame, config = _display(points, axes, keys, odds)
     styled: pd.DataFrame | Styler = frame
     if len(frame) <= _STYLED_UP_TO:
         colours = model_colours(models, is_dark())
@@ -144,23 +174,29 @@ def table(points: Points, axes: Sequence[str], keys: Sequence[str], models: Sequ
         )  # fmt: skip
 
 
-def _display(points: Points, axes: Sequence[str], keys: Sequence[str]) -> tuple[pd.DataFrame, dict[str, ColumnConfig]]:
+def _display(
+    points: Points, axes: Sequence[str], keys: Sequence[str], odds: FrontOdds | None
+) -> tuple[pd.DataFrame, dict[str, ColumnConfig]]:
     """The table in the units of the chart, numbers as numbers so that they sort."""
-    # The chart's own front and marks: the size of a mark is no axis.
-    front = points.front(axes) if len(points) else np.empty(0, dtype=np.bool_)
+    # The chart's own marks: the size of a mark is no axis.
     hollow = [method == Method.MODELLED for method in points.methods(axes)]
     names = points.meta["quantization"].astype(str)
     glyphs = [quantization_glyph(name, empty) for name, empty in zip(names, hollow, strict=True)]
     columns: dict[str, object] = {
         "Mark": glyphs,
-        "Front": ["yes" if on else "" for on in front],
         "Model": points.meta["model"].astype(str).to_numpy(),
         "Quantization": names.to_numpy(),
     }
+    config: dict[str, ColumnConfig] = {"Mark": st.column_config.TextColumn("", width=36)}
+    if odds is not None:
+        columns["P(front)"] = odds.probability
+        config["P(front)"] = st.column_config.NumberColumn(
+            "P(front)", format="%.2f", width=84, help="How probable it is that nothing else is at least as good in "
+            "every axis and better in one, given what is known of each figure.",
+        )  # fmt: skip
     extra = varying_settings(points.meta)
     if (extra != "").any():
         columns["Settings"] = extra.to_numpy()
-    config: dict[str, ColumnConfig] = {"Mark": st.column_config.TextColumn("", width=36)}
     if points.meta["profile"].notna().any():
         config["Settings"] = st.column_config.TextColumn(width=170)
     titles = short_titles(list(dict.fromkeys(keys)))

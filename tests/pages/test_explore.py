@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from pages.parts.explore_view import export
 from tests.factory import DEMO, SMOL, fill_store, points_of
+from trilemma.analysis.odds import front_odds
 from trilemma.schema import RunSpec
 from trilemma.settings import Settings
 from trilemma.store import Store, open_store
@@ -73,10 +74,15 @@ def test_all_configurations_are_shown_with_the_front_and_what_to_know(store: Sto
     frame = shown(app)
     assert list(zip(frame["Model"], frame["Quantization"], strict=True)) == DEMO
     points = points_of(store, ENERGY, QUALITY)
-    assert (frame["Front"] == "yes").tolist() == points.front([ENERGY, QUALITY]).tolist()
+    front = points.front([ENERGY, QUALITY])
+    assert frame["P(front)"].between(0, 1).all()
+    assert frame["P(front)"][front].min() > 0.05
+    assert frame["P(front)"][front].mean() > frame["P(front)"][~front].mean()
     assert frame["Energy per token, mJ/tok"].tolist() == pytest.approx((points.value[ENERGY] * 1000).tolist())
     on = int(points.front([ENERGY, QUALITY]).sum())
     assert f"{on} of 9 configurations are on the front" in app.markdown[0].value
+    assert "On it for certain" in app.markdown[0].value
+    assert "The front covers" in app.markdown[0].value
     assert "modelled, not measured" in app.markdown[0].value
 
 
@@ -139,14 +145,17 @@ def test_a_study_narrows_what_is_shown(store: Store) -> None:
 def test_a_picked_point_shows_its_figures_and_who_beats_it(store: Store) -> None:
     fill_store(store)
     points = points_of(store, ENERGY, QUALITY)
-    beaten = points.meta.index[~points.front([ENERGY, QUALITY])][0]
+    probability = front_odds(points, [ENERGY, QUALITY]).probability
+    beaten = points.meta.index[probability.argmin()]
     app = explore(point=beaten).run()
     text = " ".join(element.value for element in [*app.markdown, *app.caption])
-    assert "Beaten by" in text
+    assert "beats it with a probability of" in text
+    assert "better" in text
     assert "A full bar is the best in view" in text
-    best = points.meta.index[points.front([ENERGY, QUALITY])][0]
+    best = points.meta.index[probability.argmax()]
     text = " ".join(element.value for element in explore(point=best).run().caption)
-    assert "On the front." in text
+    assert "Certain: on the front with a probability of" in text
+    assert "beats it" not in text
 
 
 def test_three_dimensions_have_a_third_picker(store: Store) -> None:

@@ -76,6 +76,13 @@ def _standing(probability: float) -> Standing:
     return Standing.CONTESTED if probability > 1 - SURE else Standing.DOMINATED
 
 
+def probability_text(probability: float) -> str:
+    """``0.62``; never 0 or 1, which a number of draws cannot prove."""
+    if probability > 0.99:
+        return "> 0.99"
+    return "< 0.01" if probability < 0.01 else f"{probability:.2f}"
+
+
 def directions(keys: Sequence[str]) -> list[Better]:
     """Which way each figure is better."""
     return [better(key) for key in keys]

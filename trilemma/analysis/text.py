@@ -9,6 +9,7 @@ import numpy as np
 from trilemma.analysis.distributions import percentile
 from trilemma.analysis.format import format_figure, key_definition, key_title
 from trilemma.analysis.load import LoadPoint, knee
+from trilemma.analysis.odds import SURE, FrontOdds, Hypervolume, Standing
 from trilemma.analysis.points import Points, better, labels
 from trilemma.records import PhaseWindow
 from trilemma.schema import Method
@@ -30,6 +31,23 @@ def front_headline(points: Points, keys: Sequence[str]) -> str:
     if missing:
         headline += f"; {missing:,} more {'lacks' if missing == 1 else 'lack'} one of the figures"
     return headline + "."
+
+
+def odds_sentences(odds: FrontOdds, volume: Hypervolume | None) -> list[str]:
+    """How surely: ``Certain: 3; contested: 4.`` and how much of what is possible the front covers."""
+    counts = {one: odds.standing.count(one) for one in Standing}
+    sentences = []
+    if counts[Standing.CERTAIN] or counts[Standing.CONTESTED]:
+        sentences.append(
+            f"On it for certain (probability from {SURE:g}): {counts[Standing.CERTAIN]:,}; contested: "
+            f"{counts[Standing.CONTESTED]:,}."
+        )
+    if volume is not None:
+        sentences.append(
+            f"The front covers {100 * volume.value:.0f} % of the range between the best and the worst figures (95 %: "
+            f"{100 * volume.low:.0f} to {100 * volume.high:.0f} %)."
+        )
+    return sentences
 
 
 def best_sentences(points: Points, keys: Sequence[str]) -> list[str]:

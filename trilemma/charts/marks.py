@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from trilemma.analysis.format import Scale, digits, interval_text, key_definition, key_title, scale_for
 from trilemma.analysis.front import BoolArray
+from trilemma.analysis.odds import FrontOdds, Standing, probability_text
 from trilemma.analysis.points import Points, labels
 from trilemma.charts.palette import escape, model_colours, quantization_symbol, theme
 from trilemma.schema import Method
@@ -39,6 +40,9 @@ class Marks:
     low: FloatArray
     high: FloatArray
     front: BoolArray
+    """On the front as measured."""
+    contested: BoolArray
+    """Neither certainly on the front nor certainly off it; none where nothing was said of how sure it is."""
     method: NDArray[np.object_]
     disturbed: BoolArray
     symbol: NDArray[np.object_]
@@ -49,9 +53,14 @@ class Marks:
     hover: list[str]
 
     @property
+    def bright(self) -> BoolArray:
+        """What is on the front, or may be: the others are dimmed."""
+        return self.front | self.contested
+
+    @property
     def crowded(self) -> bool:
         """Whether the dominated points are too many to be told apart as marks."""
-        return int((~self.front).sum()) > MANY
+        return int((~self.bright).sum()) > MANY
 
     def ladders(self) -> list[NDArray[np.intp]]:
         """Positions of each ladder: one model, engine and settings, from most to fewest bits; at least two steps."""
@@ -70,6 +79,7 @@ def marks(
     size: str | None = None,
     colours: Mapping[str, str] | None = None,
     dark: bool = False,
+    odds: FrontOdds | None = None,
 ) -> Marks:
     """The marks of all ``points`` that have every one of ``keys`` (the axes).
 
@@ -79,13 +89,24 @@ def marks(
         size: what the area of a mark shows; points without it get the smallest mark.
         colours: of every model in the catalog; chosen from the points' own models if absent.
         dark: which theme.
+        odds: how surely each of ``points`` is on the front of ``keys``.
     """
-    shown = points.select(points.complete(keys))
+    complete = points.complete(keys)
+    shown = points.select(complete)
     value, low, high = (table[list(keys)].to_numpy(dtype=np.float64) for table in (shown.value, shown.low, shown.high))
     scales = tuple(scale_for(value[:, i], key_definition(key).unit) for i, key in enumerate(keys))
     factors = np.array([scale.factor for scale in scales])
     model = shown.meta["model"].to_numpy(dtype=object)
     front = shown.front(keys)
+    probability = np.full(len(shown), np.nan) if odds is None else odds.probability[complete]
+    standing = FrontOdds(probability).standing
+    contested = np.array(
+        [
+            one is Standing.CONTESTED or (on and one is Standing.DOMINATED)
+            for one, on in zip(standing, front, strict=True)
+        ],
+        dtype=np.bool_,
+    )
     return Marks(
         points=shown,
         keys=tuple(keys),
@@ -94,13 +115,14 @@ def marks(
         low=low / factors,
         high=high / factors,
         front=front,
+        contested=contested,
         method=np.array(shown.methods(keys), dtype=object),
         disturbed=np.asarray(shown.disturbed[list(keys)].any(axis=1), dtype=np.bool_),
         symbol=_symbols(shown),
         size=_sizes(shown, size),
         model=model,
         colours=colours or model_colours(sorted(set(model)), dark),
-        hover=_hover(shown, [*keys, *([size] if size and size not in keys else [])], front),
+        hover=_hover(shown, [*keys, *([size] if size and size not in keys else [])], front | contested, probability),
     )
 
 
@@ -125,14 +147,15 @@ def _sizes(points: Points, key: str | None) -> FloatArray:
     return sizes
 
 
-def _hover(points: Points, keys: Sequence[str], front: BoolArray) -> list[str]:
-    """One block of text a point: its name, then each figure with interval, number of runs and where it comes from.
+def _hover(points: Points, keys: Sequence[str], bright: BoolArray, probability: FloatArray) -> list[str]:
+    """One block of text a point: its name, each figure with interval, number of runs and where it comes from, and how
+    surely it is on the front.
 
-    Among very many points only those on the front get all of it, for the text would be most of what is sent; the
-    others get their name.
+    Among very many points only those that may be on the front get all of it, for the text would be most of what is
+    sent; the others get their name.
     """
     lines = [[f"<b>{escape(name, 90)}</b>"] for name in labels(points)]
-    told = front if (~front).sum() > MANY else np.ones(len(points), dtype=np.bool_)
+    told = bright if (~bright).sum() > MANY else np.ones(len(points), dtype=np.bool_)
     rows = np.flatnonzero(told)
     for key in keys:
         title, unit = key_title(key), key_definition(key).unit
@@ -148,6 +171,8 @@ def _hover(points: Points, keys: Sequence[str], front: BoolArray) -> list[str]:
             lines[row].append(
                 f"{escape(title)}: {' '.join(numbers.split())}{' (' + ', '.join(notes) + ')' if notes else ''}"
             )
+    for row in rows[np.isfinite(probability[rows])]:
+        lines[row].append(f"On the front with a probability of {probability_text(float(probability[row]))}")
     return ["<br>".join(line) for line in lines]
 
 
@@ -184,6 +209,8 @@ def legend_marks(
         found.append(entry(escape(text), symbol, rank=2000 + position))
     if counted:
         found.append(entry("how many are beaten here: darker for more", "square", look.line, 1600))
+    if shown.contested.any():
+        found.append(entry("ringed: may be on the front or not", "circle-open", look.text, 1550))
     if (shown.method == Method.MODELLED).any():
         found.append(entry("hollow: modelled, not measured", "circle-open", rank=3000))
     if (shown.method == Method.IMPORTED).any():

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from trilemma.analysis.format import axis_title
 from trilemma.analysis.front import staircase
+from trilemma.analysis.odds import FrontOdds
 from trilemma.analysis.points import Points, better
 from trilemma.charts.density import density
 from trilemma.charts.labels import place
@@ -34,11 +35,13 @@ def pareto_figure(
     log_x: bool = False,
     log_y: bool = False,
     picked: str | None = None,
+    odds: FrontOdds | None = None,
 ) -> go.Figure:
     """Two figures of every configuration, with the front, intervals, ladders and provenance.
 
     Model by colour, quantization by marker (as many corners as bits), a thin line along each ladder, the area that the
-    front dominates shaded, dominated points dimmed, or counted cell by cell where there are very many.
+    front dominates shaded, contested points ringed, dominated ones dimmed, or counted cell by cell where there are very
+    many.
     Hollow marks are modelled, marks in a diamond imported, a small triangle means disturbed. Each mark carries its
     configuration id as ``customdata[0]``.
 
@@ -52,8 +55,9 @@ def pareto_figure(
         log_x: logarithmic horizontal axis; ignored when a value is not positive.
         log_y: likewise.
         picked: the configuration to ring.
+        odds: how surely each of ``points`` is on the front; contested ones get a thin ring.
     """
-    shown = marks(points, (x, y), size=size, colours=colours, dark=dark)
+    shown = marks(points, (x, y), size=size, colours=colours, dark=dark, odds=odds)
     logs = (log_x and bool((shown.value[:, 0] > 0).all()), log_y and bool((shown.value[:, 1] > 0).all()))
     ranges = [_range(shown, i, logs[i], better(key) == "lower") for i, key in enumerate((x, y))]
     figure = go.Figure(layout=layout(dark))
@@ -63,8 +67,9 @@ def pareto_figure(
                 *_front_area(shown, ranges, logs, dark),
                 *_ladders(shown, dark),
                 *_intervals(shown, logs, dark),
-                *([_crowd(shown, ranges, logs, dark)] if shown.crowded else _points(shown, front=False)),
-                *_points(shown, front=True),
+                *([_crowd(shown, ranges, logs, dark)] if shown.crowded else _points(shown, bright=False)),
+                *_points(shown, bright=True),
+                *_contested(shown, dark),
                 *_provenance(shown, dark),
                 *_picked(shown, picked, dark),
                 *_names(shown, ranges, logs, dark),
@@ -166,11 +171,11 @@ def _intervals(shown: Marks, logs: tuple[bool, bool], dark: bool) -> list[go.Sca
     """95 % intervals as thin crosses, fainter for dominated points."""
     look = theme(dark)
     found = []
-    for of_front, alpha in ((False, 0.3), (True, 0.75)):
-        if not of_front and shown.crowded:
+    for bright, alpha in ((False, 0.3), (True, 0.75)):
+        if not bright and shown.crowded:
             continue
         parts = []
-        for row in np.flatnonzero(shown.front == of_front):
+        for row in np.flatnonzero(shown.bright == bright):
             for axis in (0, 1):
                 low, high = shown.low[row, axis], shown.high[row, axis]
                 if np.isfinite(low) and np.isfinite(high) and high > low and not (logs[axis] and low <= 0):
@@ -187,17 +192,17 @@ def _intervals(shown: Marks, logs: tuple[bool, bool], dark: bool) -> list[go.Sca
 
 
 def _crowd(shown: Marks, ranges: list[list[float]], logs: tuple[bool, bool], dark: bool) -> go.Heatmap:
-    return density(shown.value[~shown.front], ranges, logs, [scale.unit for scale in shown.scales], dark)
+    return density(shown.value[~shown.bright], ranges, logs, [scale.unit for scale in shown.scales], dark)
 
 
-def _points(shown: Marks, front: bool) -> list[go.Scatter]:
+def _points(shown: Marks, bright: bool) -> list[go.Scatter]:
     """One trace a model, so that the legend can hide it."""
-    opacity = 1.0 if front else DIMMED
+    opacity = 1.0 if bright else DIMMED
     modelled = shown.method == Method.MODELLED
     ids = shown.points.meta.index.to_numpy(dtype=object)
     found = []
     for model in dict.fromkeys(shown.model):
-        rows = np.flatnonzero((shown.front == front) & (shown.model == model))
+        rows = np.flatnonzero((shown.bright == bright) & (shown.model == model))
         if not rows.size:
             continue
         colour = shown.colours[model]
@@ -231,7 +236,7 @@ def _provenance(shown: Marks, dark: bool) -> list[go.Scatter]:
     """A diamond around imported points, and a small warning triangle beside disturbed ones."""
     look = theme(dark)
     found = []
-    alone = shown.front | (not shown.crowded)
+    alone = shown.bright | (not shown.crowded)
     imported = np.flatnonzero((shown.method == Method.IMPORTED) & alone)
     if imported.size:
         found.append(_ring(shown, imported, "diamond-open", 12, 1.5, look.muted))
@@ -250,9 +255,14 @@ def _provenance(shown: Marks, dark: bool) -> list[go.Scatter]:
     return found
 
 
+def _contested(shown: Marks, dark: bool) -> list[go.Scatter]:
+    rows = np.flatnonzero(shown.contested)
+    return [_ring(shown, rows, "circle-open", 7, 1, theme(dark).text)] if rows.size else []
+
+
 def _picked(shown: Marks, picked: str | None, dark: bool) -> list[go.Scatter]:
     rows = np.flatnonzero(shown.points.meta.index.to_numpy() == picked) if picked else np.empty(0, dtype=np.intp)
-    return [_ring(shown, rows, "circle-open", 12, 2, theme(dark).text)] if rows.size else []
+    return [_ring(shown, rows, "circle-open", 12, 2.5, theme(dark).text)] if rows.size else []
 
 
 def _names(shown: Marks, ranges: list[list[float]], logs: tuple[bool, bool], dark: bool) -> list[go.Scatter]:
@@ -263,7 +273,7 @@ def _names(shown: Marks, ranges: list[list[float]], logs: tuple[bool, bool], dar
             for i, ends in enumerate(ranges)
         ]
     )
-    front = np.flatnonzero(shown.front)
+    front = np.flatnonzero(shown.bright)
     names = short_names(shown.points)
     texts = {int(row): names[row] for row in front}
     placed = place(unit, shown.size, texts)

@@ -8,6 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from trilemma.analysis.format import Scale, axis_title
+from trilemma.analysis.odds import FrontOdds
 from trilemma.analysis.points import Points, better
 from trilemma.charts.marks import DIMMED, legend_marks, marks, short_names
 from trilemma.charts.palette import escape, layout, quantization_symbol, symbol_3d, theme, with_alpha
@@ -27,6 +28,7 @@ def pareto3d_figure(
     colours: Mapping[str, str] | None = None,
     dark: bool = False,
     picked: str | None = None,
+    odds: FrontOdds | None = None,
 ) -> go.Figure:
     """Three figures of every configuration; marks as in the 2-D chart, as far as 3-D charts have them.
 
@@ -42,9 +44,10 @@ def pareto3d_figure(
         colours: of every model in the catalog.
         dark: which theme.
         picked: the configuration to ring.
+        odds: how surely each of ``points`` is on the front; contested ones are ringed.
     """
     keys = (x, y, z)
-    shown = marks(points, keys, size=size, colours=colours, dark=dark)
+    shown = marks(points, keys, size=size, colours=colours, dark=dark, odds=odds)
     look = theme(dark)
     figure = go.Figure(layout=layout(dark))
     meta = shown.points.meta
@@ -59,13 +62,13 @@ def pareto3d_figure(
         figure.add_scatter3d(x=a, y=b, z=c, mode="lines", line=line, hoverinfo="skip", showlegend=False)
     beside = short_names(shown.points)
     for model in dict.fromkeys(shown.model):
-        for front in (True, False):
-            rows = np.flatnonzero((shown.model == model) & (shown.front == front))
+        for bright in (True, False):
+            rows = np.flatnonzero((shown.model == model) & (shown.bright == bright))
             if not rows.size:
                 continue
             a, b, c = shown.value[rows].T
             names = meta["quantization"].astype(str).iloc[rows]
-            named = front and int(shown.front.sum()) <= _NAMED_UP_TO
+            named = bright and int(shown.bright.sum()) <= _NAMED_UP_TO
             drawn = [symbols[name] for name in names]
             figure.add_scatter3d(
                 x=a, y=b, z=c,
@@ -77,11 +80,12 @@ def pareto3d_figure(
                 marker={
                     "symbol": [_hollow(s) if modelled[row] else s for s, row in zip(drawn, rows, strict=True)],
                     "size": shown.size[rows] * 0.6, "color": shown.colours[model],
-                    "opacity": 1.0 if front else DIMMED, "line": {"width": 0},
+                    "opacity": 1.0 if bright else DIMMED, "line": {"width": 0},
                 },
                 hovertext=[shown.hover[row] for row in rows], hovertemplate="%{hovertext}<extra></extra>",
                 customdata=[[ids[row]] for row in rows],
             )  # fmt: skip
+    _outline(figure, shown.value, np.flatnonzero(shown.contested), "circle-open", look.muted)
     _outline(figure, shown.value, np.flatnonzero(shown.method == Method.IMPORTED), "diamond-open", look.muted)
     _outline(figure, shown.value, np.flatnonzero(shown.disturbed), "diamond-open", look.warning)
     if picked is not None:
