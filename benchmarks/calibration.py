@@ -22,7 +22,6 @@ from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
-import moocore
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -32,7 +31,7 @@ from benchmarks.calibration_tools import twins
 from benchmarks.common import Limit, say
 from trilemma.analysis.draws import draw
 from trilemma.analysis.front import as_costs, on_front
-from trilemma.analysis.odds import directions, front_odds, hypervolume
+from trilemma.analysis.odds import box, directions, dominated_share, front_odds, hypervolume
 from trilemma.analysis.paired import paired
 from trilemma.analysis.points import Points, configuration_points
 from trilemma.analysis.uncertainty import FloatArray
@@ -181,18 +180,13 @@ def judged(seed: np.random.SeedSequence) -> tuple[dict[str, list[bool]], list[fl
         true = truth[list(keys)].to_numpy()
         said += front_odds(points, keys, {SCORE: study.items}).probability.tolist()
         is_so += on_front(true, directions(keys)).tolist()
-        volume = hypervolume(draw(points, keys, {SCORE: study.items}), keys)
+        drawn = draw(points, keys, {SCORE: study.items})
+        volume = hypervolume(drawn, keys)
         assert volume is not None
-        covered["hypervolume"].append(volume.low <= _volume(points, keys, true) <= volume.high)
+        best, worst = box(drawn, keys)
+        real = dominated_share((as_costs(true, directions(keys)) - best) / (worst - best))
+        covered["hypervolume"].append(volume.low <= real <= volume.high)
     return covered, said, is_so
-
-
-def _volume(points: Points, keys: tuple[str, ...], true: FloatArray) -> float:
-    """The true front's hypervolume in the box that was measured."""
-    measured = as_costs(points.value[list(keys)].to_numpy(), directions(keys))
-    best, worst = measured.min(axis=0), measured.max(axis=0)
-    unit = (as_costs(true, directions(keys)) - best) / (worst - best)
-    return float(moocore.hypervolume(unit, ref=np.ones(len(keys))))
 
 
 def _off_by(said: FloatArray, is_so: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> float:

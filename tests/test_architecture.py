@@ -13,7 +13,10 @@ from pathlib import Path
 import grimp
 import pytest
 
+from tests.factory import artifact
 from trilemma import registry
+from trilemma.bench.plan import Plan
+from trilemma.schema import Configuration, RunSpec, SuiteSpec
 
 ROOT = Path(__file__).resolve().parent.parent
 MAX_LINES = 320
@@ -121,10 +124,20 @@ def test_the_dashboard_never_imports_an_engine() -> None:
 
 
 def test_the_measured_process_holds_no_libraries_that_it_needs_only_to_score() -> None:
-    """What it has imported before it serves counts as memory of serving."""
-    code = "import json, sys, trilemma.bench.measure; print(json.dumps(sorted(sys.modules)))"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    loaded = {name.split(".")[0] for name in json.loads(result.stdout.splitlines()[-1])}
+    """What it has imported before it serves counts as memory of serving, whatever it will be asked afterwards."""
+    code = (
+        "import json, sys, trilemma.bench.measure as m\n"
+        "m.measure = lambda plan, channel: print(json.dumps(sorted(sys.modules)), file=sys.stderr)\n"
+        "sys.exit(m.main())"
+    )
+    weights = artifact("m", "Q8_0")
+    suites = tuple(SuiteSpec(name=name) for name in registry.names("trilemma.suites"))
+    run = RunSpec(configuration=Configuration(artifact_id=weights.id, engine="llama.cpp"), suites=suites)
+    plan = Plan(spec=run, artifact=weights, suites_s=(1.0,) * len(suites)).model_dump_json()
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, input=plan, capture_output=True, text=True, check=True, cwd=ROOT)
+    loaded = {name.split(".")[0] for name in json.loads(result.stderr.splitlines()[-1])}
+    assert "trilemma" in loaded
     assert loaded & {"scipy", "pandas", "pyarrow", "plotly", "sqlalchemy", "jsonschema", "langdetect"} == set()
 
 

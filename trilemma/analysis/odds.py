@@ -61,7 +61,7 @@ class Dominator:
 
 @dataclass(frozen=True)
 class Hypervolume:
-    """How much of the box between the best and the worst of all options the front dominates, with the interval."""
+    """The share of the box between the best and the worst figures that the front dominates, with its interval."""
 
     value: float
     low: float
@@ -147,21 +147,29 @@ def dominators(draws: Draws, keys: Sequence[str], index: int) -> list[Dominator]
 def hypervolume(draws: Draws, keys: Sequence[str]) -> Hypervolume | None:
     """How much of what is possible the front covers: 1 would be an option that is best in everything.
 
-    Figures are put on the range from the best to the worst measured value; an option beyond the worst counts for
-    nothing. None without two options that have all ``keys``.
+    None without two options that have all ``keys``.
     """
     costs = as_costs(draws.points.value[list(keys)].to_numpy(dtype=np.float64), directions(keys))
     whole = np.isfinite(costs).all(axis=1)
     if whole.sum() < 2:
         return None
-    best, worst = costs[whole].min(axis=0), costs[whole].max(axis=0)
+    best, worst = box(draws, keys)
     width = np.where(worst > best, worst - best, 1.0)
     signs = np.array([1.0 if way == "lower" else -1.0 for way in directions(keys)])
-    drawn = [_dominated_share((one * signs - best) / width) for one in draws.of(keys)[:, whole]]
+    drawn = [dominated_share((one * signs - best) / width) for one in draws.of(keys)[:, whole]]
     low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Hypervolume(_dominated_share((costs[whole] - best) / width), float(low), float(high))
+    return Hypervolume(dominated_share((costs[whole] - best) / width), float(low), float(high))
 
 
-def _dominated_share(unit: FloatArray) -> float:
-    """The hypervolume of costs against the corner (1, ..., 1)."""
-    return float(moocore.hypervolume(unit, ref=np.ones(unit.shape[1])))
+def box(draws: Draws, keys: Sequence[str]) -> tuple[FloatArray, FloatArray]:
+    """The best and the worst that each figure may well be, as costs: the ends of the widest 95 % intervals of draws."""
+    drawn = draws.of(keys)
+    whole = drawn[:, np.isfinite(drawn).all(axis=(0, 2))]
+    costs = as_costs(whole.reshape(-1, len(keys)), directions(keys)).reshape(whole.shape)
+    ends = np.quantile(costs, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
+    return ends[0].min(axis=0), ends[1].max(axis=0)
+
+
+def dominated_share(unit: FloatArray) -> float:
+    """The share of the unit box that costs dominate; what lies beyond the box counts as at its edge."""
+    return float(moocore.hypervolume(np.clip(unit, 0.0, 1.0), ref=np.ones(unit.shape[1])))

@@ -36,7 +36,7 @@ from trilemma.bench.events import (
 from trilemma.bench.joint import run_generation_suite
 from trilemma.bench.plan import Plan
 from trilemma.bench.stopping import Stopping, stopped_measurements
-from trilemma.effort import suite_seconds, workload_seconds
+from trilemma.effort import workload_seconds
 from trilemma.engines.base import AdaptingEngine, Engine, LoadedModel, ServingModel
 from trilemma.engines.remote import RemoteModel
 from trilemma.errors import EngineError, NotOfferedError, TrilemmaError
@@ -174,10 +174,17 @@ def score_suite(
         channel.send(MeasurementEvent(measurement=measurement))
 
 
-def _in_order(specs: Sequence[SuiteSpec]) -> list[tuple[SuiteSpec, Suite | GenerationSuite]]:
-    """Those whose answers are metered come first: what scoring alone takes is not in their process's memory yet."""
-    suites = [(spec, registry.load("trilemma.suites", spec.name)()) for spec in specs]
-    return sorted(suites, key=lambda pair: not isinstance(pair[1], GenerationSuite))
+def _in_order(plan: Plan) -> list[tuple[SuiteSpec, Suite | GenerationSuite, float]]:
+    """Every suite with the seconds that it should take.
+
+    Those whose answers are metered come first: what scoring alone takes is not in their process's memory yet.
+    """
+    expected = plan.suites_s or (1.0,) * len(plan.spec.suites)
+    suites = [
+        (spec, registry.load("trilemma.suites", spec.name)(), expected_s)
+        for spec, expected_s in zip(plan.spec.suites, expected, strict=True)
+    ]
+    return sorted(suites, key=lambda one: not isinstance(one[1], GenerationSuite))
 
 
 def loaded(engine: Engine, plan: Plan) -> LoadedModel:
@@ -220,8 +227,7 @@ def measure(plan: Plan, channel: Channel) -> None:
                 channel.send(MeasurementEvent(measurement=measurement))
             # What was out of the ordinary while serving is known only now.
             channel.send(EngineEvent(info=model.describe()))
-        for suite_spec, suite in _in_order(spec.suites):
-            expected_s = suite_seconds(plan.artifact, suite_spec)
+        for suite_spec, suite, expected_s in _in_order(plan):
             run_suite(suite, model, engine, plan, suite_spec, channel, expected_s)
             channel.finish_step(expected_s)
         channel.send(PhaseEvent(phase=Phase.UNLOAD, edge="start", time_ns=time.perf_counter_ns()))
@@ -242,7 +248,7 @@ def main() -> int:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     plan = Plan.model_validate_json(sys.stdin.read())
     total_s = sum(workload_seconds(plan.artifact, workload) for workload in plan.spec.workloads)
-    total_s += sum(suite_seconds(plan.artifact, suite) for suite in plan.spec.suites)
+    total_s += sum(plan.suites_s)
     channel = Channel(stream, total_s)
     try:
         measure(plan, channel)

@@ -23,6 +23,10 @@ class Plan(Frozen):
     known: dict[str, tuple[AnswerRecord, ...]] = Field(
         default_factory=dict, description="What the same weights answered before, by suite."
     )
+    suites_s: tuple[float, ...] = Field(
+        default=(),
+        description="A guess at how long each suite takes. Guessing loads the suites, which is no memory of serving.",
+    )
     traces: dict[str, tuple[TraceLine, ...]] = Field(default_factory=dict, description="By their SHA-256.")
 
     @property

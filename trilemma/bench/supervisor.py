@@ -26,6 +26,7 @@ from trilemma.bench.gpu_watch import GpuWatch
 from trilemma.bench.plan import Plan
 from trilemma.bench.results import Evidence, disturbances_of, summarise, with_task_energy
 from trilemma.bench.run_log import tail_of
+from trilemma.effort import suite_seconds
 from trilemma.engines.base import Engine
 from trilemma.engines.remote import MeteredElsewhere
 from trilemma.errors import DoesNotFitError, RunCancelledError, RunError, RunTimeoutError, TrilemmaError
@@ -162,6 +163,7 @@ class Supervisor:
                 artifact=self._evidence.artifact,
                 reference=reference,
                 adapter=adapter,
+                suites_s=tuple(suite_seconds(self._evidence.artifact, suite) for suite in spec.suites),
                 traces=self._traces(),
                 rivals=rivals_of(self._store, self._run),
                 known=known_answers(self._store, self._run, self._evidence.artifact),
