@@ -35,6 +35,7 @@ Version = tuple[str, int]
 
 CHART_CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d", "toImage"]}
 BARS_CONFIG = {"displaylogo": False, "displayModeBar": False}
+_PALEST = 0.6
 
 
 @dataclass(frozen=True)
@@ -68,17 +69,17 @@ class Scene:
 
     @property
     def short(self) -> dict[str, str]:
-        """Names that tell the configurations apart, by id: without the model where all are of one."""
-        models = {option.model for option in self.names.values()}
-        only = f"{next(iter(models))} " if len(models) == 1 else ""
-        return {one: option.name.removeprefix(only) for one, option in self.names.items()}
+        """Names for narrow places, by id: without the model where all are of one, else with what differs most first."""
+        alike = len({option.model for option in self.names.values()}) == 1
+        bare = {one: option.name.removeprefix(f"{option.model} ") for one, option in self.names.items()}
+        return bare if alike else {one: f"{name} · {self.names[one].model}" for one, name in bare.items()}
 
     @property
     def looks(self) -> dict[str, Look]:
         """How each is drawn, by id."""
         models = {option.name: option.model for option in self.names.values()}
         known = model_colours([*explore_data.catalog(self.of).models, *models.values()], is_dark())
-        colours = ladder_colours(models, known)
+        colours = ladder_colours(models, known, palest=_PALEST)
         return {
             one: Look(colours[option.name], quantization_symbol(option.quantization), DASHES[row % len(DASHES)])
             for row, (one, option) in enumerate(self.names.items())

@@ -31,7 +31,9 @@ _MARKS = {
     Verdict.BETTER: "▲ better", Verdict.WORSE: "▼ worse", Verdict.UNTOLD: "≈", Verdict.SAME: "= the same",
     Verdict.UNKNOWN: "?",
 }  # fmt: skip
+_HOLLOW = "○"
 _SPOKES = 3
+_VALUE = 150
 
 
 def prepare(scene: Scene) -> None:
@@ -62,7 +64,7 @@ def show(scene: Scene) -> None:
         "these configurations, shown or not. ≈ cannot be told apart. Scores whose items are kept are compared item by "
         "item (McNemar's exact test, or a permutation test), everything else by Student's t over the repeats; what is "
         "modelled for one and measured for the other is not compared. Percentages are of the first one's value; the "
-        "95 % interval is of each difference by itself."
+        f"95 % interval is of each difference by itself. {_HOLLOW} modelled, not measured."
     )
     st.download_button(
         "Download CSV", data=lambda: export(scene, points, keys, found), file_name="trilemma-compare.csv",
@@ -181,13 +183,9 @@ def _table(scene: Scene, points: Points, keys: Sequence[str], found: Sequence[Co
     first, *others = scene.ids
     short = scene.short
     columns: dict[str, list[str]] = {"Figure": [key_title(key) for key in keys]}
-    columns["Axis"] = [axis.value if (axis := axis_of(key)) else "" for key in keys]
-    config: dict[str, ColumnConfig] = {
-        "Figure": st.column_config.TextColumn(pinned=True, width=230),
-        "Axis": st.column_config.TextColumn(width=90),
-    }
+    config: dict[str, ColumnConfig] = {"Figure": st.column_config.TextColumn(pinned=True, width=250)}
     columns[short[first]] = [_value(points, key, first) for key in keys]
-    config[short[first]] = st.column_config.TextColumn(width=150)
+    config[short[first]] = st.column_config.TextColumn(width=_VALUE)
     faint: dict[str, list[bool]] = {}
     for one in others:
         mine = [by_place[key, one] for key in keys]
@@ -195,12 +193,13 @@ def _table(scene: Scene, points: Points, keys: Sequence[str], found: Sequence[Co
         columns[short[one]] = [_value(points, key, one) for key in keys]
         columns[against] = [difference_text(contrast, points) for contrast in mine]
         columns[chance] = [_p(contrast.corrected) for contrast in mine]
-        config[short[one]] = st.column_config.TextColumn(width=150)
+        config[short[one]] = st.column_config.TextColumn(width=_VALUE)
         config[against] = st.column_config.TextColumn(
-            "Difference", width=230, help=f"{shared.plain(against)}, with its 95 % interval"
+            "Difference", width=250, help=f"{shared.plain(against)}, with its 95 % interval"
         )
         config[chance] = st.column_config.TextColumn("p (Holm)", width=80)
         faint[against] = faint[chance] = [not contrast.verdict.told for contrast in mine]
+    columns["Axis"] = [str(axis_of(key) or "") for key in keys]
     muted = f"color: {theme(is_dark()).muted}"
     frame = pd.DataFrame(columns)
     styled = frame.style.apply(
@@ -214,10 +213,11 @@ def _table(scene: Scene, points: Points, keys: Sequence[str], found: Sequence[Co
 
 def _value(points: Points, key: str, one: str) -> str:
     value, low, high = (float(table[key].loc[one]) for table in (points.value, points.low, points.high))
-    text = format_figure(value, key_definition(key).unit, low, high)
-    notes = ["modelled"] if points.method[key].loc[one] == Method.MODELLED.value else []
-    notes += ["disturbed"] if bool(points.disturbed[key].loc[one]) else []
-    return f"{text} ({', '.join(notes)})" if notes else text
+    known = low < high  # What is counted has no interval.
+    text = format_figure(value, key_definition(key).unit, low if known else None, high if known else None)
+    mark = _HOLLOW if points.method[key].loc[one] == Method.MODELLED.value else ""
+    note = "(disturbed)" if bool(points.disturbed[key].loc[one]) else ""
+    return " ".join(filter(None, (text, mark, note)))
 
 
 def difference_text(one: Contrast, points: Points) -> str:

@@ -161,7 +161,14 @@ def answer_html(changes: Wording, *, dark: bool) -> str:
         "added": (f'<ins style="color:{look.text};font-weight:600;text-decoration:underline 2px">', "</ins>"),
         "missing": (f'<del style="color:{look.muted};text-decoration:line-through">', "</del>"),
     }
-    inside = "".join(f"{tags[p.kind][0]}{html.escape(p.text)}{tags[p.kind][1]}" for p in changes.pieces)
+    parts = []
+    for piece in changes.pieces:
+        # The space around a change stays unmarked.
+        words = piece.text.strip()
+        before, _, after = piece.text.partition(words) if words else (piece.text, "", "")
+        opened, closed = tags[piece.kind] if words else ("", "")
+        parts.append(f"{before}{opened}{html.escape(words)}{closed}{after}")
+    inside = "".join(parts)
     style = (
         "white-space:pre-wrap;overflow-wrap:anywhere;max-height:26rem;overflow-y:auto;"
         f"border-left:2px solid {look.line};padding-left:0.75rem"

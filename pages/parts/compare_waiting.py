@@ -67,7 +67,7 @@ def show(scene: Scene) -> None:
         "the first tab are means over repeats, so they may differ a little from these."
     ]
     if any(waits.disturbed.size for waits in shown.values()):
-        notes.append("Thin, pale lines: runs during which something disturbed the machine.")
+        notes.append("Thin dotted lines: runs during which something disturbed the machine.")
     missing = [scene.short[one] for one in scene.ids if scene.short[one] not in shown]
     if missing:
         notes.append(f"Not measured under this workload: {shared.plain(', '.join(missing))}.")

@@ -136,8 +136,8 @@ def test_what_nothing_can_be_said_of_says_why() -> None:
     found = contrasts(points, points.keys)
     assert {one.verdict for one in found} == {Verdict.UNKNOWN}
     assert [one.reason for one in found] == [
-        "it lacks this figure", "the first one lacks it", "how much it varies is not known",
-        "it was the same in every repeat, which tells nothing of its error", "one is modelled, the other measured",
+        "it lacks this figure", "the first one lacks it", "its error is not known",
+        "its error is not known: no two repeats differ", "one is modelled, the other measured",
     ]  # fmt: skip
     assert all(one.p is None for one in found)
     assert [one.difference for one in found] == [None, None, 1.0, 8.0, 2.0]

@@ -82,17 +82,19 @@ def test_a_click_on_what_costs_how_much_changes_the_axes(server, open_page, sett
         priced_study(store)
     page.goto(server.url + "/explore")
     settled(page)
-    # Beside the chart: what shows another picture of it is near it.
-    pills = page.locator('button[data-variant="pills"]')
-    axis = page.locator(".xtitle")
-    expect(axis).to_contain_text("Energy per token")
+    pills, axis = page.locator('button[data-variant="pills"]'), page.locator(".xtitle")
+
+    def shows(words: str) -> None:
+        expect(axis.filter(has_text=words)).to_be_visible(timeout=30_000)
+        settled(page)
+        expect(axis).to_have_count(1)
+
+    shows("Energy per token")
     pills.filter(has_text="Right answers: gsm8k").click()
-    expect(axis).to_contain_text("Energy per right answer")
-    settled(page)
+    shows("Energy per right answer")
     assert "x=energy_per_correct_answer_j" in page.url
     pills.filter(has_text="Tokens").click()
-    expect(axis).to_contain_text("Energy per token")
-    settled(page)
+    shows("Energy per token")
     assert "x=" not in page.url
 
 

@@ -106,8 +106,8 @@ def test_each_configuration_s_waits_are_a_line_and_disturbed_ones_another() -> N
     shown = {HOSTILE: Waits(np.linspace(0.1, 0.2, 30)), "b": Waits(np.linspace(0.3, 0.4, 8), np.array([0.5, 0.6]))}
     figure = waits_figure("ttft_s", shown, looks_of([*shown]))
     lines = [trace for trace in figure.data if trace.mode == "lines"]
-    assert [trace.line.dash for trace in lines] == ["solid", "dash", "dash"]
-    assert [("disturbed" in trace.name, trace.line.width) for trace in lines] == [(False, 2), (False, 2), (True, 1)]
+    assert [trace.line.dash for trace in lines] == ["solid", "dash", "dot"]
+    assert [("disturbed" in trace.name, trace.line.width) for trace in lines] == [(False, 2), (False, 2), (True, 1.2)]
     assert not any("<b" in trace.name or "%{x}<" in trace.hovertemplate for trace in figure.data)
     marks = [trace for trace in figure.data if trace.mode == "markers"]
     assert [list(trace.y) for trace in marks] == [[0.5, 0.95], [0.5]], "eight requests are too few for p95"

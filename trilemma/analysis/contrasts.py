@@ -140,14 +140,14 @@ def _by_errors(plain: Contrast, points: Points, first: str) -> Contrast:
         table[plain.key].loc[rows].to_numpy(dtype=np.float64) for table in (points.value, points.error, points.df)
     )
     if not np.isfinite(error).all():
-        return replace(plain, reason="how much it varies is not known")
+        return replace(plain, reason="its error is not known")
     if plain.relative:
         distance, doubt = math.log(value[1] / value[0]), math.hypot(*(error / value))
     else:
         distance, doubt = float(value[1] - value[0]), math.hypot(*error)
     if doubt == 0:
         # A figure that is counted in steps may well be the same twice: that is no proof of having no error.
-        return replace(plain, reason="it was the same in every repeat, which tells nothing of its error")
+        return replace(plain, reason="its error is not known: no two repeats differ")
     freedom = float(df.min())
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * doubt
     low, high = distance - half, distance + half

@@ -22,11 +22,12 @@ from trilemma.analysis.points import Points, better
 from trilemma.charts.palette import escape, layout, theme
 from trilemma.schema import Method
 
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+DASHES = ("solid", "dash", "dashdot", "longdash", "longdashdot")
+"""Of lines, in the order of the configurations; dotted is kept for what is less to be trusted."""
 _HEADER, _ROW, _BAR, _GAP = 30, 38, 9, 14
 _WIDEST = 1.4
 _CENTRE = -0.25
-_LABEL = 22
+_LABEL = 14
 
 
 class Look(NamedTuple):
@@ -100,7 +101,8 @@ def bars_figure(
             value, low, high = (float(table[key].iloc[row]) for table in (points.value, points.low, points.high))
             modelled = methods[row] is Method.MODELLED and not math.isnan(value)
             number = f"{digits(scale.show(value))} {scale.unit}".strip() if not math.isnan(value) else BLANK
-            notes = [interval_text(value, low, high, scale)]
+            # What is counted has no interval.
+            notes = [interval_text(value, low, high, scale)] if low < high else []
             notes += ["modelled"] if modelled else []
             notes += ["disturbed"] if bool(points.disturbed[key].iloc[row]) else []
             rest = " ".join(filter(None, notes))
@@ -144,15 +146,14 @@ def _bar(figure: go.Figure, at: float, ratio: Ratio, colour: str, hover: str, *,
     )  # fmt: skip
     if ratio.low is None or ratio.high is None:
         return
-    # Twice, first broad and in the colour of the ground: on a dark bar a thin dark line would not be seen.
-    for tint, thickness in ((look.ground, 4.0), (look.text, 1.2)):
-        figure.add_scatter(
-            x=[ratio.value], y=[at], mode="markers", marker={"size": 1, "opacity": 0}, hoverinfo="skip",
-            error_x={
-                "type": "data", "symmetric": False, "color": tint, "thickness": thickness, "width": 3,
-                "array": [min(ratio.high, 2 * _WIDEST) - ratio.value], "arrayminus": [ratio.value - ratio.low],
-            },
-        )  # fmt: skip
+    # Below the bar: on it, a thin line would be lost or cut it in two.
+    figure.add_scatter(
+        x=[ratio.value], y=[at + _BAR], mode="markers", marker={"size": 1, "opacity": 0}, hoverinfo="skip",
+        error_x={
+            "type": "data", "symmetric": False, "color": look.muted, "thickness": 1.2, "width": 3,
+            "array": [min(ratio.high, 2 * _WIDEST) - ratio.value], "arrayminus": [ratio.value - ratio.low],
+        },
+    )  # fmt: skip
 
 
 def _reach(points: Points, keys: Sequence[str]) -> float:
@@ -214,6 +215,8 @@ def radar_figure(
         height=520, margin={"l": 8, "r": 8, "t": 48, "b": 8}, hovermode="closest", dragmode=False,
         legend={"orientation": "v", "y": -0.12, "yanchor": "top"},
         polar={
+            # Room for the labels: on a phone they would be cut off.
+            "domain": {"x": [0.27, 0.73], "y": [0.06, 0.94]},
             "bgcolor": "rgba(0,0,0,0)",
             "radialaxis": {"range": [_CENTRE, 1], "showticklabels": False, "ticks": "", "showline": False,
                            "gridcolor": look.grid, "tickvals": [0, 0.5, 1]},
@@ -252,7 +255,9 @@ def _spokes(points: Points, keys: Sequence[str]) -> list[str]:
         scale = scale_for(points.value[key], key_definition(key).unit)
         least, most = (scale.show(float(one)) for one in (points.value[key].min(), points.value[key].max()))
         worst, best = (most, least) if better(key) == "lower" else (least, most)
-        found.append(f"{_folded(titles[key])}<br>{digits(worst)} to <b>{digits(best)}</b> {escape(scale.unit)}".strip())
+        ends = (f"{digits(worst)} to", f"<b>{digits(best)}</b> {escape(scale.unit)}".strip())
+        apart = "<br>" if len("".join(ends)) - len("<b></b>") >= _LABEL else " "
+        found.append(f"{_folded(titles[key])}<br>{apart.join(ends)}")
     return found
 
 

@@ -46,9 +46,9 @@ def waits_figure(
 ) -> go.Figure:
     """The empirical distribution of a latency, one step line a configuration, its median and p95 marked.
 
-    Requests of disturbed runs are a thin line of their own, and say so. A percentile that the sample is too small for
-    is not marked. Left is faster: a distribution is read from small to large, so the axis is not reversed, and its
-    title says which way is better.
+    Requests of disturbed runs are a thin dotted line of their own, and say so. A percentile that the sample is too
+    small for is not marked. Left is faster: a distribution is read from small to large, so the axis is not reversed,
+    and its title says which way is better.
 
     Args:
         name: A figure such as ``ttft_s``.
@@ -68,8 +68,9 @@ def waits_figure(
             label = f"{escape(configuration)} (n = {at.size:,}{', disturbed runs' if disturbed else ''})"
             figure.add_scatter(
                 x=np.concatenate([at[:1], at]) / scale.factor, y=np.concatenate([[0.0], share]), mode="lines",
-                line={"shape": "hv", "width": 1 if disturbed else 2, "color": look.colour, "dash": look.dash},
-                name=label, opacity=0.6 if disturbed else 1.0,
+                line={"shape": "hv", "width": 1.2 if disturbed else 2, "color": look.colour,
+                      "dash": "dot" if disturbed else look.dash},
+                name=label,
                 hovertemplate=f"%{{fullData.name}}<br>%{{y:.1%}} within %{{x:.3~g}} {scale.unit}<extra></extra>",
             )  # fmt: skip
             marked = {percent: percentile(values, percent) for percent in _MARKED}
@@ -166,19 +167,20 @@ def aligned_figure(
     figure.update_layout(
         height=sum(heights) + 70 + 22 * len(runs), hovermode="closest", dragmode="zoom", bargap=0, barmode="overlay",
         margin={"l": 8, "r": 8, "t": 8, "b": 8},
-        legend={"orientation": "v", "y": -70 / sum(heights), "yanchor": "top"},
+        legend={"orientation": "v", "y": -70 / sum(heights), "yanchor": "top", "tracegroupgap": 0},
     )  # fmt: skip
     return figure
 
 
 def _lane(lane: int, name: str, spans: Sequence[Span], dark: bool) -> go.Bar:
     """The phases of one run one after the other: in their axis's colour, or grey."""
+    grey = with_alpha(theme(dark).line, 0.45)
     tints = [_TINTS.get(span.phase) for span in spans]
     return go.Bar(
         x=[span.end_s - span.start_s for span in spans], base=[span.start_s for span in spans], y=[lane] * len(spans),
         orientation="h", width=0.62, showlegend=False,
         marker={
-            "color": [with_alpha(axis_colour(tint, dark), 0.55) if tint else theme(dark).line for tint in tints],
+            "color": [with_alpha(axis_colour(tint, dark), 0.55) if tint else grey for tint in tints],
             "line": {"width": 1, "color": theme(dark).ground},
         },
         hovertext=[_span_text(name, span) for span in spans], hovertemplate="%{hovertext}<extra></extra>",
