@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import streamlit as st
 
@@ -29,32 +29,32 @@ _UNSET = ["unset"]
 class Tab:
     """One view of the chosen configurations.
 
-    ``show`` draws it; ``prepare`` sets what it keeps in the URL, before anything is drawn. Names that a tab keeps there
-    are in :data:`DEFAULTS`.
+    ``show`` draws it. ``defaults`` are what it keeps in the URL, while it is shown; ``prepare`` mends that before
+    anything is drawn.
     """
 
     title: str
     show: Callable[[Scene], None]
     prepare: Callable[[Scene], None] | None = None
+    defaults: Mapping[str, Value] = field(default_factory=dict)
 
 
 TABS: dict[str, Tab] = {
-    "figures": Tab("Figures", compare_figures.show, compare_figures.prepare),
-    "answers": Tab("Answers", compare_answers.show, compare_answers.prepare),
-    "waiting": Tab("Waiting", compare_waiting.show, compare_waiting.prepare),
-    "traces": Tab("Traces", compare_traces.show, compare_traces.prepare),
+    "figures": Tab("Figures", compare_figures.show, compare_figures.prepare, compare_figures.DEFAULTS),
+    "answers": Tab("Answers", compare_answers.show, compare_answers.prepare, compare_answers.DEFAULTS),
+    "waiting": Tab("Waiting", compare_waiting.show, compare_waiting.prepare, compare_waiting.DEFAULTS),
+    "traces": Tab("Traces", compare_traces.show, compare_traces.prepare, compare_traces.DEFAULTS),
 }
-DEFAULTS: dict[str, Value] = {
-    "study": None, "c": _UNSET, "tab": "figures",
-    **compare_figures.DEFAULTS, **compare_answers.DEFAULTS, **compare_waiting.DEFAULTS, **compare_traces.DEFAULTS,
-}  # fmt: skip
+"""The views, in their order; another one is another line."""
+COMMON: dict[str, Value] = {"study": None, "c": _UNSET, "tab": "figures"}
 
 
 def page() -> None:
     """The page, from its choice of configurations to the chosen view of them."""
     shared.heading("compare")
     of = explore_data.version()
-    start = compare_data.first_study(of)
+    with st.spinner("Reading figures"):
+        start = compare_data.first_study(of)
     if start is None:
         shared.empty_state(
             ":material/compare_arrows:",
@@ -66,7 +66,7 @@ def page() -> None:
             to="new_study",
         )
         return
-    url = UrlState("compare", DEFAULTS)
+    url = UrlState("compare", COMMON | {name: value for tab in TABS.values() for name, value in tab.defaults.items()})
     options, chosen = _choose(of, start, url)
     url.keep_to("tab", TABS)
     tab = TABS[url.text("tab")]
@@ -75,7 +75,7 @@ def page() -> None:
     if ready and tab.prepare is not None:
         tab.prepare(scene)
     # Before anything that can be clicked: what is written late would land in the address of the page clicked to.
-    url.write()
+    url.write([*COMMON, *(tab.defaults if ready else [])])
     _controls(of, options, url)
     if len(options) < 2:
         how_many = "Only one configuration" if options else "No configuration"

@@ -344,6 +344,12 @@ def test_the_address_keeps_the_view(store: Store) -> None:
     app = compare(tab="made up")
     assert not app.exception
     assert "tab" not in app.query_params
-    app = compare(tab="traces", start="serving")
-    assert app.query_params["tab"] == "traces"
-    assert app.query_params["start"] == "serving"
+    app = compare(tab="waiting", latency="e2e_s", picture="Radar")
+    assert app.query_params["tab"] == "waiting"
+    assert app.query_params["latency"] == "e2e_s"
+    # What another view keeps is none of this one's address, but not forgotten.
+    assert "picture" not in app.query_params
+    app.segmented_control(key="compare:tab").set_value("figures").run()
+    assert not app.exception
+    assert app.query_params["picture"] == "Radar"
+    assert "latency" not in app.query_params

@@ -3,7 +3,8 @@
 Scores whose items are stored are compared item by item (:mod:`trilemma.analysis.paired`). All other figures are
 compared by their means and standard errors (:mod:`trilemma.analysis.uncertainty`), with Student's t: the distribution
 that :mod:`trilemma.analysis.draws` draws from, on the same scale, but in closed form, for the smallest p that a
-thousand draws can tell is 0.002, and corrected for two hundred comparisons nothing would be left of it.
+thousand draws can tell is 0.002, and corrected for two hundred comparisons nothing would be left of it. Nothing is
+allowed for the luck of the best: the two were not picked for being that, and for the number of pairs p is corrected.
 
 The degrees of freedom of a difference are the smaller of both configurations'. That is exact where both lean on one
 common variance, and errs on the safe side where each has its own (Welch, "The generalization of 'Student's' problem
