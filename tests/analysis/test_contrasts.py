@@ -31,7 +31,7 @@ def made(columns: dict[str, list[tuple[float, float]]], df: float = np.inf, meth
 
     value, error = table(lambda pair: pair[0]).astype(float), table(lambda pair: pair[1]).astype(float)
     return Points(
-        meta=pd.DataFrame(dict.fromkeys(META, ""), index=names),
+        meta=pd.DataFrame({name: 8.0 if name == "bits" else "" for name in META}, index=names),
         value=value,
         low=value - 1.96 * error,
         high=value + 1.96 * error,
