@@ -1,76 +1,99 @@
-"""Compare: which answers better, and is it luck? A few configurations on the same questions, item by item."""
+"""Compare: how do they differ, and is it luck? A few configurations of a study side by side."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import streamlit as st
 
 from pages import shared
-from pages.parts import compare_data, compare_view, explore_data
-from pages.parts.compare_data import Comparison, Option
-from pages.parts.url_state import UrlState
+from pages.parts import (
+    compare_answers,
+    compare_data,
+    compare_figures,
+    compare_traces,
+    compare_waiting,
+    explore_data,
+)
+from pages.parts.compare_data import Option, Scene
+from pages.parts.url_state import UrlState, Value
 
 AT_MOST = 5
 _AT_FIRST = 3
-_HEAVIEST = 10.0
 # Not an empty list: nothing chosen is a choice too.
 _UNSET = ["unset"]
-DEFAULTS: dict[str, str | list[str] | bool | None] = {
-    "study": None, "c": _UNSET, "suite": None, "a": None, "b": None, "weight": [],
-}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Tab:
+    """One view of the chosen configurations.
+
+    ``show`` draws it. ``defaults`` are what it keeps in the URL, while it is shown; ``prepare`` mends that before
+    anything is drawn.
+    """
+
+    title: str
+    show: Callable[[Scene], None]
+    prepare: Callable[[Scene], None] | None = None
+    defaults: Mapping[str, Value] = field(default_factory=dict)
+
+
+TABS: dict[str, Tab] = {
+    "figures": Tab("Figures", compare_figures.show, compare_figures.prepare, compare_figures.DEFAULTS),
+    "answers": Tab("Answers", compare_answers.show, compare_answers.prepare, compare_answers.DEFAULTS),
+    "waiting": Tab("Waiting", compare_waiting.show, compare_waiting.prepare, compare_waiting.DEFAULTS),
+    "traces": Tab("Traces", compare_traces.show, compare_traces.prepare, compare_traces.DEFAULTS),
+}
+"""The views, in their order; another one is another line."""
+COMMON: dict[str, Value] = {"study": None, "c": _UNSET, "tab": "figures"}
 
 
 def page() -> None:
-    """The page, from its choice of configurations to single questions."""
+    """The page, from its choice of configurations to the chosen view of them."""
     shared.heading("compare")
     of = explore_data.version()
-    start = compare_data.first_study(of)
+    with st.spinner("Reading figures"):
+        start = compare_data.first_study(of)
     if start is None:
         shared.empty_state(
             ":material/compare_arrows:",
-            "No question has been answered yet",
-            "Here you will see how much better one configuration answers than another, whether that can be luck, and "
-            "every question on which they disagree. Set up a study with two configurations and at least one suite of "
-            "questions.",
+            "Nothing has been measured yet",
+            "Here you will see two to five configurations side by side: every figure and whether a difference can be "
+            "luck, how long each lets users wait, what memory and power did, and what each answered. Set up a study "
+            "with two configurations.",
             button="Set up a study",
             to="new_study",
         )
         return
-    url = UrlState("compare", DEFAULTS)
+    url = UrlState("compare", COMMON | {name: value for tab in TABS.values() for name, value in tab.defaults.items()})
     options, chosen = _choose(of, start, url)
-    study = url.text("study")
-    found = compare_data.comparison(of, study, tuple(chosen)) if len(chosen) > 1 else None
-    weights: dict[str, float] = {}
-    if found is not None and found.suites:
-        _choose_items(found, chosen, url)
-        weights = _weights(found, url)
-    url.write()
+    url.keep_to("tab", TABS)
+    tab = TABS[url.text("tab")]
+    scene = Scene(of, url.text("study"), {one: options[one] for one in chosen}, url)
+    ready = len(chosen) > 1
+    if ready and tab.prepare is not None:
+        tab.prepare(scene)
+    # Before anything that can be clicked: what is written late would land in the address of the page clicked to.
+    url.write([*COMMON, *(tab.defaults if ready else [])])
     _controls(of, options, url)
     if len(options) < 2:
+        how_many = "Only one configuration" if options else "No configuration"
         st.info(
-            "Only one configuration of this study has answered questions. Pick another study, or set one up with "
-            "several configurations.",
+            f"{how_many} of this study has been measured. Pick another study, or set one up with several "
+            "configurations.",
             icon=":material/info:",
         )
         shared.link("new_study", "Set up a study", icon=":material/add_chart:")
         return
-    if found is None:
+    if not ready:
         st.info("Pick two to five configurations above.", icon=":material/checklist:")
         return
-    if not found.suites:
-        st.info(
-            "These configurations have no answers with a score from 0 to 1. Add a suite of questions to the study, "
-            "such as HellaSwag or GSM8K.",
-            icon=":material/info:",
-        )
-        return
-    names = {one: options[one] for one in chosen}
-    compare_view.scores(of, found, names)
-    compare_view.differences(found, names)
-    with st.expander("One score out of several suites", icon=":material/tune:"):
-        compare_view.composed_score(of, study, found, names, weights, url)
-    compare_view.disagreements(of, study, found, names, url)
+    st.segmented_control(
+        "View", [*TABS], format_func=lambda name: TABS[name].title, key=url.key("tab"), required=True,
+        label_visibility="collapsed",
+    )  # fmt: skip
+    tab.show(scene)
 
 
 def _choose(of: tuple[str, int], start: str, url: UrlState) -> tuple[dict[str, Option], list[str]]:
@@ -86,33 +109,6 @@ def _choose(of: tuple[str, int], start: str, url: UrlState) -> tuple[dict[str, O
     chosen = [one for one in dict.fromkeys(url.texts("c")) if one in options][:AT_MOST]
     url.put("c", chosen)
     return options, chosen
-
-
-def _choose_items(found: Comparison, chosen: list[str], url: UrlState) -> None:
-    """Of which suite and which two configurations the disagreements are shown."""
-    first, *others = chosen
-    differs = [other for other in others if any(t.disagreements(first, other) for t in found.suites.values())]
-    url.defaults(a=first, b=next(iter([*differs, *others])))
-    url.keep_to("a", chosen)
-    url.keep_to("b", chosen)
-    one, other = url.text("a"), url.text("b")
-    suites = [suite for suite, table in found.suites.items() if table.disagreements(one, other)]
-    url.defaults(suite=next(iter([*suites, *found.suites])))
-    url.keep_to("suite", [*found.suites])
-
-
-def _weights(found: Comparison, url: UrlState) -> dict[str, float]:
-    """The weight of each suite, 1 where the URL says nothing that can be read."""
-    weights = dict.fromkeys(found.suites, 1.0)
-    for text in url.texts("weight"):
-        suite, _, number = text.rpartition(":")
-        try:
-            value = float(number)
-        except ValueError:
-            continue
-        if suite in weights and math.isfinite(value):
-            weights[suite] = min(_HEAVIEST, max(0.0, value))
-    return weights
 
 
 def _controls(of: tuple[str, int], options: dict[str, Option], url: UrlState) -> None:

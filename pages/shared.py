@@ -29,7 +29,7 @@ class PageInfo:
 
 PAGES = {
     "explore": PageInfo("Explore", ":material/scatter_plot:", "Which options are worth having?"),
-    "compare": PageInfo("Compare", ":material/compare_arrows:", "Which answers better, and is it luck?"),
+    "compare": PageInfo("Compare", ":material/compare_arrows:", "How do they differ, and is it luck?"),
     "new_study": PageInfo("New study", ":material/add_chart:", "What shall we measure?"),
     "queue": PageInfo("Queue", ":material/pending_actions:", "What is happening now?"),
     "run": PageInfo("Run", ":material/query_stats:", "Can I trust this point?"),

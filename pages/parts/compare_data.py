@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import streamlit as st
 
 from pages import shared
 from pages.parts import explore_data
+from pages.parts.explore_view import is_dark
+from pages.parts.url_state import UrlState
 from trilemma.analysis.headline_score import Composed, chance_level, composed
 from trilemma.analysis.paired import (
     Paired,
@@ -20,21 +23,67 @@ from trilemma.analysis.paired import (
     item_scores,
     paired,
 )
-from trilemma.analysis.points import axis_of, labels
-from trilemma.charts.performance import Bar
+from trilemma.analysis.points import Points, labels
+from trilemma.charts.compare import DASHES, Look
+from trilemma.charts.palette import model_colours, quantization_symbol
+from trilemma.charts.performance import Bar, ladder_colours
 from trilemma.records import AnswerRecord
-from trilemma.schema import Axis
+from trilemma.schema import RunState
 from trilemma.suites.shares import mean_measurement
 
 Version = tuple[str, int]
 
+CHART_CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d", "toImage"]}
+BARS_CONFIG = {"displaylogo": False, "displayModeBar": False}
+_PALEST = 0.6
+
 
 @dataclass(frozen=True)
 class Option:
-    """A configuration that has answered questions."""
+    """A configuration that has been measured; ``run_id`` is the run to open: its newest undisturbed one."""
 
     name: str
     model: str
+    quantization: str = ""
+    run_id: str = ""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is compared: two to five configurations of a study, by id, the first of them the one compared with."""
+
+    of: Version
+    study: str
+    names: Mapping[str, Option]
+    url: UrlState
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The configurations in their order."""
+        return tuple(self.names)
+
+    @property
+    def points(self) -> Points:
+        """All figures of the configurations, in their order."""
+        return chosen_points(self.of, self.study, self.ids)
+
+    @property
+    def short(self) -> dict[str, str]:
+        """Names for narrow places, by id: without the model where all are of one, else with what differs most first."""
+        alike = len({option.model for option in self.names.values()}) == 1
+        bare = {one: option.name.removeprefix(f"{option.model} ") for one, option in self.names.items()}
+        return bare if alike else {one: f"{name} · {self.names[one].model}" for one, name in bare.items()}
+
+    @property
+    def looks(self) -> dict[str, Look]:
+        """How each is drawn, by id."""
+        models = {option.name: option.model for option in self.names.values()}
+        known = model_colours([*explore_data.catalog(self.of).models, *models.values()], is_dark())
+        colours = ladder_colours(models, known, palest=_PALEST)
+        return {
+            one: Look(colours[option.name], quantization_symbol(option.quantization), DASHES[row % len(DASHES)])
+            for row, (one, option) in enumerate(self.names.items())
+        }
 
 
 @dataclass(frozen=True)
@@ -69,23 +118,26 @@ class Comparison:
     differences: list[Difference]
 
 
+def _everything(of: Version, study_id: str) -> Points:
+    return explore_data.points(of, study_id, tuple(sorted(explore_data.catalog(of).keys)))
+
+
 @st.cache_resource(max_entries=16, show_spinner=False)
 def options(of: Version, study_id: str) -> dict[str, Option]:
-    """The configurations of a study that have answered questions, by id, in Explore's order."""
-    asked = set(shared.get_store().answer_frame(study_id)["configuration_id"])
-    if not asked:
+    """The configurations of a study that have been measured, by id, in Explore's order."""
+    if not (explore_data.runs(of, study_id)["state"] == RunState.DONE).any():
         return {}
-    keys = [key for key in explore_data.catalog(of).keys if axis_of(key) is Axis.PERFORMANCE]
-    points = explore_data.points(of, study_id, tuple(sorted(keys)))
+    points = _everything(of, study_id)
     names = labels(points)
     # Two files of one model and quantization have one name: here they have to be told apart.
     names = names.where(~names.duplicated(keep=False), names + " · " + names.index.astype(str).str[:6])
-    named = zip(points.meta.index, names, points.meta["model"], strict=True)
-    return {str(key): Option(str(name), str(model)) for key, name, model in named if key in asked}
+    meta = points.meta
+    columns = (meta.index, names, meta["model"], meta["quantization"], meta["run_id"])
+    return {str(key): Option(*map(str, rest)) for key, *rest in zip(*columns, strict=True)}
 
 
 def first_study(of: Version) -> str | None:
-    """The newest study in which two configurations have answered questions, else in which one has."""
+    """The newest study in which two configurations have been measured, else in which one has."""
     best: str | None = None
     for study_id in explore_data.catalog(of).studies:
         found = len(options(of, study_id))
@@ -94,6 +146,14 @@ def first_study(of: Version) -> str | None:
         if found and best is None:
             best = study_id
     return best
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def chosen_points(of: Version, study_id: str, configuration_ids: tuple[str, ...]) -> Points:
+    """All figures of some configurations, in their order; the variance they share is that of the whole study."""
+    points = _everything(of, study_id)
+    rows = {str(one): row for row, one in enumerate(points.meta.index)}
+    return points.select(np.array([rows[one] for one in configuration_ids], dtype=np.intp))
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)

@@ -9,9 +9,9 @@ import streamlit as st
 
 from pages import shared
 from pages.parts import compare_data, explore_data
-from pages.parts.compare_data import Comparison, Option, Version
+from pages.parts.compare_data import BARS_CONFIG, Comparison, Option, Version
 from pages.parts.explore_view import is_dark
-from pages.parts.performance_view import BARS_CONFIG, show_code
+from pages.parts.performance_view import show_code
 from pages.parts.url_state import UrlState
 from trilemma.analysis.format import BLANK, digits
 from trilemma.analysis.headline_score import common_items

@@ -75,10 +75,15 @@ class UrlState:
                 # Said again, so that the value outlives a visit to another page.
                 self.put(name, self.get(name))
 
-    def write(self) -> None:
-        """Write the URL; the page is not run again."""
+    def write(self, among: Collection[str] | None = None) -> None:
+        """Write the URL, or of it only the names ``among``: the others stay in the session. The page is not run again.
+
+        Args:
+            among: What the present view has to do with; all by default.
+        """
+        names = self._defaults if among is None else among
         # Nothing chosen where something is by default is a choice too, and is written as an empty parameter.
-        changed = {name: self.get(name) for name in self._defaults if self.get(name) != self._defaults[name]}
+        changed = {name: self.get(name) for name in names if self.get(name) != self._defaults[name]}
         texts = {name: _spell(value) or [""] for name, value in changed.items()}
         for name in self._defaults:
             now = st.query_params.get_all(name)

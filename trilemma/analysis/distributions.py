@@ -12,7 +12,7 @@ from trilemma.workloads import latency
 
 FloatArray = NDArray[np.float64]
 
-LATENCIES = ("ttft_s", "tpot_s", "itl_s")
+LATENCIES = ("ttft_s", "tpot_s", "itl_s", "e2e_s")
 """The latencies that have a distribution of their own in the pages."""
 
 STATISTICS = {50: "median", 90: "p90", 95: "p95", 99: "p99"}
@@ -50,6 +50,7 @@ def latencies(requests: Iterable[RequestRecord]) -> dict[str, dict[str, FloatArr
             "ttft_s": np.array([latency.ttft_s(r) for r in group]),
             "tpot_s": np.array([latency.tpot_s(r) for r in group]),
             "itl_s": latency.itl_s(group),
+            "e2e_s": np.array([latency.e2e_s(r) for r in group]),
         }
         for workload, group in by_workload.items()
     }

@@ -36,17 +36,18 @@ class Group:
     chance: float | None = None
 
 
-def ladder_colours(models: Mapping[str, str], colours: Mapping[str, str]) -> dict[str, str]:
+def ladder_colours(models: Mapping[str, str], colours: Mapping[str, str], *, palest: float = _PALEST) -> dict[str, str]:
     """The colour of each configuration: its model's, paler from one configuration of the model to the next.
 
     Args:
         models: configuration's name to model, of each model from most to fewest bits.
         colours: model to colour.
+        palest: the opacity of the last one; lines need more than bars to be seen.
     """
     found: dict[str, str] = {}
     for model in dict.fromkeys(models.values()):
         names = [name for name, of in models.items() if of == model]
-        step = (1 - _PALEST) / max(1, len(names) - 1)
+        step = (1 - palest) / max(1, len(names) - 1)
         found |= {name: with_alpha(colours[model], 1 - step * position) for position, name in enumerate(names)}
     return {name: found[name] for name in models}
 
