@@ -1,0 +1,73 @@
+"""How far priorities must move before another configuration comes first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from trilemma.analysis.scoring import ScoringMethod, scores
+from trilemma.analysis.uncertainty import FloatArray
+from trilemma.schema import Axis
+
+_STEP = 0.01
+_EQUAL = 1e-9
+"""Scores that differ by less are equal: the rest is rounding."""
+
+
+@dataclass(frozen=True)
+class Shift:
+    """The first change of one axis's weight, the others in proportion, after which another option comes first.
+
+    ``share`` is the weight at which it does (0 to 1), ``winner`` the position of the option.
+    """
+
+    axis: Axis
+    before: float
+    share: float
+    winner: int
+
+    @property
+    def size(self) -> float:
+        """By how much the weight must move."""
+        return abs(self.share - self.before)
+
+
+def with_share(weights: Sequence[float], axis: int, share: float) -> FloatArray:
+    """``weights`` (with a sum of 1) with that of ``axis`` at ``share`` and the others in their proportion.
+
+    Others that are all zero share what is left equally.
+    """
+    found = np.array(weights, dtype=np.float64)
+    rest = np.delete(np.arange(found.size), axis)
+    others = found[rest].sum()
+    found[rest] = (found[rest] / others if others > 0 else 1.0 / rest.size) * (1.0 - share)
+    found[axis] = share
+    return found
+
+
+def shifts(losses: FloatArray, weights: Sequence[float], first: int, method: ScoringMethod) -> list[Shift]:
+    """For every axis, up and down, when option ``first`` no longer comes first; the smallest change first.
+
+    Looked for in steps of one percentage point; a change that no weight of the axis brings about is left out.
+
+    Args:
+        losses: options x 3, 0 best to 1 worst, of what was measured.
+        weights: of the three axes, with a sum of 1.
+        first: the option that comes first now.
+        method: how losses become scores.
+    """
+    found = []
+    for index, axis in enumerate(Axis):
+        now = float(weights[index])
+        up = np.append(np.arange(now + _STEP, 1.0, _STEP), 1.0) if now < 1 else np.empty(0)
+        down = np.append(np.arange(now - _STEP, 0.0, -_STEP), 0.0) if now > 0 else np.empty(0)
+        for way in (up, down):
+            for share in way:
+                scored = scores(losses, with_share(weights, index, float(share)), method)
+                winner = int(np.argmin(scored))
+                if scored[first] > scored[winner] + _EQUAL:
+                    found.append(Shift(axis, now, float(share), winner))
+                    break
+    return sorted(found, key=lambda shift: shift.size)
