@@ -26,7 +26,9 @@ from trilemma.schema import Method
 _STYLED_UP_TO = 400
 
 
-def recommendation(found: Field, told: Recommendation, question: Question, url_params: dict[str, str | list[str]]) -> None:
+def recommendation(
+    found: Field, told: Recommendation, question: Question, url_params: dict[str, str | list[str]]
+) -> None:
     """The pick in plain sentences, how surely, what it costs, and what would change it."""
     with st.container(key="decide_told"):
         st.markdown(f"#### {shared.plain(told.headline)}")
@@ -73,7 +75,9 @@ def table(of: Version, found: Field, question: Question, ranking: Ranking | None
     points = found.points
     chance = np.full(len(points), np.nan) if ranking is None else np.where(found.eligible, ranking.probability, np.nan)
     near = 1.0 - decide_data.losses(found, question)
-    order = np.lexsort((np.arange(len(points)), -np.nan_to_num(near.min(axis=1), nan=-1), -np.nan_to_num(chance, nan=-1)))
+    order = np.lexsort(
+        (np.arange(len(points)), -np.nan_to_num(near.min(axis=1), nan=-1), -np.nan_to_num(chance, nan=-1))
+    )
     shown = points.select(order.astype(np.intp))
     frame, config = _display(shown, found, question, order, chance, near)
     styled: pd.DataFrame | Styler = frame
@@ -183,5 +187,3 @@ def axes_words(question: Question) -> str:
     return " · ".join(
         f"{shared.axis_badge(axis)} {shared.plain(key_title(key))}" for axis, key in question.by_axis.items()
     )
-
-

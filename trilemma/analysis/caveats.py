@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from trilemma.analysis.draws import Draws
-from trilemma.analysis.format import key_title
 from trilemma.analysis.front import BoolArray
 from trilemma.analysis.points import Points, axis_of
-from trilemma.analysis.preferences import lower_first
+from trilemma.analysis.differences import joined
+from trilemma.analysis.preferences import figure_words, upper_first
 from trilemma.analysis.text import count_of
 from trilemma.schema import Axis, Method
 
@@ -28,8 +28,12 @@ def choice_caveats(draws: Draws, keys: Sequence[str], rows: Mapping[int, str], a
     """
     points = draws.points
     found = [text for key in keys for text in _method_texts(points.select(among), key)]
+    said: dict[tuple[str, str], list[str]] = {}
     for row, name in rows.items():
-        found += _row_texts(draws, keys, row, name)
+        for text in _row_texts(draws, keys, row):
+            said.setdefault(text, []).append(name)
+    for (one, several), names in said.items():
+        found.append(f"{joined(names)} {one if len(names) == 1 else several}")
     left = int((~points.complete(keys)).sum())
     if left:
         verb = "lacks" if left == 1 else "lack"
@@ -40,7 +44,7 @@ def choice_caveats(draws: Draws, keys: Sequence[str], rows: Mapping[int, str], a
 def _method_texts(ranked: Points, key: str) -> list[str]:
     """That a figure is modelled or imported, for all that are ranked or for some."""
     methods = {str(method) for method in ranked.method[key].dropna()}
-    title, texts = key_title(key), []
+    title, texts = upper_first(figure_words(key)), []
     for method in (Method.MODELLED, Method.IMPORTED):
         if method.value not in methods:
             continue
@@ -51,27 +55,33 @@ def _method_texts(ranked: Points, key: str) -> list[str]:
     return texts
 
 
-def _row_texts(draws: Draws, keys: Sequence[str], row: int, name: str) -> list[str]:
-    points, texts = draws.points, []
+def _row_texts(draws: Draws, keys: Sequence[str], row: int) -> list[tuple[str, str]]:
+    """What to know of one configuration: what follows its name, and what follows the names of several."""
+    points = draws.points
+    texts: list[tuple[str, str]] = []
     timed = [key for key in keys if axis_of(key) is not Axis.PERFORMANCE]
     known = [key for key in timed if points.value[key].notna().iloc[row]]
-    runs = [int(points.runs[key].iloc[row]) for key in known]
-    if runs and min(runs) == 1:
+    if known and min(int(points.runs[key].iloc[row]) for key in known) == 1:
         borrowed = any(np.isfinite(points.df[key].iloc[row]) for key in known)
         how = "is taken from the other configurations" if borrowed else "is not known"
-        texts.append(f"{name} was measured in a single run: how it varies from run to run {how}.")
+        rest = f"measured in a single run: how it varies from run to run {how}."
+        texts.append((f"was {rest}", f"were each {rest}"))
     if bool(points.disturbed[list(keys)].iloc[row].any()):
-        texts.append(f"Something disturbed the machine while {name} was measured.")
-    blind = [lower_first(key_title(key)) for key in keys if draws.unknown[row, draws.keys.index(key)]]
+        rest = "measured while something disturbed the machine."
+        texts.append((f"was {rest}", f"were {rest}"))
+    blind = [figure_words(key) for key in keys if draws.unknown[row, draws.keys.index(key)]]
     if blind:
-        texts.append(
-            f"No interval is known of the {' and the '.join(blind)} of {name}: it counts as exact here, and the answer "
-            "may be less sure than it looks."
+        rest = (
+            f"no interval of {joined(blind)}: what was measured counts as exact, and the answer may be less sure than "
+            "it looks."
         )
+        texts.append((f"has {rest}", f"have {rest}"))
     if bool(points.meta["requantized"].iloc[row]):
-        texts.append(f"{name} was made from weights that were already quantized.")
+        rest = "made from weights that were already quantized."
+        texts.append((f"was {rest}", f"were {rest}"))
     if device := points.meta["profile"].iloc[row]:
-        texts.append(f"{name} ran under the limits of an emulated device ({device}), which makes no core slower.")
+        rest = f"under the limits of an emulated device ({device}), which makes no core slower."
+        texts.append((f"ran {rest}", f"ran {rest}"))
     return texts
 
 

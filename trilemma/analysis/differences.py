@@ -10,9 +10,9 @@ from enum import StrEnum
 import numpy as np
 
 from trilemma.analysis.draws import Draws
-from trilemma.analysis.format import digits, format_figure, key_definition, key_title
+from trilemma.analysis.format import digits, format_figure, key_definition
 from trilemma.analysis.points import better
-from trilemma.analysis.preferences import lower_first
+from trilemma.analysis.preferences import figure_words
 from trilemma.analysis.uncertainty import CONFIDENCE
 
 _TIMES = 1.0
@@ -51,7 +51,7 @@ def figure_difference(draws: Draws, key: str, one: int, other: int) -> FigureDif
     interval is stated.
     """
     column = draws.keys.index(key)
-    title = lower_first(key_title(key))
+    title = figure_words(key)
     first, second = draws.value[[one, other], column]
     if not (math.isfinite(first) and math.isfinite(second)):
         return FigureDifference(key, Outcome.UNKNOWN, title)
@@ -116,11 +116,11 @@ def differences_sentence(name: str, differences: Sequence[FigureDifference]) -> 
     by = {outcome: [one.words for one in differences if one.outcome is outcome] for outcome in Outcome}
     parts = []
     if by[Outcome.BETTER] and by[Outcome.WORSE]:
-        parts.append(f"it gains {joined(by[Outcome.BETTER])}, and gives up {joined(by[Outcome.WORSE])}")
+        parts.append(f"it has {joined(by[Outcome.BETTER])}, but {joined(by[Outcome.WORSE])}")
     elif by[Outcome.BETTER]:
-        parts.append(f"it gains {joined(by[Outcome.BETTER])}")
+        parts.append(f"it has {joined(by[Outcome.BETTER])}")
     elif by[Outcome.WORSE]:
-        parts.append(f"it gives up {joined(by[Outcome.WORSE])}")
+        parts.append(f"it has {joined(by[Outcome.WORSE])}")
     if by[Outcome.SAME]:
         parts.append(f"it has {joined(by[Outcome.SAME])}")
     if by[Outcome.UNCLEAR]:
@@ -140,7 +140,7 @@ def in_draws(probability: float, count: int) -> str:
     """``83 of 100 draws``: never more than was counted, and all of them only if it was all."""
     hits = round(probability * count)
     if hits >= count:
-        return f"each of {count:,} draws"
+        return f"all {count:,} draws"
     if hits <= 0:
         return f"none of {count:,} draws"
     share = 100 * hits // count

@@ -30,7 +30,9 @@ def kept_sentences(draws: Draws, limits: Sequence[Limit], row: int) -> tuple[str
             texts.append(f"It keeps {limit_words(limit)} as measured; how surely is not known.")
         elif chance < SURE:
             texts.append(f"It keeps {limit_words(limit)} in only {in_draws(float(chance), count)}.")
-    sure = [limit for limit, chance, unknown in zip(limits, chances, blind, strict=True) if chance >= SURE and not unknown]
+    sure = [
+        limit for limit, chance, unknown in zip(limits, chances, blind, strict=True) if chance >= SURE and not unknown
+    ]
     if sure:
         what = "the limit" if len(limits) == 1 else "every limit" if len(sure) == len(limits) else "the other limits"
         joint = float(_all_kept(draws, sure)[:, row].mean())
@@ -55,7 +57,9 @@ def unchecked_sentences(
     texts = []
     if unmeasured:
         verb = "was" if len(unmeasured) == 1 else "were"
-        texts.append(f"Not checked, for {'it' if len(unmeasured) == 1 else 'they'} {verb} not measured: {'; '.join(unmeasured)}.")
+        texts.append(
+            f"Not checked, for {'it' if len(unmeasured) == 1 else 'they'} {verb} not measured: {'; '.join(unmeasured)}."
+        )
     for limit in limits:
         lacking = int((draws.points.value[limit.key].isna().to_numpy() & complete).sum())
         if lacking:

@@ -7,17 +7,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from trilemma.analysis.format import find_key, format_figure, key_definition, key_title
-from trilemma.analysis.headline import headline_keys
+from trilemma.analysis.headline import HEADLINES
 from trilemma.analysis.limits import Limit, parse_limit
 from trilemma.analysis.points import axis_of
-from trilemma.analysis.subjects import level_of
+from trilemma.analysis.subjects import level_of, subject_title
 from trilemma.errors import TrilemmaError
 from trilemma.figures import FIGURES
-from trilemma.schema import Axis, split_key
+from trilemma.schema import Axis, measurement_key, split_key
 
 _STATISTICS = ("", "median", "mean", "p95", "p90", "p99")
 _OPERATOR = re.compile(r"<=|>=|<|>|≤|≥")
 _SIGNS = {"<=": "≤", ">=": "≥"}
+_USUAL = {axis: HEADLINES[axis] for axis in Axis} | {
+    Axis.PERFORMANCE: ("accuracy_norm@hellaswag", *HEADLINES[Axis.PERFORMANCE])
+}
+"""What stands for an axis where nobody says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +83,10 @@ def axis_keys(
 
     An axis of which nothing was measured is left out.
     """
-    usual = headline_keys(keys, per_axis=1)
     found: dict[Axis, str] = {}
     for axis in Axis:
-        hits = (find_figure(name, keys, subjects) for name in preferences.get(axis, ()))
-        rest = [*usual[axis], *(key for key in keys if axis_of(key) is axis)]
-        key = next((hit for hit in hits if hit), next(iter(rest), None))
+        hits = (find_figure(name, keys, subjects) for name in (*preferences.get(axis, ()), *_USUAL[axis]))
+        key = next((hit for hit in hits if hit), next((key for key in keys if axis_of(key) is axis), None))
         if key is not None:
             found[axis] = key
     return found
@@ -117,13 +119,27 @@ def _named(name: str) -> str:
         return name
 
 
+def figure_words(key: str) -> str:
+    """A figure as it stands inside a sentence: ``time to first token, p95, on short chat``."""
+    name, subject, statistic = split_key(key)
+    if name not in FIGURES:
+        return key
+    title = lower_first(key_title(measurement_key(name, "", statistic)))
+    comma = "," if ", " in title else ""
+    return f"{title}{comma} on {subject_title(subject)}" if subject else title
+
+
 def limit_words(limit: Limit) -> str:
     """``peak memory ≤ 400 MiB``."""
-    title = key_title(limit.key)
     value = format_figure(limit.value, key_definition(limit.key).unit)
-    return f"{lower_first(title)} {_SIGNS.get(limit.op, limit.op)} {value}"
+    return f"{figure_words(limit.key)} {_SIGNS.get(limit.op, limit.op)} {value}"
 
 
 def lower_first(text: str) -> str:
     """``text`` as it stands inside a sentence: ``peak memory``, but ``KL divergence``."""
     return text if text[1:2].isupper() else text[:1].lower() + text[1:]
+
+
+def upper_first(text: str) -> str:
+    """``text`` as it begins a sentence."""
+    return text[:1].upper() + text[1:]

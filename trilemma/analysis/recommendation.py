@@ -14,12 +14,11 @@ from trilemma.analysis.caveats import FULL_PRECISION, choice_caveats, reference_
 from trilemma.analysis.decision_map import Ranking, best
 from trilemma.analysis.differences import differences_sentence, figure_difference, in_draws, joined
 from trilemma.analysis.draws import Draws
-from trilemma.analysis.format import key_title
 from trilemma.analysis.front import BoolArray
 from trilemma.analysis.limits import Limit, within
 from trilemma.analysis.limits_text import kept_sentences, nothing_sentences, unchecked_sentences
 from trilemma.analysis.points import labels
-from trilemma.analysis.preferences import limit_words, lower_first
+from trilemma.analysis.preferences import figure_words, limit_words
 from trilemma.analysis.priorities import Shift, shifts
 from trilemma.analysis.scoring import Normalisation, ScoringMethod, axis_losses, scores
 from trilemma.analysis.text import count_of
@@ -127,7 +126,7 @@ def recommend(
     case = _Case(draws, asked, limits, [str(name) for name in labels(points)], complete, eligible)
     unchecked = unchecked_sentences(draws, limits, unmeasured, complete)
     if not complete.any():
-        figures = joined([lower_first(key_title(key)) for key in asked.keys])
+        figures = joined([figure_words(key) for key in asked.keys])
         return Recommendation(headline=f"No configuration has all three figures: {figures}.", limits=unchecked)
     if not eligible.any():
         return Recommendation(
@@ -164,7 +163,7 @@ def _recommended(case: _Case, ranking: Ranking, unchecked: tuple[str, ...]) -> R
 
 
 def _equal_text(case: _Case) -> str:
-    figures = joined([lower_first(key_title(key)) for key in case.asked.keys])
+    figures = joined([figure_words(key) for key in case.asked.keys])
     who = "that keep all limits " if case.limits else ""
     return (
         f"All {count_of(int(case.eligible.sum()), 'configuration')} {who}score the same in {figures}: these figures "
@@ -195,11 +194,12 @@ def _sureness(case: _Case, ranking: Ranking) -> tuple[str, ...]:
     count, names = len(case.draws.values), case.names
     chances = ranking.probability
     text = (
-        f"It wins in {in_draws(float(chances[ranking.pick]), count)}, "
-        f"{names[ranking.runner_up]} in {in_draws(float(chances[ranking.runner_up]), count)}."
+        f"It wins in {in_draws(float(chances[ranking.pick]), count)}; the runner-up, {names[ranking.runner_up]}, in "
+        f"{in_draws(float(chances[ranking.runner_up]), count)}."
     )
-    figures = joined([lower_first(key_title(key)) for key in case.asked.keys])
-    return (f"Judged by {figures}, out of {int(case.eligible.sum())} configurations.", text)
+    figures = joined([figure_words(key) for key in case.asked.keys])
+    among = count_of(int(case.eligible.sum()), "configuration") + (" that keep the limits" if case.limits else "")
+    return (text, f"Judged by {figures}, out of {among}.")
 
 
 def _against(case: _Case, pick: int, runner: int | None, reference: int | None) -> tuple[str, ...]:
@@ -232,7 +232,8 @@ def _binding(case: _Case, pick: int) -> tuple[str, ...]:
             texts.append(f"The limit {limit_words(limit)} decides: without it {case.names[winner]} would come first.")
     if case.limits and not texts:
         one = len(case.limits) == 1
-        texts.append("The limit changes nothing here." if one else "Leaving out any one limit changes nothing here.")
+        without = "Without the limit" if one else "Without any one of the limits"
+        texts.append(f"{without} the pick would be the same.")
     return tuple(texts)
 
 
@@ -253,11 +254,11 @@ def _changes(case: _Case, ranking: Ranking) -> tuple[str, ...]:
 
 
 def _shift_text(shift: Shift, winner: str) -> str:
-    now, then = _percent(shift.before), _percent(shift.share)
-    way = f"up to {then} or more" if shift.share > shift.before else f"down to {then} or less"
-    if shift.share in (0.0, 1.0):
-        way = f"{'up' if shift.share else 'down'} to {then}"
-    return f"If {shift.axis} counts {way} instead of {now}, the others in proportion, {winner} comes first."
+    # Beyond this point yet another may come first: no more is said than that the answer changes here.
+    return (
+        f"Once {shift.axis} counts {_percent(shift.share)} instead of {_percent(shift.before)}, the others in "
+        f"proportion, {winner} comes first."
+    )
 
 
 def _caveats(case: _Case, named: Mapping[int, str]) -> tuple[str, ...]:

@@ -33,7 +33,9 @@ def listing(json_: Json = False) -> None:
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument(help="As `trilemma presets list` names it.")], json_: Json = False) -> None:
+def show(
+    name: Annotated[str, typer.Argument(help="As `trilemma presets list` names it.")], json_: Json = False
+) -> None:
     """Show a preset: its limits, what stands for each axis, and how to measure a study for it."""
     with session() as (settings, _):
         preset = find_preset(name, settings.home)

@@ -26,9 +26,7 @@ def workload_text(spec: WorkloadSpec) -> str:
     if "sweep" in fields:
         fields["sweep"] = ";".join(f"{value:g}" for value in fields["sweep"])
     limits = fields.pop("limits", None) or {}
-    fields |= {
-        f"{name.removesuffix('_s')}_limit_s": value for name, value in limits.items() if value is not None
-    }
+    fields |= {f"{name.removesuffix('_s')}_limit_s": value for name, value in limits.items() if value is not None}
     return _named(spec.name, fields)
 
 
