@@ -11,9 +11,6 @@ from pages.parts.decide_data import Field, Question, Version
 from pages.parts.url_state import UrlState
 from trilemma.analysis.differences import joined
 
-# On a phone the answer comes before the small print of the picture.
-_NARROW = "@media (max-width: 640px) { .st-key-decide_map .textpoint { display: none; } }"
-
 
 def page() -> None:
     """The page, from its question to its ranking."""
@@ -39,7 +36,7 @@ def page() -> None:
     if asked.question is None:
         _no_axis(asked)
     else:
-        _answer(of, asked.question, url)
+        _answer(of, asked, asked.question, url)
     if asked.preset is not None:
         with st.expander("What a study for this use case measures", icon=":material/add_chart:"):
             _about(asked)
@@ -56,16 +53,20 @@ def _no_axis(asked: Asked) -> None:
     shared.link("new_study", "Set up a study", icon=":material/add_chart:")
 
 
-def _answer(of: Version, question: Question, url: UrlState) -> None:
+def _answer(of: Version, asked: Asked, question: Question, url: UrlState) -> None:
     decide_choice.limit_lines(of, question)
     found = decide_data.field(of, question.study, question.axes, question.limits)
     told = decide_data.recommendation(of, question)
     view: dict[str, str | list[str]] = {name: st.query_params.get_all(name) for name in st.query_params}
+    view["study"] = question.study
     picture, words = st.columns([1.15, 1], gap="large")
-    with picture, st.container(key="decide_map"):
+    with picture:
         _picture(of, found, question, url)
     with words:
-        decide_view.recommendation(found, told, question, view)
+        decide_view.recommendation(told)
+        if told.loosen is not None:
+            decide_choice.loosen(url, asked, told.loosen)
+        decide_view.links(found.points, told, question, view)
     decide_view.table(of, found, question, decide_data.ranking(of, question))
     with st.expander("Figures and scoring, and what they change", icon=":material/tune:"):
         decide_choice.scoring(of, url, question)
@@ -73,7 +74,6 @@ def _answer(of: Version, question: Question, url: UrlState) -> None:
 
 
 def _picture(of: Version, found: Field, question: Question, url: UrlState) -> None:
-    st.html(f"<style>{_NARROW}</style>")
     st.markdown(decide_view.axes_words(question))
     decide_map.picture(of, found, question, url)
     decide_choice.priorities(url, question.weights)

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import streamlit as st
 
 from pages import shared
-from pages.parts import decide_data
+from pages.parts import decide_data, explore_data
 from pages.parts.decide_data import Question, Version
 from pages.parts.url_state import UrlState
 from trilemma.analysis.format import key_title
-from trilemma.analysis.limits import Limit
+from trilemma.analysis.limits import Limit, Relaxation
 from trilemma.analysis.points import axis_of
-from trilemma.analysis.preferences import axis_keys, limit_words, read_limit
+from trilemma.analysis.preferences import axis_keys, limit_text, limit_words, read_limit, upper_first
 from trilemma.analysis.priorities import with_share
 from trilemma.analysis.scoring import Normalisation, ScoringMethod
 from trilemma.errors import TrilemmaError
@@ -58,11 +58,13 @@ class Asked:
     missing: tuple[Axis, ...]
     preset: Preset | None
     problems: list[TrilemmaError]
+    texts: dict[Limit, str]
+    """Each limit as it was written."""
 
 
 def choose(of: Version, start: str, url: UrlState) -> Asked:
     """What is asked, from the URL and the session alone: known before any widget is made."""
-    studies = decide_data.explore_data.catalog(of).studies
+    studies = explore_data.catalog(of).studies
     url.defaults(study=start)
     url.keep_to("study", ["", *studies])
     presets, _ = decide_data.known_presets()
@@ -70,7 +72,7 @@ def choose(of: Version, start: str, url: UrlState) -> Asked:
     url.keep_to("method", [one.value for one in ScoringMethod])
     url.keep_to("normalisation", [one.value for one in Normalisation])
     preset = presets.get(url.text("preset"))
-    subjects = preset.subjects if preset else ()
+    subjects = (*(preset.subjects if preset else ()), *explore_data.catalog(of).workloads)
     keys = decide_data.keys(of, url.text("study"))
     usual = axis_keys(preset.axes if preset else {}, keys, subjects)
     url.defaults(
@@ -81,7 +83,7 @@ def choose(of: Version, start: str, url: UrlState) -> Asked:
     url.put("limit", [text for text in dict.fromkeys(url.texts("limit")) if text])
     for axis in Axis:
         url.keep_to(axis.value, [key for key in keys if axis_of(key) is axis])
-    limits: list[Limit] = []
+    texts: dict[Limit, str] = {}
     unmeasured: list[str] = []
     problems: list[TrilemmaError] = []
     for text in url.texts("limit"):
@@ -92,15 +94,15 @@ def choose(of: Version, start: str, url: UrlState) -> Asked:
             continue
         if stated.limit is None:
             unmeasured.append(text)
-        elif stated.limit not in limits:
-            limits.append(stated.limit)
+        else:
+            texts.setdefault(stated.limit, text)
     missing = tuple(axis for axis in Axis if axis not in usual)
     question = Question(
         study=url.text("study"), axes=tuple(url.text(axis.value) for axis in Axis), weights=shares(url.text("weights")),
-        limits=tuple(limits), unmeasured=tuple(unmeasured), method=ScoringMethod(url.text("method")),
+        limits=tuple(texts), unmeasured=tuple(unmeasured), method=ScoringMethod(url.text("method")),
         normalisation=Normalisation(url.text("normalisation")),
     )  # fmt: skip
-    return Asked(None if missing else question, missing, preset, problems)
+    return Asked(None if missing else question, missing, preset, problems, texts)
 
 
 def shares(text: str) -> tuple[float, ...]:
@@ -129,7 +131,7 @@ def put_weights(url: UrlState, weights: Sequence[float]) -> None:
 def controls(of: Version, url: UrlState, asked: Asked) -> None:
     """Study, preset and limits: what is asked, and what each limit leaves."""
     presets, broken = decide_data.known_presets()
-    studies = decide_data.explore_data.catalog(of).studies
+    studies = explore_data.catalog(of).studies
 
     def fresh(*names: str) -> None:
         for name in names:
@@ -149,12 +151,12 @@ def controls(of: Version, url: UrlState, asked: Asked) -> None:
     )  # fmt: skip
     columns[2].multiselect(
         "Limits", url.texts("limit"), key=url.key("limit"), accept_new_options=True,
-        placeholder="peak_memory_bytes <= 400 MiB", help=_LIMITS_HELP,
+        placeholder="peak_memory_bytes <= 400 MiB", help=_LIMITS_HELP, wrap=True,
     )  # fmt: skip
     for problem in asked.problems:
         shared.show_error(problem)
-    for problem in broken:
-        st.warning(shared.plain(problem), icon=":material/warning:")
+    for text in broken:
+        st.warning(shared.plain(text), icon=":material/warning:")
 
 
 def limit_lines(of: Version, question: Question) -> None:
@@ -166,7 +168,7 @@ def limit_lines(of: Version, question: Question) -> None:
     for position, limit in enumerate(question.limits):
         words = limit_words(limit)
         lines.append(
-            f":material/filter_alt: {shared.plain(words[0].upper() + words[1:])}: "
+            f":material/filter_alt: {shared.plain(upper_first(words))}: "
             f"{decide_data.kept_words(found, position, question.limits)}"
         )
     lines += [
@@ -174,6 +176,19 @@ def limit_lines(of: Version, question: Question) -> None:
         for text in question.unmeasured
     ]
     st.caption("  \n".join(lines))
+
+
+def loosen(url: UrlState, asked: Asked, found: Relaxation) -> None:
+    """A button that loosens the one limit that lets a configuration in."""
+
+    def replace() -> None:
+        before, after = asked.texts[found.limit], limit_text(found.loosened)
+        url.put("limit", [after if text == before else text for text in url.texts("limit")])
+
+    st.button(
+        f"Set it to {shared.plain(limit_words(found.loosened))}", icon=":material/filter_alt_off:", on_click=replace,
+        type="primary", key="decide_loosen",
+    )  # fmt: skip
 
 
 def priorities(url: UrlState, weights: Sequence[float]) -> None:
@@ -198,14 +213,14 @@ def scoring(of: Version, url: UrlState, question: Question) -> None:
         )  # fmt: skip
     left, right = st.columns(2)
     left.segmented_control(
-        "Method", [one.value for one in ScoringMethod], format_func=lambda one: METHOD_NAMES[ScoringMethod(one)], key=url.key("method"),
-        required=True,
+        "Method", [one.value for one in ScoringMethod], format_func=lambda one: METHOD_NAMES[ScoringMethod(one)],
+        key=url.key("method"), required=True,
         help="Chebyshev looks at the worst of the three weighted losses, so that no strength hides a weakness; the "
         "weighted sum lets one make up for another; TOPSIS looks at the distance to the best and to the worst.",
     )  # fmt: skip
     right.segmented_control(
-        "Losses are scaled by", [one.value for one in Normalisation], format_func=lambda one: NORMALISATION_NAMES[Normalisation(one)],
-        key=url.key("normalisation"), required=True,
+        "Losses are scaled by", [one.value for one in Normalisation],
+        format_func=lambda one: NORMALISATION_NAMES[Normalisation(one)], key=url.key("normalisation"), required=True,
         help="0 is the best and 1 the worst of those that keep the limits: by the figure itself, by its logarithm, or "
         "by its rank alone.",
     )  # fmt: skip

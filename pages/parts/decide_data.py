@@ -14,7 +14,7 @@ from trilemma.analysis.decision_map import DecisionMap, Ranking, best, decision_
 from trilemma.analysis.draws import Draws, ItemScores, draw, scores_by_item
 from trilemma.analysis.front import BoolArray
 from trilemma.analysis.headline import in_order
-from trilemma.analysis.limits import Limit, keeps, within
+from trilemma.analysis.limits import Limit, keeps, keeps_all, within
 from trilemma.analysis.odds import SURE, contenders, directions, front_share
 from trilemma.analysis.points import Points, axis_of
 from trilemma.analysis.recommendation import Priorities, Recommendation, recommend
@@ -160,15 +160,10 @@ def field(of: Version, study_id: str, axes: tuple[str, ...], limits: tuple[Limit
     draws = draw(points, wanted, item_scores(of, study_id, wanted))
     eligible = points.complete(axes) & within(points, limits)
     kept = keeps(draws, limits) if limits else np.ones((len(points), 0))
-    together = np.ones(draws.values.shape[:2], dtype=np.bool_)
-    for limit in limits:
-        values = draws.of([limit.key])[:, :, 0]
-        with np.errstate(invalid="ignore"):
-            together &= (values <= limit.value) if limit.op == "<=" else (values >= limit.value)
     complete = points.complete(axes)
     front = front_share(draws.of(axes), directions(axes)) if len(points) else np.empty(0)
     return Field(
-        draws, eligible, kept, together.mean(axis=0), np.where(complete, front, np.nan), passing, total, beaten
+        draws, eligible, kept, keeps_all(draws, limits), np.where(complete, front, np.nan), passing, total, beaten
     )
 
 
@@ -209,7 +204,7 @@ def losses(found: Field, asked: Question) -> FloatArray:
     table = np.full((len(found.points), len(Axis)), np.nan)
     if found.eligible.any():
         columns = [found.draws.keys.index(key) for key in asked.axes]
-        values = found.draws.value[np.ix_(found.eligible, columns)]
+        values = found.draws.value[found.eligible][:, columns]
         table[found.eligible] = axis_losses(values, list(asked.axes), list(Axis), asked.normalisation)
     return table
 

@@ -26,13 +26,11 @@ from trilemma.schema import Method
 _STYLED_UP_TO = 400
 
 
-def recommendation(
-    found: Field, told: Recommendation, question: Question, url_params: dict[str, str | list[str]]
-) -> None:
+def recommendation(told: Recommendation) -> None:
     """The pick in plain sentences, how surely, what it costs, and what would change it."""
     with st.container(key="decide_told"):
         st.markdown(f"#### {shared.plain(told.headline)}")
-        for text in (*told.sureness, *told.against):
+        for text in filter(None, (told.sureness, *told.against)):
             st.markdown(shared.plain(text))
         if told.limits:
             st.markdown("**Limits**")
@@ -43,7 +41,6 @@ def recommendation(
         if told.caveats:
             st.markdown("**Before you rely on it**")
             st.caption(_list(told.caveats))
-        links(found.points, told, question, url_params)
 
 
 def _list(texts: Sequence[str]) -> str:
@@ -107,19 +104,19 @@ def _display(
     columns: dict[str, object] = {
         "Mark": [quantization_glyph(name, empty) for name, empty in zip(quantizations, hollow, strict=True)],
         "Configuration": labels(shown).to_numpy(),
-        "Best": 100 * chance[order],
-        "On the front": 100 * found.front[order],
+        "Best": _whole(chance[order]),
+        "On the front": _whole(found.front[order]),
     }
     config: dict[str, ColumnConfig] = {
         "Mark": st.column_config.TextColumn("", width=36),
-        "Configuration": st.column_config.TextColumn(width=240, pinned=True),
+        "Configuration": st.column_config.TextColumn(width=240),
         "Best": st.column_config.NumberColumn(format="%.0f %%", help="In which share of draws it wins."),
         "On the front": st.column_config.NumberColumn(
             format="%.0f %%", help="In which share of draws nothing beats it in all three figures at once."
         ),
     }
     if question.limits:
-        columns["Keeps limits"] = 100 * found.all_kept[order]
+        columns["Keeps limits"] = _whole(found.all_kept[order])
         config["Keeps limits"] = st.column_config.NumberColumn(
             format="%.0f %%", help="In which share of draws it keeps every limit."
         )
@@ -135,8 +132,15 @@ def _display(
         values = zip(shown.value[key], shown.low[key], shown.high[key], strict=True)
         columns[titles[key]] = [format_figure(value, unit, low, high) for value, low, high in values]
         config[titles[key]] = st.column_config.TextColumn(width=170, help=shared.plain(key_definition(key).definition))
-    columns["Note"] = _notes(shown, found, question, order)
+    notes = _notes(shown, found, question, order)
+    if any(notes):
+        columns["Note"] = notes
     return pd.DataFrame(columns), config
+
+
+def _whole(share: np.ndarray[tuple[int], np.dtype[np.float64]]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Percent, rounded down, as the sentences have it: nothing is said to be surer than it is."""
+    return np.floor(100 * share + 1e-9)
 
 
 def _notes(

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from trilemma.analysis.differences import joined
 from trilemma.analysis.draws import Draws
 from trilemma.analysis.front import BoolArray
 from trilemma.analysis.points import Points, axis_of
-from trilemma.analysis.differences import joined
 from trilemma.analysis.preferences import figure_words, upper_first
 from trilemma.analysis.text import count_of
 from trilemma.schema import Axis, Method

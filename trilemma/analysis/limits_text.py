@@ -8,10 +8,9 @@ import numpy as np
 
 from trilemma.analysis.differences import in_draws
 from trilemma.analysis.draws import Draws
-from trilemma.analysis.format import format_figure, key_definition
 from trilemma.analysis.front import BoolArray
-from trilemma.analysis.limits import Limit, keeps, relaxation, within
-from trilemma.analysis.preferences import limit_words
+from trilemma.analysis.limits import Limit, Relaxation, keeps, keeps_all, within
+from trilemma.analysis.preferences import limit_words, upper_first
 from trilemma.analysis.text import count_of
 
 SURE = 0.95
@@ -35,19 +34,9 @@ def kept_sentences(draws: Draws, limits: Sequence[Limit], row: int) -> tuple[str
     ]
     if sure:
         what = "the limit" if len(limits) == 1 else "every limit" if len(sure) == len(limits) else "the other limits"
-        joint = float(_all_kept(draws, sure)[:, row].mean())
+        joint = float(keeps_all(draws, sure)[row])
         texts.append(f"It keeps {what} in {in_draws(joint, count)}.")
     return tuple(texts)
-
-
-def _all_kept(draws: Draws, limits: Sequence[Limit]) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
-    """Draws x configurations: whether all of ``limits`` are kept."""
-    kept = np.ones(draws.values.shape[:2], dtype=np.bool_)
-    for limit in limits:
-        values = draws.values[:, :, draws.keys.index(limit.key)]
-        with np.errstate(invalid="ignore"):
-            kept &= (values <= limit.value) if limit.op == "<=" else (values >= limit.value)
-    return kept
 
 
 def unchecked_sentences(
@@ -72,20 +61,15 @@ def unchecked_sentences(
 
 
 def nothing_sentences(
-    draws: Draws, limits: Sequence[Limit], complete: BoolArray, names: Sequence[str]
+    draws: Draws, limits: Sequence[Limit], complete: BoolArray, names: Sequence[str], loosen: Relaxation | None
 ) -> tuple[str, ...]:
     """Which limit excludes most where nothing keeps all of them, and what loosening one would let in."""
     points, total = draws.points, int(complete.sum())
     kept = [int((within(points, [limit]) & complete).sum()) for limit in limits]
     most = int(np.argmin(kept))
     texts = [f"Most are excluded by {limit_words(limits[most])}: {total - kept[most]} of {total} do not keep it."]
-    found = relaxation(draws, limits)
-    if found is None:
+    if loosen is None:
         texts.append("Loosening one limit alone lets none in.")
     else:
-        unit = key_definition(found.limit.key).unit
-        texts.append(
-            f"With {limit_words(Limit(found.limit.key, found.limit.op, found.value))} instead, "
-            f"{names[found.admits]} would be let in ({format_figure(found.value, unit)} as measured)."
-        )
+        texts.append(f"{upper_first(limit_words(loosen.loosened))} instead would let {names[loosen.admits]} in.")
     return tuple(texts)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from trilemma.analysis.format import find_key, format_figure, key_definition, key_title
+from trilemma.analysis.format import find_key, format_figure, key_definition, key_title, scale_for
 from trilemma.analysis.headline import HEADLINES
 from trilemma.analysis.limits import Limit, parse_limit
 from trilemma.analysis.points import axis_of
@@ -133,6 +133,12 @@ def limit_words(limit: Limit) -> str:
     """``peak memory ≤ 400 MiB``."""
     value = format_figure(limit.value, key_definition(limit.key).unit)
     return f"{figure_words(limit.key)} {_SIGNS.get(limit.op, limit.op)} {value}"
+
+
+def limit_text(limit: Limit) -> str:
+    """The limit as :func:`trilemma.analysis.limits.parse_limit` reads it: ``peak_memory_bytes <= 400 MiB``."""
+    scale = scale_for([limit.value], key_definition(limit.key).unit)
+    return f"{limit.key} {limit.op} {scale.show(limit.value):.6g} {scale.unit}".strip()
 
 
 def lower_first(text: str) -> str:

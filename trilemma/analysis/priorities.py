@@ -1,4 +1,4 @@
-"""How far priorities must move before another configuration comes first."""
+"""How far priorities must move before another configuration is the better pick."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trilemma.analysis.decision_map import win_shares
 from trilemma.analysis.scoring import ScoringMethod, scores
 from trilemma.analysis.uncertainty import FloatArray
 from trilemma.schema import Axis
 
 _STEP = 0.01
-_EQUAL = 1e-9
-"""Scores that differ by less are equal: the rest is rounding."""
 
 
 @dataclass(frozen=True)
 class Shift:
-    """The first change of one axis's weight, the others in proportion, after which another option comes first.
+    """The first change of one axis's weight, the others in proportion, after which another option wins more often.
 
     ``share`` is the weight at which it does (0 to 1), ``winner`` the position of the option.
     """
@@ -48,14 +47,14 @@ def with_share(weights: Sequence[float], axis: int, share: float) -> FloatArray:
 
 
 def shifts(losses: FloatArray, weights: Sequence[float], first: int, method: ScoringMethod) -> list[Shift]:
-    """For every axis, up and down, when option ``first`` no longer comes first; the smallest change first.
+    """For every axis, up and down, when another option than ``first`` wins more draws; the smallest change first.
 
     Looked for in steps of one percentage point; a change that no weight of the axis brings about is left out.
 
     Args:
-        losses: options x 3, 0 best to 1 worst, of what was measured.
+        losses: draws x options x 3, 0 best to 1 worst.
         weights: of the three axes, with a sum of 1.
-        first: the option that comes first now.
+        first: the option that wins most draws now.
         method: how losses become scores.
     """
     found = []
@@ -65,9 +64,9 @@ def shifts(losses: FloatArray, weights: Sequence[float], first: int, method: Sco
         down = np.append(np.arange(now - _STEP, 0.0, -_STEP), 0.0) if now > 0 else np.empty(0)
         for way in (up, down):
             for share in way:
-                scored = scores(losses, with_share(weights, index, float(share)), method)
-                winner = int(np.argmin(scored))
-                if scored[first] > scored[winner] + _EQUAL:
+                wins = win_shares(scores(losses, with_share(weights, index, float(share)), method)).mean(axis=0)
+                winner = int(np.argmax(wins))
+                if wins[winner] > wins[first]:
                     found.append(Shift(axis, now, float(share), winner))
                     break
     return sorted(found, key=lambda shift: shift.size)

@@ -14,20 +14,19 @@ from trilemma.analysis.caveats import FULL_PRECISION, choice_caveats, reference_
 from trilemma.analysis.decision_map import Ranking, best
 from trilemma.analysis.differences import differences_sentence, figure_difference, in_draws, joined
 from trilemma.analysis.draws import Draws
-from trilemma.analysis.front import BoolArray
-from trilemma.analysis.limits import Limit, within
+from trilemma.analysis.front import BoolArray, on_front
+from trilemma.analysis.limits import Limit, Relaxation, relaxation, within
 from trilemma.analysis.limits_text import kept_sentences, nothing_sentences, unchecked_sentences
 from trilemma.analysis.points import labels
 from trilemma.analysis.preferences import figure_words, limit_words
 from trilemma.analysis.priorities import Shift, shifts
-from trilemma.analysis.scoring import Normalisation, ScoringMethod, axis_losses, scores
+from trilemma.analysis.scoring import Normalisation, ScoringMethod, axis_losses
 from trilemma.analysis.text import count_of
 from trilemma.analysis.uncertainty import FloatArray
 from trilemma.schema import Axis
 
 SURE, LIKELY = 0.95, 2 / 3
 """From which probability to be best on a pick is said to fit best, and probably to."""
-_EQUAL = 1e-9
 
 
 @dataclass(frozen=True)
@@ -68,18 +67,23 @@ class Recommendation:
     reference: str | None = None
     probability: float = float("nan")
     headline: str = ""
-    sureness: tuple[str, ...] = ()
+    sureness: str = ""
+    judged: str = ""
+    """By which figures, and among how many."""
     against: tuple[str, ...] = ()
     """What it gains and gives up: against the runner-up, against the reference."""
     limits: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
     """What would change the answer."""
     caveats: tuple[str, ...] = ()
+    loosen: Relaxation | None = None
+    """Where nothing keeps all limits: the one to loosen."""
 
     @property
     def sentences(self) -> tuple[str, ...]:
         """Everything, in order."""
-        return (self.headline, *self.sureness, *self.against, *self.limits, *self.changes, *self.caveats)
+        parts = (self.headline, self.sureness, self.judged)
+        return (*filter(None, parts), *self.against, *self.limits, *self.changes, *self.caveats)
 
 
 @dataclass(frozen=True)
@@ -94,16 +98,17 @@ class _Case:
     eligible: BoolArray
     ranking: Ranking | None = field(default=None)
 
-    def losses(self, among: BoolArray) -> FloatArray:
-        """Of what was measured, by axis, among some configurations."""
-        columns = [self.draws.keys.index(key) for key in self.asked.keys]
-        values = self.draws.value[np.ix_(among, columns)]
-        return axis_losses(values, self.asked.keys, list(Axis), self.asked.normalisation)
+    def ranked(self, among: BoolArray) -> Ranking:
+        """Who wins among some configurations."""
+        return best(
+            self.draws, self.asked.axes, self.asked.shares, method=self.asked.method,
+            normalisation=self.asked.normalisation, eligible=among,
+        )  # fmt: skip
 
-    def first(self, among: BoolArray) -> int:
-        """Who comes first by what was measured, among some configurations."""
-        scored = scores(self.losses(among), np.array(self.asked.shares), self.asked.method)
-        return int(np.flatnonzero(among)[int(np.argmin(scored))])
+    def losses(self) -> FloatArray:
+        """Draws x eligible configurations x axes."""
+        drawn = self.draws.of(self.asked.keys)[:, self.eligible]
+        return axis_losses(drawn, self.asked.keys, list(Axis), self.asked.normalisation)
 
 
 def recommend(
@@ -129,17 +134,16 @@ def recommend(
         figures = joined([figure_words(key) for key in asked.keys])
         return Recommendation(headline=f"No configuration has all three figures: {figures}.", limits=unchecked)
     if not eligible.any():
+        loosen = relaxation(draws, limits, complete)
         return Recommendation(
             headline="No configuration keeps all limits.",
-            limits=(*nothing_sentences(draws, limits, complete, case.names), *unchecked),
+            limits=(*nothing_sentences(draws, limits, complete, case.names, loosen), *unchecked),
+            loosen=loosen,
         )
-    scored = scores(case.losses(eligible), np.array(asked.shares), asked.method)
-    if eligible.sum() > 1 and float(np.ptp(scored)) <= _EQUAL:
+    measured = points.value[asked.keys].to_numpy(dtype=np.float64)[eligible]
+    if len(measured) > 1 and not np.ptp(measured, axis=0).any():
         return Recommendation(headline=_equal_text(case), limits=unchecked, caveats=_caveats(case, {}))
-    ranking = best(
-        draws, asked.axes, asked.shares, method=asked.method, normalisation=asked.normalisation, eligible=eligible
-    )
-    return _recommended(case, ranking, unchecked)
+    return _recommended(case, case.ranked(eligible), unchecked)
 
 
 def _recommended(case: _Case, ranking: Ranking, unchecked: tuple[str, ...]) -> Recommendation:
@@ -155,6 +159,7 @@ def _recommended(case: _Case, ranking: Ranking, unchecked: tuple[str, ...]) -> R
         probability=float(ranking.probability[pick]),
         headline=_headline(case, ranking),
         sureness=_sureness(case, ranking),
+        judged=_judged(case) if runner is not None else "",
         against=_against(case, pick, runner, reference),
         limits=(*kept_sentences(draws, case.limits, pick), *_binding(case, pick), *unchecked),
         changes=_changes(case, ranking),
@@ -164,11 +169,8 @@ def _recommended(case: _Case, ranking: Ranking, unchecked: tuple[str, ...]) -> R
 
 def _equal_text(case: _Case) -> str:
     figures = joined([figure_words(key) for key in case.asked.keys])
-    who = "that keep all limits " if case.limits else ""
-    return (
-        f"All {count_of(int(case.eligible.sum()), 'configuration')} {who}score the same in {figures}: these figures "
-        "give no reason to prefer one."
-    )
+    who = count_of(int(case.eligible.sum()), "configuration") + (" that keep all limits" if case.limits else "")
+    return f"All {who} measured the same in {figures}: these figures give no reason to prefer one."
 
 
 def _headline(case: _Case, ranking: Ranking) -> str:
@@ -183,23 +185,25 @@ def _headline(case: _Case, ranking: Ranking) -> str:
     if probability >= LIKELY:
         return f"{name} probably fits these priorities best ({case.asked.words})."
     return (
-        f"It is open: {name} comes first by what was measured, but {case.names[ranking.runner_up]} may as well "
+        f"It is open: {name} wins most often, but {case.names[ranking.runner_up]} may fit these priorities as well "
         f"({case.asked.words})."
     )
 
 
-def _sureness(case: _Case, ranking: Ranking) -> tuple[str, ...]:
+def _sureness(case: _Case, ranking: Ranking) -> str:
     if ranking.runner_up is None:
-        return ()
-    count, names = len(case.draws.values), case.names
-    chances = ranking.probability
-    text = (
-        f"It wins in {in_draws(float(chances[ranking.pick]), count)}; the runner-up, {names[ranking.runner_up]}, in "
-        f"{in_draws(float(chances[ranking.runner_up]), count)}."
+        return ""
+    count, chances = len(case.draws.values), ranking.probability
+    return (
+        f"It wins in {in_draws(float(chances[ranking.pick]), count)}; the runner-up, {case.names[ranking.runner_up]}, "
+        f"in {in_draws(float(chances[ranking.runner_up]), count)}."
     )
+
+
+def _judged(case: _Case) -> str:
     figures = joined([figure_words(key) for key in case.asked.keys])
-    among = count_of(int(case.eligible.sum()), "configuration") + (" that keep the limits" if case.limits else "")
-    return (text, f"Judged by {figures}, out of {among}.")
+    among = count_of(int(case.eligible.sum()), "configuration")
+    return f"Judged by {figures}, out of {among}{' that keep the limits' if case.limits else ''}."
 
 
 def _against(case: _Case, pick: int, runner: int | None, reference: int | None) -> tuple[str, ...]:
@@ -227,9 +231,9 @@ def _binding(case: _Case, pick: int) -> tuple[str, ...]:
     texts = []
     for limit in case.limits:
         others = [one for one in case.limits if one is not limit]
-        winner = case.first(case.complete & within(case.draws.points, others))
+        winner = case.ranked(case.complete & within(case.draws.points, others)).pick
         if winner != pick:
-            texts.append(f"The limit {limit_words(limit)} decides: without it {case.names[winner]} would come first.")
+            texts.append(f"The limit {limit_words(limit)} decides: without it {case.names[winner]} would be the pick.")
     if case.limits and not texts:
         one = len(case.limits) == 1
         without = "Without the limit" if one else "Without any one of the limits"
@@ -241,11 +245,13 @@ def _changes(case: _Case, ranking: Ranking) -> tuple[str, ...]:
     if ranking.runner_up is None:
         return ()
     rows = np.flatnonzero(case.eligible)
+    # Who never wins now and is beaten in every draw wins under no priorities: the others are enough to look at.
+    losses = case.losses()
+    near = np.any([on_front(one, ["lower"] * len(Axis)) for one in losses], axis=0) | (rows == ranking.pick)
+    rows, losses = rows[near], losses[:, near]
     position = int(np.flatnonzero(rows == ranking.pick)[0])
-    found = shifts(case.losses(case.eligible), case.asked.shares, position, case.asked.method)
-    # The pick may not come first by what was measured; then nothing must move for another one to.
-    moved = [shift for shift in found if shift.size > 0]
-    texts = [_shift_text(shift, case.names[rows[shift.winner]]) for shift in moved[:2]]
+    found = shifts(losses, case.asked.shares, position, case.asked.method)
+    texts = [_shift_text(shift, case.names[rows[shift.winner]]) for shift in found[:2]]
     if not texts:
         texts.append("No change of one priority, the others in proportion, changes the answer.")
     if ranking.probability[ranking.pick] < LIKELY:
@@ -257,7 +263,7 @@ def _shift_text(shift: Shift, winner: str) -> str:
     # Beyond this point yet another may come first: no more is said than that the answer changes here.
     return (
         f"Once {shift.axis} counts {_percent(shift.share)} instead of {_percent(shift.before)}, the others in "
-        f"proportion, {winner} comes first."
+        f"proportion, {winner} wins more often."
     )
 
 

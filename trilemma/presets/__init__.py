@@ -1,7 +1,7 @@
 """Use-case presets: what a kind of deployment asks for, as a starting point that every user may change.
 
-Each is a TOML file: those in ``data/`` come with Trilemma, a team's own are in the folder ``presets`` of the data folder
-and win over one of the same name. Its numbers are where a discussion begins; none is a standard.
+Each is a TOML file: those in ``data/`` come with Trilemma, a team's own are in the folder ``presets`` of the data
+folder and win over one of the same name. Its numbers are where a discussion begins; none is a standard.
 """
 
 from __future__ import annotations
