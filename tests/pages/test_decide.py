@@ -91,7 +91,7 @@ def test_the_answer_is_the_recommendation_of_the_same_figures(store: Store) -> N
         assert " ".join(sentence.split()) in everything(app)
     frame = ranking(app)
     assert len(frame) == 9
-    assert frame["Best"].sum() == pytest.approx(100, abs=1e-6)
+    assert 91 <= frame["Best"].sum() <= 100, "each is rounded down"
     assert frame["Best"].is_monotonic_decreasing
     best = frame.loc[frame["Best"].idxmax()]
     assert best["Configuration"] == labels(points)[str(told.pick)] or told.probability < 0.5

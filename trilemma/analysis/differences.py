@@ -47,7 +47,7 @@ def figure_difference(draws: Draws, key: str, one: int, other: int) -> FigureDif
     """How configuration ``one`` differs from ``other`` (their positions) in ``key``.
 
     Figures with a unit that are above zero are compared by their ratio, others by their difference. The 95 % interval
-    is that of the draws, paired where the draws are. Where the error of one is unknown its draws do not vary; then no
+    is that of the draws, paired where the draws are, widened to what was measured. Where the error of one is unknown its draws do not vary; then no
     interval is stated.
     """
     column = draws.keys.index(key)
@@ -62,6 +62,8 @@ def figure_difference(draws: Draws, key: str, one: int, other: int) -> FigureDif
     difference = first / second - 1 if relative else first - second
     spread = drawn[:, 0] / drawn[:, 1] - 1 if relative else drawn[:, 0] - drawn[:, 1]
     low, high = (float(end) for end in np.quantile(spread, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]))
+    # Draws allow for luck and may lie to one side of what was measured, which no interval shall leave out.
+    low, high = min(low, float(difference)), max(high, float(difference))
     if difference == 0 and low == high == 0:
         return FigureDifference(key, Outcome.SAME, f"the same {title}")
     if low <= 0 <= high:
