@@ -76,7 +76,8 @@ def _answer(of: Version, asked: Asked, question: Question, url: UrlState) -> Non
 def _picture(of: Version, found: Field, question: Question, url: UrlState) -> None:
     st.markdown(decide_view.axes_words(question))
     decide_map.picture(of, found, question, url)
-    decide_choice.priorities(url, question.weights)
+    if found.eligible.any():
+        decide_choice.priorities(url, question.weights)
 
 
 def _about(asked: Asked) -> None:

@@ -21,8 +21,8 @@ def picture(of: Version, found: Field, question: Question, url: UrlState) -> Non
     if found.eligible.sum() < 2:
         count = int(found.eligible.sum())
         st.info(
-            f"No map: {'one configuration is' if count else 'no configuration is'} eligible, so that priorities decide "
-            "nothing.",
+            f"{'Only one configuration is' if count else 'No configuration is'} eligible, so that priorities decide "
+            "nothing and there is no map.",
             icon=":material/change_history:",
         )
         return

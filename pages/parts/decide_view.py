@@ -70,7 +70,8 @@ def links(points: Points, told: Recommendation, question: Question, view: dict[s
 def table(of: Version, found: Field, question: Question, ranking: Ranking | None) -> None:
     """All configurations, the most probable first; those that are not eligible last, and why."""
     points = found.points
-    chance = np.full(len(points), np.nan) if ranking is None else np.where(found.eligible, ranking.probability, np.nan)
+    complete = points.complete(question.axes)
+    chance = np.where(complete, 0.0, np.nan) if ranking is None else np.where(complete, ranking.probability, np.nan)
     near = 1.0 - decide_data.losses(found, question)
     order = np.lexsort(
         (np.arange(len(points)), -np.nan_to_num(near.min(axis=1), nan=-1), -np.nan_to_num(chance, nan=-1))
@@ -121,9 +122,11 @@ def _display(
             format="%.0f %%", help="In which share of draws it keeps every limit."
         )
     titles = short_titles(question.axes)
+    ranked = bool(found.eligible.any())
     for position, (axis, key) in enumerate(question.by_axis.items()):
         name = axis.value.capitalize()
-        columns[name] = near[order, position]
+        if ranked:
+            columns[name] = near[order, position]
         config[name] = st.column_config.ProgressColumn(
             name, min_value=0.0, max_value=1.0, format=" ", width=90, color=axis_colour(axis, is_dark()),
             help=f"{shared.plain(key_title(key))}: full is the best, empty the worst.",
@@ -187,7 +190,7 @@ def effect(of: Version, found: Field, question: Question) -> None:
 
 
 def axes_words(question: Question) -> str:
-    """Which figure stands for each axis, in one line of Markdown."""
-    return " · ".join(
+    """Which figure stands for each axis, a line each, as Markdown."""
+    return "  \n".join(
         f"{shared.axis_badge(axis)} {shared.plain(key_title(key))}" for axis, key in question.by_axis.items()
     )

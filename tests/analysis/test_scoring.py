@@ -23,6 +23,7 @@ WEIGHTS = st.tuples(*[st.integers(0, 10)] * 3).filter(any).map(lambda w: np.arra
 METHODS, SCALES = st.sampled_from(ScoringMethod), st.sampled_from(Normalisation)
 
 
+@settings(deadline=None)
 @given(table=TABLES, scale=SCALES)
 def test_losses_go_from_0_to_1_and_better_is_less(table: np.ndarray, scale: Normalisation) -> None:
     losses = axis_losses(table, KEYS, ALL, scale)
@@ -33,11 +34,13 @@ def test_losses_go_from_0_to_1_and_better_is_less(table: np.ndarray, scale: Norm
         assert (np.sign(losses[:, None, column] - losses[None, :, column]) == order).all()
 
 
+@settings(deadline=None)
 @given(table=TABLES, scale=SCALES, factor=st.sampled_from([1e-9, 1e6]))
 def test_no_unit_decides(table: np.ndarray, scale: Normalisation, factor: float) -> None:
     assert axis_losses(table * factor, KEYS, ALL, scale) == pytest.approx(axis_losses(table, KEYS, ALL, scale))
 
 
+@settings(deadline=None)
 @given(table=TABLES, weights=WEIGHTS, method=METHODS, scale=SCALES)
 def test_nobody_wins_who_is_beaten_in_everything(
     table: np.ndarray, weights: np.ndarray, method: ScoringMethod, scale: Normalisation
@@ -47,6 +50,7 @@ def test_nobody_wins_who_is_beaten_in_everything(
     assert (least & on_front(table, directions(KEYS))).any()
 
 
+@settings(deadline=None)
 @given(table=TABLES, weights=WEIGHTS, scale=SCALES)
 def test_scores_are_those_of_their_definitions(table: np.ndarray, weights: np.ndarray, scale: Normalisation) -> None:
     losses = axis_losses(table, KEYS, ALL, scale)
@@ -61,7 +65,7 @@ def test_scores_are_those_of_their_definitions(table: np.ndarray, weights: np.nd
         assert scores(losses, weights, ScoringMethod.TOPSIS)[row] == pytest.approx(near / (near + far))
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(table=TABLES, method=METHODS, scale=SCALES)
 def test_the_map_says_what_each_mix_says_by_itself(
     table: np.ndarray, method: ScoringMethod, scale: Normalisation

@@ -24,7 +24,7 @@ def made(relative: float = 0.001, model: str = "M") -> tuple[DecisionMap, Points
 def test_a_point_is_in_the_colour_of_who_wins_there_surely() -> None:
     found, of = made()
     figure = decision_map_figure(found, of)
-    colours = region_colours(of, [int(row) for row in found.rows], model_colours(["M"]), False)
+    colours = region_colours(of, [int(row) for row in found.rows], model_colours(["M"]), False, found.won())
     assert len(set(colours.values())) == len(colours) == 3
     sure = found.probability == 1
     assert sure.any()

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from trilemma.analysis.draws import Draws
 from trilemma.analysis.front import BoolArray, on_front
-from trilemma.analysis.odds import directions
 from trilemma.analysis.scoring import Normalisation, ScoringMethod, axis_losses, scores
 from trilemma.analysis.uncertainty import FloatArray
 from trilemma.schema import Axis
@@ -22,8 +21,6 @@ from trilemma.schema import Axis
 MAP_DRAWS = 200
 """Draws behind a point of the map: its colours are told apart no finer."""
 _EQUAL = 1e-12
-_BATCH = 2_000_000
-"""Scores worked out at a time: all points of the map at once would not fit."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +85,7 @@ def best(
     if not rows.size:
         raise ValueError("no configuration may win: none is eligible and has all figures")
     drawn = axis_losses(draws.of(keys)[:, rows], keys, list(Axis), normalisation)
-    share = win_shares(scores(drawn, weights, method)).mean(axis=0)
+    share = wins(drawn, np.asarray([weights], dtype=np.float64), method)[0]
     measured = scores(axis_losses(_measured(draws, keys, rows), keys, list(Axis), normalisation), weights, method)
     order = np.lexsort((measured, -share))
     probability = np.zeros(len(draws.points))
@@ -116,17 +113,10 @@ def decision_map(
         raise ValueError("no configuration may win: none is eligible and has all figures")
     values = draws.of(keys)[:MAP_DRAWS, rows]
     losses = axis_losses(values, keys, list(Axis), normalisation)
-    # Who is beaten in every draw wins nowhere.
-    near = np.any([on_front(one, directions(keys)) for one in values], axis=0)
-    rows, losses = rows[near], losses[:, near]
     grid = weight_grid(steps)
-    share = np.empty((len(grid), rows.size))
-    size = max(1, _BATCH // losses[..., 0].size)
-    for start in range(0, len(grid), size):
-        some = grid[start : start + size, None, None, :]
-        share[start : start + size] = win_shares(scores(losses[None], some, method)).mean(axis=1)
-    wins = share.sum(axis=0)
-    order = np.argsort(-wins, kind="stable")[: max(1, int((wins > 0).sum()))]
+    share = wins(losses, grid, method)
+    total = share.sum(axis=0)
+    order = np.argsort(-total, kind="stable")[: max(1, int((total > 0).sum()))]
     rows, share = rows[order], share[:, order]
     first = share.argmax(axis=1)
     return DecisionMap(grid, rows, share, rows[first], share[np.arange(len(grid)), first])
@@ -148,8 +138,21 @@ def _measured(draws: Draws, keys: Sequence[str], rows: NDArray[np.intp]) -> Floa
     return draws.value[rows][:, [draws.keys.index(key) for key in keys]]
 
 
-def win_shares(scored: FloatArray) -> FloatArray:
-    """1 for the option with the least score, in the last axis, and 0 for the others; equals share the win."""
-    least = scored <= scored.min(axis=-1, keepdims=True) + _EQUAL
-    shared: FloatArray = least / least.sum(axis=-1, keepdims=True)
-    return shared
+def wins(losses: FloatArray, weights: FloatArray, method: ScoringMethod) -> FloatArray:
+    """In which share of draws each option has the least score, for each mix of weights: mixes x options.
+
+    Of options that score equally only those that no other beats on the axes count, and share the win.
+
+    Args:
+        losses: draws x options x 3.
+        weights: mixes x 3.
+        method: how losses become scores.
+    """
+    found = np.zeros((len(weights), losses.shape[1]))
+    for one in losses:
+        # Few options of a draw are on its front, and no other can win.
+        rows = np.flatnonzero(on_front(one, ["lower"] * len(Axis)))
+        scored = scores(one[None, rows], weights[:, None, :], method)
+        least = scored <= scored.min(axis=1, keepdims=True) + _EQUAL
+        found[:, rows] += least / least.sum(axis=1, keepdims=True)
+    return found / len(losses)

@@ -47,8 +47,8 @@ def figure_difference(draws: Draws, key: str, one: int, other: int) -> FigureDif
     """How configuration ``one`` differs from ``other`` (their positions) in ``key``.
 
     Figures with a unit that are above zero are compared by their ratio, others by their difference. The 95 % interval
-    is that of the draws, paired where the draws are, widened to what was measured. Where the error of one is unknown its draws do not vary; then no
-    interval is stated.
+    is that of the draws, paired where the draws are, widened to what was measured. Where the error of one is unknown
+    its draws do not vary; then no interval is stated.
     """
     column = draws.keys.index(key)
     title = figure_words(key)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trilemma.analysis.decision_map import win_shares
-from trilemma.analysis.scoring import ScoringMethod, scores
+from trilemma.analysis.decision_map import wins
+from trilemma.analysis.scoring import ScoringMethod
 from trilemma.analysis.uncertainty import FloatArray
 from trilemma.schema import Axis
 
@@ -57,16 +57,23 @@ def shifts(losses: FloatArray, weights: Sequence[float], first: int, method: Sco
         first: the option that wins most draws now.
         method: how losses become scores.
     """
-    found = []
+    ways: list[tuple[Axis, FloatArray]] = []
     for index, axis in enumerate(Axis):
         now = float(weights[index])
-        up = np.append(np.arange(now + _STEP, 1.0, _STEP), 1.0) if now < 1 else np.empty(0)
-        down = np.append(np.arange(now - _STEP, 0.0, -_STEP), 0.0) if now > 0 else np.empty(0)
-        for way in (up, down):
-            for share in way:
-                wins = win_shares(scores(losses, with_share(weights, index, float(share)), method)).mean(axis=0)
-                winner = int(np.argmax(wins))
-                if wins[winner] > wins[first]:
-                    found.append(Shift(axis, now, float(share), winner))
-                    break
+        if now < 1:
+            ways.append((axis, np.append(np.arange(now + _STEP, 1.0, _STEP), 1.0)))
+        if now > 0:
+            ways.append((axis, np.append(np.arange(now - _STEP, 0.0, -_STEP), 0.0)))
+    order = list(Axis)
+    mixes = [with_share(weights, order.index(axis), float(share)) for axis, way in ways for share in way]
+    share = wins(losses, np.array(mixes), method)
+    winner = share.argmax(axis=1)
+    changed = share[np.arange(len(mixes)), winner] > share[:, first]
+    found, start = [], 0
+    for axis, way in ways:
+        hits = np.flatnonzero(changed[start : start + len(way)])
+        if hits.size:
+            now = float(weights[order.index(axis)])
+            found.append(Shift(axis, now, float(way[hits[0]]), int(winner[start + hits[0]])))
+        start += len(way)
     return sorted(found, key=lambda shift: shift.size)

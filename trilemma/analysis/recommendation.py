@@ -14,7 +14,7 @@ from trilemma.analysis.caveats import FULL_PRECISION, choice_caveats, reference_
 from trilemma.analysis.decision_map import Ranking, best
 from trilemma.analysis.differences import differences_sentence, figure_difference, in_draws, joined
 from trilemma.analysis.draws import Draws
-from trilemma.analysis.front import BoolArray, on_front
+from trilemma.analysis.front import BoolArray
 from trilemma.analysis.limits import Limit, Relaxation, relaxation, within
 from trilemma.analysis.limits_text import kept_sentences, nothing_sentences, unchecked_sentences
 from trilemma.analysis.points import labels
@@ -245,10 +245,7 @@ def _changes(case: _Case, ranking: Ranking) -> tuple[str, ...]:
     if ranking.runner_up is None:
         return ()
     rows = np.flatnonzero(case.eligible)
-    # Who never wins now and is beaten in every draw wins under no priorities: the others are enough to look at.
     losses = case.losses()
-    near = np.any([on_front(one, ["lower"] * len(Axis)) for one in losses], axis=0) | (rows == ranking.pick)
-    rows, losses = rows[near], losses[:, near]
     position = int(np.flatnonzero(rows == ranking.pick)[0])
     found = shifts(losses, case.asked.shares, position, case.asked.method)
     texts = [_shift_text(shift, case.names[rows[shift.winner]]) for shift in found[:2]]

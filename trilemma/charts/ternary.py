@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -23,14 +23,21 @@ _CLOSE = 0.16
 """How far a name stays from the ring, in weights."""
 
 
-def region_colours(points: Points, rows: Sequence[int], models: Mapping[str, str], dark: bool) -> dict[int, str]:
-    """A colour for each winner: its model's, paler from one configuration of the model to the next, most bits first."""
+def region_colours(
+    points: Points, rows: Sequence[int], models: Mapping[str, str], dark: bool, winners: Collection[int] = ()
+) -> dict[int, str]:
+    """A colour for each of ``rows``: its model's, paler from one configuration of the model to the next.
+
+    Those of ``winners`` have regions to be told apart, so the steps are theirs; who wins only some draws is between.
+    """
     ground, found = theme(dark).ground, {}
-    meta = points.meta.reset_index(drop=True)
-    for model in dict.fromkeys(meta["model"].astype(str).iloc[sorted(rows)]):
-        mine = [row for row in sorted(rows) if str(meta["model"].iloc[row]) == model]
-        for step, row in enumerate(mine):
-            found[row] = mixed([models[model], ground], [1.0, _PALEST * step / max(1, len(mine) - 1)])
+    names = points.meta["model"].astype(str).to_numpy()
+    for model in dict.fromkeys(names[sorted(rows)]):
+        mine = [row for row in sorted(rows) if names[row] == model]
+        regions = [row for row in mine if row in winners] or mine
+        for row in mine:
+            step = regions.index(row) / max(1, len(regions) - 1) if row in regions else 0.5
+            found[row] = mixed([models[model], ground], [1.0, _PALEST * step])
     return found
 
 
@@ -65,7 +72,7 @@ def decision_map_figure(
     look = theme(dark)
     rows = [int(row) for row in found.rows]
     known = models or model_colours(sorted(set(points.meta["model"].astype(str))), dark)
-    colours = region_colours(points, rows, known, dark)
+    colours = region_colours(points, rows, known, dark, found.won())
     names = [str(name) for name in labels(points)]
     figure = go.Figure(layout=layout(dark))
     marker = {
