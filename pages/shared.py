@@ -29,6 +29,7 @@ class PageInfo:
 
 PAGES = {
     "explore": PageInfo("Explore", ":material/scatter_plot:", "Which options are worth having?"),
+    "decide": PageInfo("Decide", ":material/balance:", "Which one, given what we care about?"),
     "compare": PageInfo("Compare", ":material/compare_arrows:", "How do they differ, and is it luck?"),
     "new_study": PageInfo("New study", ":material/add_chart:", "What shall we measure?"),
     "queue": PageInfo("Queue", ":material/pending_actions:", "What is happening now?"),

@@ -100,6 +100,15 @@ def test_the_guide_names_every_setting() -> None:
     assert [name for name in Settings.model_fields if f"TRILEMMA_{name.upper()}" not in guide] == []
 
 
+def test_the_preset_of_the_guide_is_read(tmp_path: Path) -> None:
+    from trilemma.presets import read_preset
+
+    (text,) = [block for block in fenced(ROOT / "docs" / "user-guide.md", "toml") if "weights" in block]
+    path = tmp_path / "help-desk.toml"
+    path.write_text(text)
+    assert read_preset(path).study_options
+
+
 def test_the_study_file_of_the_guide_is_read(tmp_path: Path) -> None:
     from trilemma.cli.parse import study_file
     from trilemma.schema import Artifact

@@ -16,6 +16,7 @@ TrilemmaError
 ├── SuiteDataError           questions are missing or malformed
 ├── SandboxError             programs that a model wrote cannot be run here
 ├── ProfileError             a device profile is unknown or wrong
+├── PresetError              a use-case preset is unknown or wrong
 ├── StudyError               a study cannot be run as asked
 ├── RunError                 a run failed
 │   ├── DoesNotFitError          it takes more memory than the emulated device has
@@ -119,6 +120,10 @@ class SandboxError(TrilemmaError):
 
 class ProfileError(TrilemmaError):
     """A device profile is unknown, or its file is wrong."""
+
+
+class PresetError(TrilemmaError):
+    """A use-case preset is unknown, or its file is wrong."""
 
 
 class StudyError(TrilemmaError):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from trilemma.analysis.format import find_key, key_definition
-from trilemma.analysis.front import BoolArray
+from trilemma.analysis.draws import Draws
+from trilemma.analysis.format import find_key, key_definition, scale_for
+from trilemma.analysis.front import BoolArray, FloatArray
 from trilemma.analysis.points import Points
 from trilemma.errors import TrilemmaError
 
@@ -69,9 +71,76 @@ def parse_limit(text: str, keys: Iterable[str]) -> Limit:
 
 def within(points: Points, limits: Sequence[Limit]) -> BoolArray:
     """Which points keep all ``limits``; a point that lacks a limited figure is not known to, so it does not."""
-    kept = np.ones(len(points), dtype=np.bool_)
+    inside = np.ones(len(points), dtype=np.bool_)
     for limit in limits:
-        values = points.value[limit.key].to_numpy(dtype=np.float64)
-        with np.errstate(invalid="ignore"):
-            kept &= (values <= limit.value) if limit.op == "<=" else (values >= limit.value)
-    return kept
+        inside &= kept(points.value[limit.key].to_numpy(dtype=np.float64), limit)
+    return inside
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """One limit that, loosened alone to ``value`` (in base units), lets in the configuration at ``admits``."""
+
+    limit: Limit
+    value: float
+    admits: int
+
+    @property
+    def loosened(self) -> Limit:
+        """The limit as it would have to be."""
+        return Limit(self.limit.key, self.limit.op, self.value)
+
+
+def kept(values: FloatArray, limit: Limit) -> BoolArray:
+    """Where ``values`` (in the figure's base unit) keep ``limit``; what is unknown does not."""
+    with np.errstate(invalid="ignore"):
+        found: BoolArray = (values <= limit.value) if limit.op == "<=" else (values >= limit.value)
+    return found
+
+
+def keeps(draws: Draws, limits: Sequence[Limit]) -> FloatArray:
+    """In which share of draws each configuration keeps each limit: configurations x limits; 0 without the figure."""
+    found: FloatArray = np.zeros((len(draws.points), len(limits)))
+    for column, limit in enumerate(limits):
+        found[:, column] = kept(draws.of([limit.key])[:, :, 0], limit).mean(axis=0)
+    return found
+
+
+def keeps_all(draws: Draws, limits: Sequence[Limit]) -> FloatArray:
+    """In which share of draws each configuration keeps all of ``limits`` at once; 0 without a figure."""
+    together = np.ones(draws.values.shape[:2], dtype=np.bool_)
+    for limit in limits:
+        together &= kept(draws.of([limit.key])[:, :, 0], limit)
+    share: FloatArray = together.mean(axis=0)
+    return share
+
+
+def relaxation(draws: Draws, limits: Sequence[Limit], among: BoolArray | None = None) -> Relaxation | None:
+    """The limit that has to be loosened least, in proportion, for a configuration to keep all; None if none alone does.
+
+    Args:
+        draws: Of the limited figures.
+        limits: Which no configuration keeps all of, as measured.
+        among: Which configurations are wanted in; all if None.
+    """
+    best: tuple[float, Relaxation] | None = None
+    for limit in limits:
+        others = within(draws.points, [one for one in limits if one is not limit])
+        values = draws.points.value[limit.key].to_numpy(dtype=np.float64)
+        wanted = others & np.isfinite(values) & (True if among is None else among)
+        for row in np.flatnonzero(wanted):
+            size = abs(float(values[row]) - limit.value) / max(abs(limit.value), 1e-300)
+            if best is None or size < best[0]:
+                best = size, Relaxation(limit, _outward(float(values[row]), limit), int(row))
+    return best[1] if best else None
+
+
+def _outward(value: float, limit: Limit) -> float:
+    """``value`` to three digits as it is written, rounded so that it is kept."""
+    scale = scale_for([value], key_definition(limit.key).unit)
+    shown = scale.show(value)
+    if shown == 0:
+        return value
+    step = 10.0 ** (math.floor(math.log10(abs(shown))) - 2)
+    rounded = math.ceil(shown / step) if limit.op == "<=" else math.floor(shown / step)
+    return rounded * step * scale.factor

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import trilemma
-from trilemma.cli import models, profiles, questions, queue, services, show, studies, traces
+from trilemma.cli import models, presets, profiles, questions, queue, services, show, studies, traces
 from trilemma.cli.base import report
 from trilemma.errors import TrilemmaError
 
@@ -25,6 +25,7 @@ app.add_typer(models.app, name="models")
 app.command()(models.quantise)
 app.command()(studies.study)
 app.command("profiles")(profiles.listing)
+app.add_typer(presets.app, name="presets")
 app.command("studies")(studies.listing)
 app.command()(studies.run)
 app.add_typer(queue.app, name="queue")

@@ -114,8 +114,13 @@ class ReadStore(StoreBase):
             right[name] = right[name].astype(float)
         return left.merge(right, on="run_id", how="inner", sort=False)
 
-    def figure_keys(self) -> list[str]:
-        """The keys that any run has a measurement of, sorted."""
+    def figure_keys(self, study_id: str | None = None) -> list[str]:
+        """The keys that any run has a measurement of, sorted; of one study, those that have a value there."""
+        if study_id is not None:
+            m = t.measurements.c
+            runs = sa.select(t.runs.c.id).where(in_study(study_id), t.runs.c.state == RunState.DONE.value)
+            known = sa.select(m.key).where(m.run_id.in_(runs), m.value.is_not(None), m.valid).distinct()
+            return [str(row.key) for row in self._rows(known.order_by(m.key))]
         found: list[str] = []
         with self._db.read() as connection:
             # From one key to the next in the primary key: a DISTINCT would read every row.

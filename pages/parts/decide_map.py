@@ -1,0 +1,56 @@
+"""The decision map: every mix of priorities in the colour of who wins there; a click sets the priorities."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from pages import shared
+from pages.parts import decide_choice, decide_data, explore_data
+from pages.parts.decide_data import Field, Question, Version
+from pages.parts.explore_view import is_dark
+from pages.parts.url_state import UrlState
+from trilemma.analysis.points import labels
+from trilemma.charts.palette import model_colours
+from trilemma.charts.ternary import decision_map_figure, decision_map_text
+
+_CONFIG = {"displayModeBar": False, "scrollZoom": False}
+
+
+def picture(of: Version, found: Field, question: Question, url: UrlState) -> None:
+    """The map of the configurations that keep the limits; a sentence where there is nothing to choose between."""
+    if found.eligible.sum() < 2:
+        count = int(found.eligible.sum())
+        st.info(
+            f"{'Only one configuration is' if count else 'No configuration is'} eligible, so that priorities decide "
+            "nothing and there is no map.",
+            icon=":material/change_history:",
+        )
+        return
+    whole = decide_data.whole_map(
+        of, question.study, question.axes, question.limits, question.method, question.normalisation
+    )
+    models = [*explore_data.catalog(of).models, *found.points.meta["model"].astype(str).unique()]
+    figure = decision_map_figure(
+        whole, found.points, weights=question.weights, models=model_colours(models, is_dark()), dark=is_dark()
+    )
+
+    def pick() -> None:
+        for point in st.session_state["decide_ternary"].selection.points:
+            weights = point.get("customdata")
+            if isinstance(weights, list | tuple) and len(weights) == len(question.weights):
+                decide_choice.put_weights(url, [float(weight) for weight in weights])
+                return
+
+    st.plotly_chart(
+        figure, theme=None, key="decide_ternary", config=_CONFIG, on_select=pick, selection_mode="points",
+        alt=decision_map_text(whole, found.points),
+    )  # fmt: skip
+    won = whole.won()
+    names = labels(found.points)
+    first = next(iter(won))
+    others = f"{len(won) - 1} more win elsewhere" if len(won) > 1 else "no other wins most draws anywhere"
+    st.caption(
+        "Each corner is one priority alone; the ring is where you are. Click to go elsewhere. Colours run into one "
+        f"another where it is open who wins. {shared.plain(str(names.iloc[first]))} wins at "
+        f"{100 * won[first]:.0f} % of all mixes; {others}."
+    )

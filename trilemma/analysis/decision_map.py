@@ -1,0 +1,158 @@
+"""Who wins under which priorities: for one mix of weights, and for a grid of all of them.
+
+Each draw (:mod:`trilemma.analysis.draws`) is decided as if it had been measured; the probability to be the best is the
+share of draws that an option wins. Where several are equally good in a draw, they share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trilemma.analysis.draws import Draws
+from trilemma.analysis.front import BoolArray, on_front
+from trilemma.analysis.scoring import Normalisation, ScoringMethod, axis_losses, scores
+from trilemma.analysis.uncertainty import FloatArray
+from trilemma.schema import Axis
+
+MAP_DRAWS = 200
+"""Draws behind a point of the map: its colours are told apart no finer."""
+_EQUAL = 1e-12
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """One mix of priorities; positions are those of the draws' configurations.
+
+    ``pick`` is the most probable to be the best, of equals the better one as measured; ``runner_up`` the next, None
+    where there is no other. ``probability`` is one a configuration, 0 where it is not eligible.
+    """
+
+    pick: int
+    runner_up: int | None
+    probability: FloatArray
+
+
+@dataclass(frozen=True)
+class DecisionMap:
+    """All mixes of priorities; ``weights`` is grid points x 3, each with a sum of 1.
+
+    ``rows`` are the positions of the configurations that win anywhere, those that win most first; ``share`` is grid
+    points x rows: in which share of draws each wins. ``winner`` is, for each grid point, the position of the one that
+    wins most draws there, and ``probability`` its share.
+    """
+
+    weights: FloatArray
+    rows: NDArray[np.intp]
+    share: FloatArray
+    winner: NDArray[np.intp]
+    probability: FloatArray
+
+    def won(self) -> dict[int, float]:
+        """In which share of all mixes each configuration wins most draws, the largest first."""
+        found, counts = np.unique(self.winner, return_counts=True)
+        order = np.argsort(-counts, kind="stable")
+        return {int(found[one]): float(counts[one] / len(self.winner)) for one in order}
+
+
+def best(
+    draws: Draws,
+    axes: Mapping[Axis, str],
+    weights: Sequence[float],
+    *,
+    method: ScoringMethod = ScoringMethod.CHEBYSHEV,
+    normalisation: Normalisation = Normalisation.RANGE,
+    eligible: BoolArray | None = None,
+) -> Ranking:
+    """Rank the configurations under one mix of priorities.
+
+    Args:
+        draws: Of at least the figures of ``axes``.
+        axes: The figure that stands for each axis.
+        weights: Of the axes, in their order.
+        method: How losses become one score.
+        normalisation: What a loss is measured in.
+        eligible: Which may win; all that have the figures if None.
+
+    Raises:
+        ValueError: none may win.
+    """
+    keys = [axes[axis] for axis in Axis]
+    rows = _rows(draws, keys, eligible)
+    if not rows.size:
+        raise ValueError("no configuration may win: none is eligible and has all figures")
+    drawn = axis_losses(draws.of(keys)[:, rows], keys, list(Axis), normalisation)
+    share = wins(drawn, np.asarray([weights], dtype=np.float64), method)[0]
+    measured = scores(axis_losses(_measured(draws, keys, rows), keys, list(Axis), normalisation), weights, method)
+    order = np.lexsort((measured, -share))
+    probability = np.zeros(len(draws.points))
+    probability[rows] = share
+    return Ranking(int(rows[order[0]]), int(rows[order[1]]) if rows.size > 1 else None, probability)
+
+
+def decision_map(
+    draws: Draws,
+    axes: Mapping[Axis, str],
+    *,
+    steps: int = 40,
+    method: ScoringMethod = ScoringMethod.CHEBYSHEV,
+    normalisation: Normalisation = Normalisation.RANGE,
+    eligible: BoolArray | None = None,
+) -> DecisionMap:
+    """Rank the configurations under all mixes of priorities, ``steps`` to an edge; arguments as :func:`best`'s.
+
+    Raises:
+        ValueError: none may win.
+    """
+    keys = [axes[axis] for axis in Axis]
+    rows = _rows(draws, keys, eligible)
+    if not rows.size:
+        raise ValueError("no configuration may win: none is eligible and has all figures")
+    values = draws.of(keys)[:MAP_DRAWS, rows]
+    losses = axis_losses(values, keys, list(Axis), normalisation)
+    grid = weight_grid(steps)
+    share = wins(losses, grid, method)
+    total = share.sum(axis=0)
+    order = np.argsort(-total, kind="stable")[: max(1, int((total > 0).sum()))]
+    rows, share = rows[order], share[:, order]
+    first = share.argmax(axis=1)
+    return DecisionMap(grid, rows, share, rows[first], share[np.arange(len(grid)), first])
+
+
+def weight_grid(steps: int) -> FloatArray:
+    """All mixes of three weights in ``steps`` equal parts, each with a sum of 1."""
+    parts = [(a, b, steps - a - b) for a in range(steps + 1) for b in range(steps + 1 - a)]
+    grid: FloatArray = np.array(parts, dtype=np.float64) / steps
+    return grid
+
+
+def _rows(draws: Draws, keys: Sequence[str], eligible: BoolArray | None) -> NDArray[np.intp]:
+    complete = draws.points.complete(keys)
+    return np.flatnonzero(complete if eligible is None else complete & eligible)
+
+
+def _measured(draws: Draws, keys: Sequence[str], rows: NDArray[np.intp]) -> FloatArray:
+    return draws.value[rows][:, [draws.keys.index(key) for key in keys]]
+
+
+def wins(losses: FloatArray, weights: FloatArray, method: ScoringMethod) -> FloatArray:
+    """In which share of draws each option has the least score, for each mix of weights: mixes x options.
+
+    Of options that score equally only those that no other beats on the axes count, and share the win.
+
+    Args:
+        losses: draws x options x 3.
+        weights: mixes x 3.
+        method: how losses become scores.
+    """
+    found = np.zeros((len(weights), losses.shape[1]))
+    for one in losses:
+        # Few options of a draw are on its front, and no other can win.
+        rows = np.flatnonzero(on_front(one, ["lower"] * len(Axis)))
+        scored = scores(one[None, rows], weights[:, None, :], method)
+        least = scored <= scored.min(axis=1, keepdims=True) + _EQUAL
+        found[:, rows] += least / least.sum(axis=1, keepdims=True)
+    return found / len(losses)

@@ -1,0 +1,189 @@
+"""The decision map: a triangle whose every point is a mix of priorities, in the colour of who wins there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from trilemma.analysis.decision_map import DecisionMap
+from trilemma.analysis.points import Points, labels
+from trilemma.analysis.uncertainty import FloatArray
+from trilemma.charts.palette import axis_colour, escape, ink_on, layout, model_colours, theme
+from trilemma.schema import Axis
+
+HEIGHT = 470
+_LABELLED = 0.03
+"""Share of the map from which a region has its winner's name in it."""
+_PALEST = 0.72
+_HOVERED = 3
+_NAMED = 8
+_CLOSE = 0.16
+"""How far a name stays from the ring, in weights."""
+
+
+def region_colours(
+    points: Points, rows: Sequence[int], models: Mapping[str, str], dark: bool, winners: Collection[int] = ()
+) -> dict[int, str]:
+    """A colour for each of ``rows``: its model's, paler from one configuration of the model to the next.
+
+    Those of ``winners`` have regions to be told apart, so the steps are theirs; who wins only some draws is between.
+    """
+    ground, found = theme(dark).ground, {}
+    names = points.meta["model"].astype(str).to_numpy()
+    for model in dict.fromkeys(names[sorted(rows)]):
+        mine = [row for row in sorted(rows) if names[row] == model]
+        regions = [row for row in mine if row in winners] or mine
+        for row in mine:
+            step = regions.index(row) / max(1, len(regions) - 1) if row in regions else 0.5
+            found[row] = mixed([models[model], ground], [1.0, _PALEST * step])
+    return found
+
+
+def mixed(colours: Sequence[str], parts: Sequence[float] | FloatArray) -> str:
+    """The mean of ``#RRGGBB`` colours, each in proportion to its part."""
+    table = np.array([[int(colour[at : at + 2], 16) for at in (1, 3, 5)] for colour in colours], dtype=np.float64)
+    shares = np.asarray(parts, dtype=np.float64)
+    red, green, blue = np.rint((table * shares[:, None]).sum(axis=0) / shares.sum()).astype(int)
+    return f"#{red:02X}{green:02X}{blue:02X}"
+
+
+def decision_map_figure(
+    found: DecisionMap,
+    points: Points,
+    *,
+    weights: Sequence[float] | None = None,
+    models: Mapping[str, str] | None = None,
+    dark: bool = False,
+) -> go.Figure:
+    """The map; where the winner is in doubt, the colours of those that may win run into one another.
+
+    Args:
+        found: who wins where.
+        points: the configurations that its positions are of.
+        weights: the present priorities, marked by a ring.
+        models: the colour of every model in the catalog; chosen from the points' own models if absent.
+        dark: which theme.
+
+    Returns:
+        A figure whose first trace has the grid's weights as ``customdata``.
+    """
+    look = theme(dark)
+    rows = [int(row) for row in found.rows]
+    known = models or model_colours(sorted(set(points.meta["model"].astype(str))), dark)
+    colours = region_colours(points, rows, known, dark, found.won())
+    names = [str(name) for name in labels(points)]
+    figure = go.Figure(layout=layout(dark))
+    marker = {
+        "symbol": "hexagon", "size": 17, "opacity": 1,
+        "color": [mixed([colours[row] for row in rows], share) for share in found.share],
+    }  # fmt: skip
+    figure.add_trace(
+        go.Scatterternary(
+            a=found.weights[:, 0],
+            b=found.weights[:, 1],
+            c=found.weights[:, 2],
+            mode="markers",
+            marker=marker,
+            # Picking a point dims the others unless it is told not to.
+            selected={"marker": {"opacity": 1}},
+            unselected={"marker": {"opacity": 1}},
+            customdata=found.weights.tolist(),
+            hovertext=_hover(found, rows, names),
+            hoverinfo="text",
+            cliponaxis=True,
+            showlegend=False,
+        )
+    )
+    _name_regions(figure, found, points, colours, weights)
+    figure.add_traces(_legend(found, names, colours))
+    if weights is not None:
+        here = {"a": [weights[0]], "b": [weights[1]], "c": [weights[2]], "mode": "markers", "hoverinfo": "skip"}
+        for size, width, colour in ((20, 5, look.ground), (20, 2.5, look.text)):
+            ring = {"symbol": "circle-open", "size": size, "color": colour, "line": {"width": width}}
+            figure.add_trace(go.Scatterternary(**here, marker=ring, cliponaxis=False, showlegend=False))
+    axes = {
+        name: {
+            "title": {"text": f"<b>{axis.value.capitalize()}</b>",
+                      "font": {"color": axis_colour(axis, dark), "size": 14}},
+            "showticklabels": False, "ticks": "", "showgrid": False, "linecolor": look.line, "min": 0,
+        }
+        for name, axis in zip(("aaxis", "baxis", "caxis"), Axis, strict=True)
+    }  # fmt: skip
+    figure.update_layout(
+        ternary={"bgcolor": "rgba(0,0,0,0)", "sum": 1, **axes}, height=HEIGHT,
+        margin={"l": 52, "r": 52, "t": 36, "b": 20}, dragmode=False, hovermode="closest",
+        legend={"itemclick": False, "itemdoubleclick": False, "y": -0.06, "yanchor": "top"},
+    )  # fmt: skip
+    return figure
+
+
+def _hover(found: DecisionMap, rows: Sequence[int], names: Sequence[str]) -> list[str]:
+    texts = []
+    for weights, share in zip(found.weights, found.share, strict=True):
+        likely = [one for one in np.argsort(-share, kind="stable")[:_HOVERED] if share[one] >= 0.01]
+        lines = [f"{escape(names[rows[one]], 90)}: wins in {100 * share[one]:.0f} of 100 draws" for one in likely]
+        lines[0] = f"<b>{lines[0]}</b>"
+        mix = ", ".join(f"{axis} {100 * weight:.0f} %" for axis, weight in zip(Axis, weights, strict=True))
+        texts.append("<br>".join([*lines, mix]))
+    return texts
+
+
+def _name_regions(
+    figure: go.Figure,
+    found: DecisionMap,
+    points: Points,
+    colours: Mapping[int, str],
+    weights: Sequence[float] | None,
+) -> None:
+    """The quantization of the winner inside each region that has room for it, out of the way of the ring."""
+    quantizations = points.meta["quantization"].astype(str)
+    for row, share in found.won().items():
+        if share < _LABELLED:
+            continue
+        mine = found.weights[found.winner == row]
+        # The point of the region nearest to its middle: the middle of a bent one may lie outside.
+        far = ((mine - mine.mean(axis=0)) ** 2).sum(axis=1)
+        if weights is not None:
+            far += np.where(((mine - np.array(weights)) ** 2).sum(axis=1) < _CLOSE**2, 1.0, 0.0)
+        at = mine[int(np.argmin(far))]
+        font = {"size": 13, "color": ink_on(colours[row])}
+        figure.add_trace(
+            go.Scatterternary(
+                a=[at[0]], b=[at[1]], c=[at[2]], mode="text", text=[f"<b>{escape(quantizations.iloc[row], 14)}</b>"],
+                hoverinfo="skip", textfont=font, showlegend=False, cliponaxis=False,
+            )
+        )  # fmt: skip
+
+
+def _legend(found: DecisionMap, names: Sequence[str], colours: Mapping[int, str]) -> list[go.Scatterternary]:
+    """What colour is who, for those who win anywhere, the largest region first."""
+    entries = []
+    for row in list(found.won())[:_NAMED]:
+        marker = {"symbol": "square", "size": 12, "color": colours[row]}
+        name = escape(names[row], 44)
+        entries.append(
+            go.Scatterternary(
+                a=[None], b=[None], c=[None], mode="markers", marker=marker, name=name, legendgroup=name,
+                hoverinfo="skip",
+            )
+        )  # fmt: skip
+    return entries
+
+
+def decision_map_text(found: DecisionMap, points: Points) -> str:
+    """The text alternative: who wins where, and in how much of the triangle."""
+    names = [str(name) for name in labels(points)]
+    won = found.won()
+    parts = [f"{names[row]} wins at {_share(share)} of all mixes of priorities" for row, share in list(won.items())[:5]]
+    more = f"; {len(won) - 5} more win elsewhere" if len(won) > 5 else ""
+    corners = []
+    for position, axis in enumerate(Axis):
+        at = int(np.argmax(found.weights[:, position]))
+        corners.append(f"{names[int(found.winner[at])]} if only {axis} counts")
+    return f"Decision map. {'; '.join(parts)}{more}. In the corners: {', '.join(corners)}."
+
+
+def _share(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.01 else "less than 1 %"
