@@ -69,14 +69,14 @@ def test_when_nothing_keeps_all_limits_it_says_which_and_what_would_admit_one() 
     found = told(points(CLEAR), limits=limits)
     assert (found.pick, found.runner_up) == (None, None)
     assert found.headline == "No configuration keeps all limits."
-    assert "peak memory ≤ 95.4 MiB: 3 of 3 do not keep it" in found.limits[0]
+    assert "peak memory ≤ 95.37 MiB: 3 of 3 do not keep it" in found.limits[0]
     assert found.limits[1] == "Peak memory ≤ 144 MiB instead would let M Q2_K in."
 
 
 def test_one_alone_is_the_pick_whatever_the_priorities() -> None:
     found = told(points(CLEAR), limits=(Limit(MEMORY, "<=", 155 * MB),))
     assert (found.pick, found.runner_up) == ("id-Q2_K", None)
-    assert found.headline == "Only M Q2_K keeps all limits, so it is the pick whatever the priorities."
+    assert found.headline == "Only M Q2_K keeps all limits as measured, so it is the pick whatever the priorities."
     assert any("decides: without it M Q8_0 would be the pick" in one for one in found.limits)
     single = told(points({"Q8_0": CLEAR["Q8_0"]}))
     assert "there is nothing to compare it with" in single.headline
@@ -129,7 +129,7 @@ def test_a_figure_without_a_known_error_is_not_called_sure() -> None:
     found = told(of, limits=(Limit(MEMORY, "<=", 200 * MB),))
     assert any("(no interval is known)" in one for one in found.against)
     assert any("may be less sure than it looks" in one for one in found.caveats)
-    assert "It keeps peak memory ≤ 191 MiB as measured; how surely is not known." in found.limits
+    assert "It keeps peak memory ≤ 190.7 MiB as measured; how surely is not known." in found.limits
 
 
 def test_a_limit_that_is_barely_kept_is_said_with_its_count() -> None:

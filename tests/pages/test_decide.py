@@ -124,7 +124,7 @@ def test_a_limit_that_was_not_measured_neither_passes_nor_excludes_in_silence(st
     app = decide(limit=["goodput >= 5 req/s", "peak_memory_bytes <= 10 GiB"])
     assert "goodput >= 5 req/s: not measured in this study, so not checked" in everything(app)
     assert "Not checked, for it was not measured: goodput >= 5 req/s." in everything(app)
-    assert "Peak memory ≤ 10.0 GiB: 9 of 9 keep it, 9 surely" in everything(app)
+    assert "Peak memory ≤ 10 GiB: 9 of 9 keep it, 9 surely" in everything(app)
     assert len(ranking(app)) == 9
 
 
@@ -149,7 +149,7 @@ def test_when_none_is_eligible_it_says_what_to_loosen(store: Store) -> None:
     assert "instead would let" in everything(app)
     assert (ranking(app)["Best"] == 0).all()
     app.button(key="decide_loosen").click().run()
-    assert "keeps all limits, so it is the pick whatever the priorities" in headline(app)
+    assert "keeps all limits as measured, so it is the pick whatever the priorities" in headline(app)
     assert ranking(app)["Best"].max() == 100
 
 
@@ -243,3 +243,9 @@ def test_names_from_outside_are_shown_letter_for_letter(store: Store) -> None:
     shown = " ".join(element.value for element in [*app.markdown, *app.caption])
     assert "img src" in shown
     assert not re.search(r"(?<!\\)<img|(?<!\\)\]\(b", shown)
+
+
+def test_figures_without_scores_by_item_are_drawn_from_their_interval(store: Store) -> None:
+    fill_store(store, DEMO[:3], 1)
+    asked = ("kl_divergence.mean", "success_rate@hellaswag", "accuracy_loose@hellaswag")
+    assert decide_data.item_scores(explore_data.version(), "", asked) == {}

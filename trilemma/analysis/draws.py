@@ -111,6 +111,8 @@ def scores_by_item(frame: pd.DataFrame) -> dict[str, dict[str, float]]:
         frame: ``Store.score_frame``: one row an answer. Of runs that answered equally many the last one counts.
     """
     found: dict[str, dict[str, float]] = {}
+    if frame.empty:  # pandas would make no columns of no text
+        return found
     items = frame.assign(item=frame["item_id"].astype(str).str.partition("#")[0])
     for (configuration, _), rows in items.groupby(["configuration_id", "run_id"], sort=False):
         means = rows.groupby("item", sort=False)["score"].mean()

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from trilemma.analysis.format import find_key, format_figure, key_definition, key_title, scale_for
+from trilemma.analysis.format import find_key, key_definition, key_title, scale_for
 from trilemma.analysis.headline import HEADLINES
 from trilemma.analysis.limits import Limit, parse_limit
 from trilemma.analysis.points import axis_of
@@ -131,8 +131,11 @@ def figure_words(key: str) -> str:
 
 def limit_words(limit: Limit) -> str:
     """``peak memory ≤ 400 MiB``."""
-    value = format_figure(limit.value, key_definition(limit.key).unit)
-    return f"{figure_words(limit.key)} {_SIGNS.get(limit.op, limit.op)} {value}"
+    scale = scale_for([limit.value], key_definition(limit.key).unit)
+    # A limit is as exact as somebody set it: no digits of measured figures.
+    return (
+        f"{figure_words(limit.key)} {_SIGNS.get(limit.op, limit.op)} {scale.show(limit.value):.4g} {scale.unit}".strip()
+    )
 
 
 def limit_text(limit: Limit) -> str:

@@ -178,7 +178,7 @@ def _headline(case: _Case, ranking: Ranking) -> str:
     if ranking.runner_up is None:
         if case.complete.sum() == 1:
             return f"{name} is the only configuration with all three figures: there is nothing to compare it with."
-        return f"Only {name} keeps all limits, so it is the pick whatever the priorities."
+        return f"Only {name} keeps all limits as measured, so it is the pick whatever the priorities."
     probability = float(ranking.probability[ranking.pick])
     if probability >= SURE:
         return f"{name} fits these priorities best ({case.asked.words})."
