@@ -48,7 +48,11 @@ def picture(of: Version, found: Field, question: Question, url: UrlState) -> Non
     won = whole.won()
     names = labels(found.points)
     first = next(iter(won))
-    others = f"{len(won) - 1} more win elsewhere" if len(won) > 1 else "no other wins most draws anywhere"
+    others = (
+        f"{len(won) - 1} more {'wins' if len(won) == 2 else 'win'} elsewhere"
+        if len(won) > 1
+        else "no other wins most draws anywhere"
+    )
     st.caption(
         "Each corner is one priority alone; the ring is where you are. Click to go elsewhere. Colours run into one "
         f"another where it is open who wins. {shared.plain(str(names.iloc[first]))} wins at "
