@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from tests.factory import fill_store
 from tests.report.made import hostile_study
@@ -101,11 +101,12 @@ def test_on_paper_it_is_light_and_as_wide_as_the_sheet(browser: Browser, kept: S
     page, wrong = opened(browser, written(kept, fill_store(kept).id, tmp_path), scheme="dark")
     page.emulate_media(media="print")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    page.wait_for_function("document.querySelector('#chart-0 .main-svg').clientWidth === 680")
+    drawing = page.locator("#chart-0 .main-svg").first
+    expect(drawing).to_have_attribute("width", "680")
     assert page.evaluate("document.querySelector('#chart-0 .main-svg').style.background") == "rgb(255, 255, 255)"
     assert page.locator(".save").first.is_hidden()
     page.emulate_media(media="screen")
     page.evaluate("dispatchEvent(new Event('afterprint'))")
-    page.wait_for_function("document.querySelector('#chart-0 .main-svg').clientWidth > 800")
+    expect(drawing).not_to_have_attribute("width", "680")
     assert wrong == []
     page.context.close()

@@ -20,7 +20,6 @@ import jinja2
 from plotly.offline import get_plotlyjs
 
 import trilemma
-from trilemma.analysis.format import key_title
 from trilemma.analysis.text import count_of
 from trilemma.charts.palette import DARK, LIGHT, MODEL_COLOURS, Theme, axis_colour
 from trilemma.report.gather import Material, gather
@@ -104,7 +103,6 @@ def facts(material: Material) -> list[tuple[str, str]]:
         ("Use case", view.preset),
         ("Limits", "; ".join(view.limits)),
         ("Only", "; ".join((*view.models, *view.quantizations, *view.engines))),
-        ("Pictured", f"{key_title(material.axes[1])}; {key_title(material.axes[0]).lower()}"),
     ]
     return [(name, text) for name, text in found if text]
 

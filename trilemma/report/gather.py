@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from trilemma.analysis.headline import default_axes, headline_keys, in_order
 from trilemma.analysis.limits import Limit, parse_limit, within
 from trilemma.analysis.odds import FrontOdds, front_odds
 from trilemma.analysis.points import Points, axis_of, configuration_points
+from trilemma.analysis.subjects import level_of
 from trilemma.charts.palette import model_colours
 from trilemma.errors import ReportError
 from trilemma.records import RunRecord, StudyRecord
@@ -23,6 +24,7 @@ from trilemma.report.view import View
 from trilemma.schema import Axis, split_key
 from trilemma.store import Store
 
+_ROUNDING = 1e-6
 _A_COLUMN_AXIS = 3
 """How many figures of each axis the table of configurations has."""
 
@@ -87,7 +89,7 @@ def gather(store: Store, study_id: str, view: View) -> Material:
     x, y, size = _axes(study, view, keys)
     limits = [parse_limit(text, keys) for text in view.limits]
     shown = points.select(_chosen(points, view) & within(points, limits))
-    items = item_scores(store, study.id, [x, y])
+    items = item_scores(store, study.id, points, [x, y])
     return Material(
         study=study,
         view=view,
@@ -108,18 +110,31 @@ def gather(store: Store, study_id: str, view: View) -> Material:
     )
 
 
-def item_scores(store: Store, study_id: str, keys: Sequence[str]) -> ItemScores:
-    """The scores by item behind those of ``keys`` that are means over a suite's items."""
+def item_scores(store: Store, study_id: str, points: Points, keys: Sequence[str]) -> ItemScores:
+    """The scores by item behind those of ``keys`` that are means over a suite's items.
+
+    Scores that do not average to what was measured (another file of questions, another scoring) are left out.
+    """
     answered = store.answer_frame(study_id)
-    found = {}
+    found: dict[str, Mapping[str, Mapping[str, float]]] = {}
     for key in keys:
-        figure, suite, statistic = split_key(key)
+        figure, subject, statistic = split_key(key)
+        level = level_of(subject)
+        if axis_of(key) is not Axis.PERFORMANCE or statistic or level is None:
+            continue
+        suite = level.workload.partition(":")[0]
         run_ids = answered.loc[answered["suite"] == suite, "run_id"].tolist()
-        if axis_of(key) is Axis.PERFORMANCE and not statistic and run_ids:
-            scores = scores_by_item(store.score_frame(suite, figure, run_ids))
-            if scores:
-                found[key] = scores
+        scores = scores_by_item(store.score_frame(suite, figure, run_ids)) if run_ids else {}
+        if scores and all(_agrees(points, key, one, table) for one, table in scores.items()):
+            found[key] = scores
     return found
+
+
+def _agrees(points: Points, key: str, configuration_id: str, table: Mapping[str, float]) -> bool:
+    if configuration_id not in points.value.index:
+        return True
+    value = float(points.value[key].loc[[configuration_id]].iloc[0])
+    return bool(np.isnan(value)) or abs(value - float(np.mean([*table.values()]))) < _ROUNDING
 
 
 def _axes(study: StudyRecord, view: View, keys: Sequence[str]) -> tuple[str, str, str | None]:

@@ -43,6 +43,8 @@ class Value:
     note: str = ""
     mark: str = ""
     kind: str = ""
+    warning: bool = False
+    """Whether ``note`` is something to beware of."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[tuple[Value, ...], ...]
     note: str = ""
+    facts: bool = False
+    """Two columns: a name and what it is."""
 
 
 @dataclass(frozen=True)

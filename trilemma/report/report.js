@@ -2,6 +2,7 @@
 // Draws the charts of a report, on light or dark ground as the reader's system has it, and saves figures as files.
 (() => {
   const PRINTED_WIDTH = 680; // A4 less its margins, in CSS pixels
+  const PRINTED_HEIGHT = 440;
   const read = (id) => JSON.parse(document.getElementById(id).textContent);
   const charts = read("trilemma-charts");
   const figures = read("trilemma-figures");
@@ -23,7 +24,10 @@
     charts.map((chart) => {
       // plotly.js writes into what it is given.
       const figure = structuredClone(dark.matches && !onPaper ? chart.dark : chart.light);
-      if (onPaper) figure.layout.width = PRINTED_WIDTH;
+      if (onPaper) {
+        figure.layout.width = PRINTED_WIDTH;
+        figure.layout.height = Math.min(figure.layout.height ?? PRINTED_HEIGHT, PRINTED_HEIGHT);
+      }
       return Plotly.react(`chart-${chart.number}`, figure.data, figure.layout, config(chart));
     });
 

@@ -5,36 +5,26 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-import numpy as np
-
 from trilemma.analysis.format import (
     BLANK,
-    digits,
     format_figure,
-    interval_text,
-    key_definition,
     key_title,
-    scale_for,
-    short_titles,
 )
 from trilemma.analysis.headline import in_order
-from trilemma.analysis.odds import Standing
-from trilemma.analysis.points import Points, labels
+from trilemma.analysis.points import Points
 from trilemma.analysis.text import count_of, pareto_text
-from trilemma.charts.palette import quantization_glyph
 from trilemma.charts.pareto import pareto_figure
 from trilemma.figures import FIGURES
 from trilemma.records import HostInfo, RunRecord
+from trilemma.report.configurations import configurations
 from trilemma.report.gather import Material
 from trilemma.report.parts import Cell, Chart, Column, Section, Table, Value, cells, drawn
 from trilemma.report.words import (
-    STANDING_WORDS,
     how_measured,
     limits_of_validity,
     picture_sentences,
-    probability,
 )
-from trilemma.schema import Axis, Method, RunState, split_key
+from trilemma.schema import Axis, RunState, split_key
 
 LEGEND = (
     "A filled mark is measured, a hollow one modelled, a diamond around it imported; a small triangle says that "
@@ -110,55 +100,6 @@ def points_table(points: Points, keys: list[str]) -> tuple[tuple[str, ...], tupl
     return tuple(columns), cells(list(zip(*parts, strict=True)))
 
 
-def configurations(material: Material) -> Section:
-    """Every configuration with the figures that stand for each axis."""
-    points = material.points
-    keys = [key for axis in Axis for key in material.columns[axis]]
-    titles = short_titles(keys)
-    scales = {key: scale_for(points.value[key], key_definition(key).unit) for key in keys}
-    columns = [Column("Configuration"), Column("Front", "of the first picture")]
-    for key in keys:
-        definition = key_definition(key)
-        columns.append(
-            Column(titles[key], f"{scales[key].unit or 'share'}, {_better(definition.better)}", numbers=True,
-                   axis=definition.axis.value)
-        )  # fmt: skip
-    standing = dict(zip(material.shown.meta.index, material.odds.standing, strict=True))
-    share = dict(zip(material.shown.meta.index, material.odds.probability.tolist(), strict=True))
-    hollow = [method == Method.MODELLED for method in points.methods(material.axes)]
-    marks = [quantization_glyph(str(name), one) for name, one in zip(points.meta["quantization"], hollow, strict=True)]
-    models = list(material.colours(False))
-    rows = []
-    for row, (configuration, name) in enumerate(labels(points).items()):
-        place = models.index(str(points.meta["model"].iloc[row]))
-        first = Value(str(name), mark=marks[row], kind=f"model-{place % 8}")
-        cells_of_row = [first, _front_cell(standing.get(configuration), share.get(configuration, float("nan")))]
-        for key in keys:
-            value, low, high = (float(part[key].iloc[row]) for part in (points.value, points.low, points.high))
-            notes = []
-            if np.isfinite(value):
-                if points.method[key].iloc[row] != Method.MEASURED.value:
-                    notes.append(str(points.method[key].iloc[row]))
-                if bool(points.disturbed[key].iloc[row]):
-                    notes.append("disturbed")
-            shown = digits(scales[key].show(value)) if np.isfinite(value) else BLANK
-            cells_of_row.append(Value(shown, interval_text(value, low, high, scales[key]), ", ".join(notes)))
-        rows.append(tuple(cells_of_row))
-    note = "In small type the 95 % interval. A dash is a figure that is not known."
-    table = Table("Configurations and their figures", tuple(columns), tuple(rows), note)
-    return Section("configurations", "All configurations", tables=(table,))
-
-
-def _better(way: str) -> str:
-    return "less is better" if way == "lower" else "more is better"
-
-
-def _front_cell(standing: Standing | None, share: float) -> Value:
-    if standing is None:
-        return Value("not drawn", note="does not pass the view's choices and limits")
-    return Value(STANDING_WORDS[standing], probability(share), kind=standing.value)
-
-
 def machine(material: Material) -> Section:
     """The machines, engines and versions of the runs that are counted."""
     done = [run for run in material.runs if run.state is RunState.DONE]
@@ -192,7 +133,9 @@ def host_facts(host: HostInfo) -> tuple[tuple[str, str], ...]:
 
 
 def _facts_table(title: str, facts: tuple[tuple[str, str], ...]) -> Table:
-    return Table(title, (Column(title), Column("")), tuple((Value(name), Value(text)) for name, text in facts))
+    return Table(
+        title, (Column(title), Column("")), tuple((Value(name), Value(text)) for name, text in facts), facts=True
+    )
 
 
 def _spelled(value: object) -> str:

@@ -104,12 +104,12 @@ def how_measured(material: Material) -> list[str]:
         f"(seed {spec.seed}). The idle machine was read for {spec.idle_s:g} s before each run, and the meters "
         f"{spec.sample_hz:g} times a second during it."
     ]
-    found += [f"Workload {_workload(one)}." for one in spec.workloads]
-    found += [f"Suite {_suite(one)}." for one in spec.suites]
+    if spec.workloads:
+        found.append(f"Workloads: {'; '.join(map(_workload, spec.workloads))}.")
     if spec.suites:
         found.append(
-            "Suites are asked in a configuration's first repeat only: answers at temperature 0 do not vary from run "
-            "to run."
+            f"Suites of questions: {'; '.join(map(_suite, spec.suites))}. They are asked in a configuration's first "
+            "repeat only: answers at temperature 0 do not vary from run to run."
         )
     found.append(
         "Figures of speed and efficiency are means over undisturbed repeats. Intervals are 95 %: over repeats by "
@@ -119,8 +119,8 @@ def how_measured(material: Material) -> list[str]:
     found.append(
         f"A configuration is on the front when no other is at least as good in every figure and better in one. How "
         f"surely is counted in {DRAWS:,} draws of what could as well have been measured (scores by resampling the "
-        f"items that all were asked; other figures from their error): certain from {SURE:.0%} of them on, beaten up to "
-        f"{1 - SURE:.0%}, contested between."
+        f"items that all were asked; other figures from their error): certain from {100 * SURE:.0f} % of them on, beaten up to "
+        f"{100 - 100 * SURE:.0f} %, contested between."
     )
     if _modelled_energy(material):
         energy = spec.energy
@@ -219,7 +219,7 @@ def _workload(spec: WorkloadSpec) -> str:
         parts.append(f"{spec.concurrency} users at once")
     if spec.limits is not None:
         parts.append(_latency_limits(spec.limits))
-    return f"{subject_title(spec.name)}: {', '.join(parts)}"
+    return f"{subject_title(spec.name)} ({', '.join(parts)})"
 
 
 def _latency_limits(limits: LatencyLimits) -> str:
@@ -236,4 +236,4 @@ def _suite(spec: SuiteSpec) -> str:
     parts = [items, *([f"{spec.concurrency} answered at once"] if spec.concurrency > 1 else [])]
     if spec.stopping is not None:
         parts.append(f"may stop early (error at most {spec.stopping.error:g})")
-    return f"{subject_title(spec.name)}: {', '.join(parts)}, seed {spec.seed}"
+    return f"{subject_title(spec.name)} ({', '.join(parts)}, seed {spec.seed})"
