@@ -39,16 +39,17 @@ def _told(of: Version, chosen: Chosen) -> Material:
 def question(of: Version, chosen: Chosen) -> None:
     """What is to be decided, and what was measured for it."""
     told = _told(of, chosen)
-    st.title(shared.plain(chosen.view.question or DEFAULT_QUESTION), anchor=False)
     models = told.points.meta["model"].nunique()
     where = "on one machine, " if len(_hosts(told)) == 1 else ""
     what = f"{count_of(len(told.points), 'configuration')} of {count_of(models, 'model')}"
-    st.markdown(f"{what}, measured {where}under the same load.")
-    for problem in chosen.problems:
-        shared.show_error(problem)
-    with st.container(key="present_facts"):
-        shown = [(name, text) for name, text in facts(told) if name != "Options"]
-        st.markdown("  \n".join(f":gray[{name}] {shared.plain(told.scrub.text(text))}" for name, text in shown))
+    with st.container(key="present_question"):
+        st.title(shared.plain(chosen.view.question or DEFAULT_QUESTION), anchor=False)
+        st.markdown(f"{what}, measured {where}under the same load.")
+        for problem in chosen.problems:
+            shared.show_error(problem)
+        with st.container(key="present_facts"):
+            shown = [(name, text) for name, text in facts(told) if name != "Options"]
+            st.markdown("  \n".join(f":gray[{name}] {shared.plain(told.scrub.text(text))}" for name, text in shown))
 
 
 def _hosts(told: Material) -> set[str]:

@@ -135,8 +135,9 @@ def test_it_says_what_was_measured_how_and_what_figures_mean(store: Store) -> No
     study = fill_store(store)
     page = Page(html_report(store, study.id, View(question="Which one for the phone?", preset="Phone")))
     for words in (
-        "Which one for the phone?", "Phone", "AMD EPYC 7B13", "llama-cpp-python", "3.13.5", "Workloads: short chat (prompts of 128 tokens", "hellaswag (100 items", "modelled, not measured", "95 %",
-        "interleaved", SMOL, "Definition",
+        "Which one for the phone?", "Phone", "AMD EPYC 7B13", "llama-cpp-python", "3.13.5", "hellaswag (100 items",
+        "Workloads: short chat (prompts of 128 tokens", "modelled, not measured", "95 %", "interleaved", SMOL,
+        "Definition",
     ):  # fmt: skip
         assert words in page.text, words
     used = {m.figure for run in store.runs(study.id) for m in store.measurements(run.id) if m.value is not None}

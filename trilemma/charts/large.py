@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import plotly.graph_objects as go
 
-_TYPE = 17
+_TYPE = 16
 _MARKS = 1.35
+_LINE = 36
+"""Letters in a line of an axis's title: on a phone, larger type needs more lines."""
 
 
 def enlarged(figure: go.Figure, height: int) -> go.Figure:
@@ -16,9 +20,14 @@ def enlarged(figure: go.Figure, height: int) -> go.Figure:
         height: Pixels.
     """
     large = go.Figure(figure)
-    large.update_layout(font_size=_TYPE, height=height, legend_font_size=_TYPE, hoverlabel_font_size=_TYPE)
-    large.update_xaxes(tickfont_size=_TYPE - 1, title_font_size=_TYPE)
-    large.update_yaxes(tickfont_size=_TYPE - 1, title_font_size=_TYPE)
+    large.update_layout(font_size=_TYPE, height=height, legend_font_size=_TYPE - 2, hoverlabel_font_size=_TYPE)
+    large.update_layout(legend_y=-0.34)
+    for axis in (large.layout.xaxis, large.layout.yaxis):
+        axis.tickfont.size = _TYPE - 1
+        axis.title.font.size = _TYPE
+        if axis.title.text:
+            lines = axis.title.text.split("<br>")
+            axis.title.text = "<br>".join(line for one in lines for line in textwrap.wrap(one, _LINE) or [""])
     for trace in large.data:
         marker = getattr(trace, "marker", None)
         size = getattr(marker, "size", None)

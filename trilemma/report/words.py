@@ -117,10 +117,11 @@ def how_measured(material: Material) -> list[str]:
         "of a run; of scores, over the items of the suite."
     )
     found.append(
-        f"A configuration is on the front when no other is at least as good in every figure and better in one. How "
+        "A configuration is on the front when no other is at least as good in every figure and better in one. How "
         f"surely is counted in {DRAWS:,} draws of what could as well have been measured (scores by resampling the "
-        f"items that all were asked; other figures from their error): certain from {100 * SURE:.0f} % of them on, beaten up to "
-        f"{100 - 100 * SURE:.0f} %, contested between."
+        "items that all were asked; other figures from their error; all of them drawn towards what a configuration's "
+        "model and bits lead to expect, to allow for luck): certain from "
+        f"{100 * SURE:.0f} % of them on, beaten up to {100 - 100 * SURE:.0f} %, contested between."
     )
     if _modelled_energy(material):
         energy = spec.energy
