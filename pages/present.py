@@ -5,11 +5,11 @@ from __future__ import annotations
 import streamlit as st
 
 from pages import shared
-from pages.parts import explore_data, present_data, present_view
+from pages.parts import decide_choice, explore_data, present_data, present_view
 from pages.parts.url_state import UrlState
 
 DEFAULTS: dict[str, str | list[str] | bool | None] = {
-    "study": None, "limit": [], "model": [], "quantization": [], "engine": [], "x": "", "y": "", "size": "",
+    **decide_choice.DEFAULTS, "model": [], "quantization": [], "engine": [], "x": "", "y": "", "size": "",
     "screen": "1",
 }  # fmt: skip
 
@@ -38,11 +38,9 @@ def page() -> None:
     url.write()
     with st.container(key="present_screen"):
         screens[now - 1](of, chosen)
-    view: dict[str, str | list[str]] = {}
-    for name, default in DEFAULTS.items():
-        value = url.get(name)
-        if name != "screen" and value and value != default and not isinstance(value, bool):
-            view[name] = value
+    view: dict[str, str | list[str]] = {
+        name: st.query_params.get_all(name) for name in st.query_params if name != "screen"
+    }
     present_view.bar(of, chosen, url, len(screens), view)
 
 

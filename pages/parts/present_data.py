@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import streamlit as st
 
 from pages import shared
-from pages.parts import explore_data
+from pages.parts import decide_choice, decide_data, explore_data
 from pages.parts.url_state import UrlState
-from trilemma.analysis.limits import parse_limit
+from trilemma.analysis.limits import Limit
 from trilemma.errors import TrilemmaError
 from trilemma.report import View, html_report, pdf_report
 from trilemma.report.gather import Material, gather
-from trilemma.schema import RunState
+from trilemma.schema import Axis, RunState
 
 Version = tuple[str, int]
 
@@ -46,25 +47,30 @@ def finished(of: Version, study_id: str) -> bool:
 
 
 def choose(of: Version, start: str, url: UrlState) -> Chosen:
-    """What is presented, from the URL alone."""
+    """What is presented, from the URL alone: the same question as on Decide, and the picture as on Explore."""
     url.defaults(study=start)
     url.keep_to("study", [one for one in explore_data.catalog(of).studies if finished(of, one)])
-    study = url.text("study")
-    keys = material(of, study, View().model_dump_json()).keys
-    limits, problems = [], []
-    for text in url.texts("limit"):
-        try:
-            parse_limit(text, keys)
-            limits.append(text)
-        except TrilemmaError as error:
-            problems.append(error)
+    asked = decide_choice.choose(of, start, url)
     for name in ("x", "y", "size"):
-        url.keep_to(name, keys)
-    view = View(
-        x=url.text("x"), y=url.text("y"), size=url.text("size"), limits=tuple(limits), models=tuple(url.texts("model")),
-        quantizations=tuple(url.texts("quantization")), engines=tuple(url.texts("engine")),
-    )  # fmt: skip
-    return Chosen(study, view, tuple(problems))
+        url.keep_to(name, decide_data.keys(of, url.text("study")))
+    view = View() if asked.preset is None else View.of_preset(asked.preset)
+    written: dict[str, Any] = {
+        "x": url.text("x"), "y": url.text("y"), "size": url.text("size"), "models": tuple(url.texts("model")),
+        "quantizations": tuple(url.texts("quantization")), "engines": tuple(url.texts("engine")),
+        "limits": tuple(_spelled(limit) for limit in asked.texts),
+    }  # fmt: skip
+    if asked.question is not None:
+        question = asked.question
+        written |= {
+            "limits": (*written["limits"], *question.unmeasured), "method": question.method,
+            "weights": dict(zip(Axis, question.weights, strict=True)), "normalisation": question.normalisation,
+            "axes": {axis: (key,) for axis, key in question.by_axis.items()},
+        }  # fmt: skip
+    return Chosen(url.text("study"), view.model_copy(update=written), tuple(asked.problems))
+
+
+def _spelled(limit: Limit) -> str:
+    return f"{limit.key} {limit.op} {limit.value:.12g}"
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

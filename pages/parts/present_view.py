@@ -16,20 +16,26 @@ from trilemma.analysis.odds import Standing
 from trilemma.analysis.text import count_of, pareto_text
 from trilemma.charts.large import enlarged
 from trilemma.charts.pareto import pareto_figure
+from trilemma.charts.ternary import decision_map_text
 from trilemma.report import find_browser
 from trilemma.report.document import DEFAULT_QUESTION, facts, file_name
 from trilemma.report.gather import Material
+from trilemma.report.recommended import decision_map_of
 from trilemma.report.words import front_names, worth_sentence
 
 Screen = Callable[[Version, Chosen], None]
 STYLE = Path(__file__).parents[2] / "static" / "present.css"
 _HEIGHT = 600
+_MAP_HEIGHT = 520
+_STILL = {"displaylogo": False, "displayModeBar": False, "scrollZoom": False}
 
 
 def screens(of: Version, chosen: Chosen) -> Iterator[Screen]:
     """The screens for which there is something to say, in order."""
     yield question
     yield picture
+    if _told(of, chosen).decision is not None:
+        yield recommendation
 
 
 def _told(of: Version, chosen: Chosen) -> Material:
@@ -69,8 +75,27 @@ def picture(of: Version, chosen: Chosen) -> None:
     figure = pareto_figure(told.shown, *told.axes, size=told.size, colours=told.colours(dark), dark=dark)
     st.plotly_chart(
         enlarged(figure, _HEIGHT), theme=None, key="present_picture", alt=pareto_text(told.shown, told.axes),
-        config={"displaylogo": False, "displayModeBar": False, "scrollZoom": False},
+        config=_STILL,
     )  # fmt: skip
+
+
+def recommendation(of: Version, chosen: Chosen) -> None:
+    """The pick in a few sentences, beside the decision map."""
+    material = _told(of, chosen)
+    found = material.decision
+    if found is None:
+        return
+    st.title(shared.plain(found.told.headline), anchor=False)
+    words, picture = st.columns([1, 1.1], gap="large")
+    texts = [found.told.sureness, *found.told.against[:1], *found.told.limits[:1], *found.told.changes[:1]]
+    for text in filter(None, texts):
+        words.markdown(shared.plain(text))
+    chart = decision_map_of(material, is_dark())
+    if chart is not None and found.map is not None:
+        picture.plotly_chart(
+            enlarged(chart, _MAP_HEIGHT), theme=None, key="present_map", config=_STILL,
+            alt=decision_map_text(found.map, found.points),
+        )  # fmt: skip
 
 
 def bar(of: Version, chosen: Chosen, url: UrlState, count: int, link: dict[str, str | list[str]]) -> None:
@@ -98,7 +123,7 @@ def bar(of: Version, chosen: Chosen, url: UrlState, count: int, link: dict[str, 
         for key, to in (("Space", now + 1), ("PageDown", now + 1), ("PageUp", now - 1), ("Home", 1), ("End", count)):
             st.button(key, shortcut=key, key=f"present_key_{key}", on_click=turn, args=(to,))
     if leave:
-        shared.go("explore", link)
+        shared.go("decide", link)
 
 
 def number(url: UrlState, count: int) -> int:

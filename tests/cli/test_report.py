@@ -25,6 +25,21 @@ def test_a_report_is_written_and_nothing_is_overwritten(command, store: Store, t
     assert "Which?" not in target.read_text(encoding="utf-8")
 
 
+def test_a_use_case_and_priorities_of_its_own(command, store: Store, tmp_path: Path) -> None:
+    fill_store(store, DEMO[:3], 1)
+    target = tmp_path / "out.html"
+    result = command("report", "Demo", str(target), "--preset", "phone-edge", "--weights", "60,20,20")
+    assert result.returncode == 0, result.stderr
+    html = target.read_text(encoding="utf-8")
+    assert "<h1>Which one fits the device" in html
+    assert "efficiency 60 %, speed 20 %, performance 20 %" in html
+    for wrong in ("1,2", "a,b,c", "0,0,0", "1,1,-1", "1,1,nan"):
+        refused = command("report", "Demo", str(target), "--overwrite", "--weights", wrong)
+        assert refused.returncode == 1
+        assert "three weights" in refused.stderr
+    assert "no preset" in command("report", "Demo", str(target), "--overwrite", "--preset", "nothing").stderr
+
+
 def test_what_cannot_be_written_says_why(command, store: Store, tmp_path: Path) -> None:
     fill_store(store, DEMO[:1], 1, detail=False)
     assert "There is no study" in command("report", "nothing", str(tmp_path / "a.html")).stderr

@@ -74,6 +74,30 @@ def test_forward_and_back_by_buttons_that_keys_press_too(store: Store) -> None:
     assert app.query_params == {}
 
 
+def test_the_last_screen_is_what_decide_recommends(store: Store) -> None:
+    study = fill_store(store)
+    query = {"study": study.id, "preset": "phone-edge", "weights": "60,20,20", "limit": "peak_memory_bytes <= 300 MiB"}
+    app = present(**query, screen="3")
+    assert not app.exception
+
+    def script() -> None:
+        from pages import decide
+
+        decide.page()
+
+    other = AppTest.from_function(script, default_timeout=60)
+    for name, value in query.items():
+        other.query_params[name] = value
+    headline = app.title[0].value
+    assert "efficiency 60 %" in headline
+    assert any(headline in element.value for element in other.run().markdown)
+    press(app, "present_key_Home")
+    assert app.title[0].value == "Which one fits the device, spares its battery, and is still of use?"
+    words = " ".join(element.value for element in app.markdown)
+    assert "Phone or edge device" in words
+    assert "peak memory ≤ 300 MiB" in words
+
+
 @pytest.mark.parametrize("screen", ["0", "99", "-1", "two", "²", "1e9", "9" * 5000])
 def test_a_made_up_screen_is_one_that_there_is(store: Store, screen: str) -> None:
     fill_store(store, DEMO[:2], 1, detail=False)

@@ -14,13 +14,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.factory import DEMO, HOST, SMOL, artifact, fill_store
+from tests.factory import DEMO, HOST, SMOL, artifact, fill_store, points_of
 from tests.report.made import FOLDER, SECRET, Page, hostile_study
+from trilemma.analysis.draws import draw
+from trilemma.analysis.recommendation import Priorities, recommend
+from trilemma.analysis.scoring import ScoringMethod
 from trilemma.errors import NotFoundError, ReportError, TrilemmaError
 from trilemma.figures import FIGURES
 from trilemma.report import View, html_report
 from trilemma.report.document import html_json
-from trilemma.schema import Configuration, Measurement, Method, Provenance, RunSpec, RunState, StudySpec
+from trilemma.report.gather import gather
+from trilemma.schema import Axis, Configuration, Measurement, Method, Provenance, RunSpec, RunState, StudySpec
 from trilemma.store import Store
 
 # Attributes by which a page asks for something else.
@@ -164,14 +168,53 @@ def test_every_configuration_is_in_the_table_with_its_standing(store: Store) -> 
 
 def test_charts_come_light_and_dark_with_words_and_rows(store: Store) -> None:
     charts = Page(html_report(store, fill_store(store).id)).data("trilemma-charts")
-    assert len(charts) == 2, "the picture, and the axis that it leaves out"
+    assert [chart["file"] for chart in charts] == [
+        f"trilemma-demo-{name}" for name in ("front", "front-2", "decision-map")
+    ]
     for chart in charts:
         assert chart["light"]["layout"]["paper_bgcolor"] != chart["dark"]["layout"]["paper_bgcolor"]
         assert len(chart["light"]["data"]) == len(chart["dark"]["data"]) > 3
+        assert all(len(row) == len(chart["columns"]) for row in chart["rows"])
+    for chart in charts[:2]:
         assert "configurations are on the front" in chart["alt"]
         assert len(chart["rows"]) == len(DEMO)
-        assert all(len(row) == len(chart["columns"]) for row in chart["rows"])
-    assert [chart["file"] for chart in charts] == ["trilemma-demo-front", "trilemma-demo-front-2"]
+    assert charts[2]["alt"].startswith("Decision map.")
+
+
+def test_the_recommendation_is_the_one_that_decide_gives(store: Store) -> None:
+    study = fill_store(store)
+    view = View(
+        limits=("peak_memory_bytes <= 300 MiB", "ttft_s.p95@long_document <= 1 s"), method=ScoringMethod.WEIGHTED_SUM,
+        weights={Axis.EFFICIENCY: 1, Axis.SPEED: 1, Axis.PERFORMANCE: 2},
+        axes={Axis.EFFICIENCY: ("peak_memory_bytes",)},
+    )  # fmt: skip
+    found = gather(store, study.id, view)
+    assert found.decision is not None
+    assert found.unmeasured == ("ttft_s.p95@long_document <= 1 s",)
+    axes = found.by_axis
+    keys = tuple(sorted({*axes.values(), "peak_memory_bytes"}))
+    points = points_of(store, *keys)
+    asked = Priorities(axes, dict(zip(Axis, (0.25, 0.25, 0.5), strict=True)), ScoringMethod.WEIGHTED_SUM)
+    wanted = recommend(
+        draw(points, keys, found.items), asked, limits=found.limits, unmeasured=found.unmeasured
+    )  # fmt: skip
+    assert found.decision.told == wanted
+    text = text_of(store, study.id, view)
+    assert [sentence for sentence in wanted.sentences if sentence not in text] == []
+    assert "Limits peak memory ≤ 300 MiB; ttft_s.p95@long_document <= 1 s (not checked)" in text
+    assert "efficiency 25 %, speed 25 %, performance 50 %" in text
+    assert "Who wins under which priorities" in text
+
+
+def test_without_an_axis_there_is_no_recommendation_and_the_rest_stands(store: Store) -> None:
+    text = text_of(store, hostile_study(store).id)
+    assert "The recommendation" not in text
+    assert "All configurations" in text
+
+
+def test_where_nothing_keeps_the_limits_that_is_said(store: Store) -> None:
+    text = text_of(store, fill_store(store).id, View(limits=("peak_memory_bytes <= 1 KiB",)))
+    assert "No configuration keeps all limits" in text
 
 
 def test_limits_leave_out_of_the_picture_and_not_of_the_table(store: Store) -> None:
@@ -237,8 +280,8 @@ def test_figures_of_an_earlier_definition_are_told(store: Store) -> None:
         assert told == (version == 0)
 
 
-def text_of(store: Store, study_id: str) -> str:
-    return Page(html_report(store, study_id)).text
+def text_of(store: Store, study_id: str, view: View | None = None) -> str:
+    return Page(html_report(store, study_id, view)).text
 
 
 JSON = st.recursive(

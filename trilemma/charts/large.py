@@ -21,7 +21,13 @@ def enlarged(figure: go.Figure, height: int) -> go.Figure:
     """
     large = go.Figure(figure)
     large.update_layout(font_size=_TYPE, height=height, legend_font_size=_TYPE - 2, hoverlabel_font_size=_TYPE)
-    large.update_layout(legend_y=-0.34)
+    triangle = any(trace.type == "scatterternary" for trace in large.data)
+    # The points of a decision map touch one another at the height that it was made for.
+    marks = height / (figure.layout.height or height) if triangle else _MARKS
+    if triangle:
+        large.update_layout({f"ternary_{name}axis_title_font_size": _TYPE + 2 for name in "abc"})
+    else:
+        large.update_layout(legend_y=-0.34)
     for axis in (large.layout.xaxis, large.layout.yaxis):
         axis.tickfont.size = _TYPE - 1
         axis.title.font.size = _TYPE
@@ -32,7 +38,7 @@ def enlarged(figure: go.Figure, height: int) -> go.Figure:
         marker = getattr(trace, "marker", None)
         size = getattr(marker, "size", None)
         if marker is not None and size is not None:
-            marker.size = size * _MARKS if isinstance(size, int | float) else [one * _MARKS for one in size]
+            marker.size = size * marks if isinstance(size, int | float) else [one * marks for one in size]
         font = getattr(trace, "textfont", None)
         if font is not None and font.size:
             font.size = _TYPE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,8 @@ import typer
 from trilemma.cli.base import Json, emit_json, err, out, plain, session
 from trilemma.cli.queue import find_study
 from trilemma.errors import DiskFullError, ReportError
+from trilemma.presets import find_preset
+from trilemma.schema import Axis
 
 
 def report(
@@ -22,9 +25,13 @@ def report(
     ] = False,
     x: Annotated[str, typer.Option(help="The figure of the chart's horizontal axis.")] = "",
     y: Annotated[str, typer.Option(help="The figure of its vertical axis.")] = "",
+    preset: Annotated[str, typer.Option(help="A use case: its question, limits, priorities and figures.")] = "",
     limits: Annotated[
-        list[str] | None, typer.Option("--limit", help="Draw only what keeps it: 'peak_memory_bytes <= 400 MiB'.")
+        list[str] | None, typer.Option("--limit", help="What must be kept, such as 'peak_memory_bytes <= 400 MiB'.")
     ] = None,
+    weights: Annotated[
+        str, typer.Option(help="How much efficiency, speed and performance count, such as 20,45,35.")
+    ] = "",
     question: Annotated[str, typer.Option(help="What the report answers; its headline.")] = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     json_: Json = False,
@@ -41,9 +48,13 @@ def report(
             raise ReportError(f"{target} exists already.", "Choose another name, or say --overwrite.")
     if pdf and targets[0] == targets[1]:
         raise ReportError("The report itself is HTML.", "Name a file ending in .html; the PDF is written beside it.")
-    with session() as (_, store):
+    with session() as (settings, store):
         record = find_study(store, study)
-        view = View(x=x, y=y, limits=tuple(limits or ()), question=question)
+        view = View.of_preset(find_preset(preset, settings.home)) if preset else View()
+        given = {
+            "x": x, "y": y, "question": question, "limits": tuple(limits or ()), "weights": _weights(weights),
+        }  # fmt: skip
+        view = view.model_copy(update={name: value for name, value in given.items() if value})
         page = html_report(store, record.id, view)
     _write(targets[0], page)
     if pdf:
@@ -54,6 +65,19 @@ def report(
     else:
         for target in targets:
             out.print(plain(f"Wrote {target}."))
+
+
+def _weights(text: str) -> dict[Axis, float]:
+    """``20,45,35`` by axis; empty for an empty text."""
+    if not text:
+        return {}
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) != len(Axis) or not all(math.isfinite(one) and one >= 0 for one in values) or not sum(values):
+        raise ReportError(f"{text!r} is not three weights.", f"Write them as 20,45,35: {', '.join(Axis)}.")
+    return dict(zip(Axis, values, strict=True))
 
 
 def _write(target: Path, content: bytes) -> None:

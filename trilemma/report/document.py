@@ -20,6 +20,7 @@ import jinja2
 from plotly.offline import get_plotlyjs
 
 import trilemma
+from trilemma.analysis.preferences import limit_words
 from trilemma.analysis.text import count_of
 from trilemma.charts.palette import DARK, LIGHT, MODEL_COLOURS, Theme, axis_colour
 from trilemma.report.gather import Material, gather
@@ -95,13 +96,15 @@ def facts(material: Material) -> list[tuple[str, str]]:
     """What stands below the title: of what, of when, and what was asked for."""
     view, finished = material.view, [run.finished_at for run in material.runs if run.finished_at is not None]
     hosts = {run.host.id: run.host for run in material.runs if run.host is not None}
+    unmeasured = material.unmeasured
     found = [
         ("Study", material.study.spec.name),
         ("Measured", f"{max(finished):%Y-%m-%d}" if finished else ""),
         ("On", "; ".join(f"{host.cpu}, {host.cores} cores" for _, host in sorted(hosts.items()))),
         ("Options", f"{count_of(len(material.points), 'configuration')}, {count_of(len(material.runs), 'run')}"),
         ("Use case", view.preset),
-        ("Limits", "; ".join(view.limits)),
+        ("Limits", "; ".join([*map(limit_words, material.limits), *(f"{one} (not checked)" for one in unmeasured)])),
+        ("Priorities", material.decision.priorities.words if material.decision else ""),
         ("Only", "; ".join((*view.models, *view.quantizations, *view.engines))),
     ]
     return [(name, text) for name, text in found if text]

@@ -70,6 +70,14 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Listing:
+    """Points of one kind, under a title if they have one."""
+
+    title: str
+    points: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Section:
     """A part of the report under its heading; ``id`` is what a link to it says."""
 
@@ -78,7 +86,7 @@ class Section:
     paragraphs: tuple[str, ...] = ()
     charts: tuple[Chart, ...] = ()
     tables: tuple[Table, ...] = ()
-    bullets: tuple[str, ...] = ()
+    lists: tuple[Listing, ...] = ()
     lead: tuple[str, ...] = ()
     """Said first, in larger type."""
 

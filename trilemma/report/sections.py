@@ -18,7 +18,8 @@ from trilemma.figures import FIGURES
 from trilemma.records import HostInfo, RunRecord
 from trilemma.report.configurations import configurations
 from trilemma.report.gather import Material
-from trilemma.report.parts import Cell, Chart, Column, Section, Table, Value, cells, drawn
+from trilemma.report.parts import Cell, Chart, Column, Listing, Section, Table, Value, cells, drawn
+from trilemma.report.recommended import recommendation
 from trilemma.report.words import (
     how_measured,
     limits_of_validity,
@@ -36,10 +37,12 @@ _PARTS = ("value", "low", "high", "n", "runs", "method", "source", "disturbed")
 def sections(material: Material) -> Iterator[Section]:
     """All sections, in the order in which they are read."""
     yield picture(material)
+    if (told := recommendation(material)) is not None:
+        yield told
     yield configurations(material)
-    yield Section("method", "How it was measured", bullets=tuple(how_measured(material)))
+    yield Section("method", "How it was measured", lists=(Listing("", tuple(how_measured(material))),))
     yield machine(material)
-    yield Section("validity", "How far the figures hold", bullets=tuple(limits_of_validity(material)))
+    yield Section("validity", "How far the figures hold", lists=(Listing("", tuple(limits_of_validity(material))),))
     if (runs := runs_to_know(material)) is not None:
         yield runs
     yield definitions(material)
@@ -59,7 +62,7 @@ def other_axes(material: Material) -> tuple[str, str] | None:
     """Two figures for a second picture, so that both show all three axes; None where there is no third."""
     known = {FIGURES[split_key(key)[0]].axis for key in material.axes}
     missing = [axis for axis in Axis if axis not in known]
-    wanted = next((material.columns[axis][0] for axis in missing if material.columns[axis]), None)
+    wanted = next((material.by_axis[axis] for axis in missing if axis in material.by_axis), None)
     if wanted is None:
         return None
     # Against what answers how well, if the first picture has it.

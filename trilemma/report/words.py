@@ -10,6 +10,7 @@ from trilemma.analysis.draws import DRAWS
 from trilemma.analysis.format import key_title
 from trilemma.analysis.odds import SURE, Standing
 from trilemma.analysis.points import Points, axis_of, labels
+from trilemma.analysis.scoring import Normalisation, ScoringMethod
 from trilemma.analysis.subjects import subject_title
 from trilemma.analysis.text import best_sentences, caveats, count_of, emulated_text
 from trilemma.figures import FIGURES
@@ -19,6 +20,17 @@ from trilemma.workload import LatencyLimits
 
 _NO_SHARES = ("perplexity", "kl_divergence", "top1_agreement", "malformed_calls_share")
 """Figures of performance that are no mean of one score an item."""
+
+_METHODS = {
+    ScoringMethod.CHEBYSHEV: "the largest weighted loss, and a little of their sum (augmented Chebyshev)",
+    ScoringMethod.WEIGHTED_SUM: "their sum",
+    ScoringMethod.TOPSIS: "the distance to the ideal over that to the ideal and to its opposite (TOPSIS)",
+}
+_SCALES = {
+    Normalisation.RANGE: "0 for the best and 1 for the worst that keeps the limits",
+    Normalisation.LOG_RANGE: "0 for the best and 1 for the worst that keeps the limits, on a logarithmic scale",
+    Normalisation.RANK: "by its rank among those that keep the limits",
+}
 
 STANDING_WORDS = {
     Standing.CERTAIN: "on the front",
@@ -123,6 +135,12 @@ def how_measured(material: Material) -> list[str]:
         "model and bits lead to expect, to allow for luck): certain from "
         f"{100 * SURE:.0f} % of them on, beaten up to {100 - 100 * SURE:.0f} %, contested between."
     )
+    if material.decision is not None:
+        found.append(
+            "The recommendation scores what each configuration loses on each axis, "
+            f"{_SCALES[material.view.normalisation]}, weighed by the priorities: {_METHODS[material.view.method]}. "
+            "Its probabilities are counted in the same draws."
+        )
     if _modelled_energy(material):
         energy = spec.energy
         found.append(
