@@ -10,9 +10,11 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from pages import shared
+from pages.parts import chart as charts
 from pages.parts import explore_data, explore_misfits, explore_odds, explore_view, load_view
 from pages.parts.explore_filters import Chosen, choose, controls
 from pages.parts.url_state import UrlState
+from trilemma.analysis.format import key_title
 from trilemma.analysis.limits import within
 from trilemma.analysis.points import Points
 from trilemma.analysis.text import caveats, emulated_text, front_headline, odds_sentences, pareto_text
@@ -135,6 +137,9 @@ def _picture(of: tuple[str, int], models: list[str], chosen: Chosen, url: UrlSta
     chart, side = st.columns([3, 1], gap="medium")
     with chart:
         _chart(drawn, chosen, url)
+        name = " and ".join(key_title(key) for key in chosen.axes)
+        key = "explore_3d" if len(chosen.axes) == 3 else "explore_2d"
+        charts.saves(key, name, lambda: explore_view.export(_shown(of, chosen)[0]))
     return side
 
 
@@ -144,7 +149,7 @@ def _load(of: tuple[str, int], models: list[str], chosen: Chosen) -> None:
 
 
 def _chart(drawn: _Drawn, chosen: Chosen, url: UrlState) -> None:
-    config = explore_view.CHART_CONFIG
+    config = charts.config(" and ".join(key_title(key) for key in chosen.axes))
     if len(chosen.axes) == 3:
         st.plotly_chart(drawn.figure, theme=None, key="explore_3d", config=config, alt=drawn.alt)
         st.caption("Drag to turn, scroll to come closer. Pick a point in the table below.")

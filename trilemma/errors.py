@@ -18,6 +18,7 @@ TrilemmaError
 ├── ProfileError             a device profile is unknown or wrong
 ├── PresetError              a use-case preset is unknown or wrong
 ├── StudyError               a study cannot be run as asked
+├── ReportError              a report cannot be made of a study, or not be printed
 ├── RunError                 a run failed
 │   ├── DoesNotFitError          it takes more memory than the emulated device has
 │   ├── RunTimeoutError          it stopped making progress
@@ -128,6 +129,10 @@ class PresetError(TrilemmaError):
 
 class StudyError(TrilemmaError):
     """A study cannot be run as asked."""
+
+
+class ReportError(TrilemmaError):
+    """A report cannot be made of a study, or not be printed as PDF."""
 
 
 class RunError(TrilemmaError):

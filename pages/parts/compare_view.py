@@ -8,8 +8,8 @@ import pandas as pd
 import streamlit as st
 
 from pages import shared
-from pages.parts import compare_data, explore_data
-from pages.parts.compare_data import BARS_CONFIG, Comparison, Option, Version
+from pages.parts import chart, compare_data, explore_data
+from pages.parts.compare_data import Comparison, Option, Version
 from pages.parts.explore_view import is_dark
 from pages.parts.performance_view import show_code
 from pages.parts.url_state import UrlState
@@ -19,6 +19,7 @@ from trilemma.analysis.paired import item_id
 from trilemma.analysis.reasons import reasons, shortened
 from trilemma.charts.palette import model_colours
 from trilemma.charts.performance import Bar, Group, ladder_colours, scores_figure, scores_text
+from trilemma.charts.tables import scores_table
 from trilemma.figures import FIGURES
 from trilemma.records import AnswerRecord
 
@@ -45,8 +46,9 @@ def scores(of: Version, found: Comparison, names: Mapping[str, Option]) -> None:
     figures = {FIGURES[t.figure].title.lower() if t.figure in FIGURES else t.figure for t in found.suites.values()}
     st.plotly_chart(
         scores_figure(groups, title=f"Score ({', '.join(sorted(figures))})", looks=_looks(of, names), dark=is_dark()),
-        theme=None, key="compare_scores", config=BARS_CONFIG, alt=scores_text(groups),
+        theme=None, key="compare_scores", config=chart.config("scores", bars=True), alt=scores_text(groups),
     )  # fmt: skip
+    chart.saves("compare_scores", "scores", lambda: scores_table(groups))
     st.caption("Thin lines are 95 % intervals of each score by itself; whether two differ is in the table below.")
 
 
@@ -110,8 +112,9 @@ def composed_score(
     st.plotly_chart(
         scores_figure(groups, title="Composed score, 0 is guessing and 1 all right", looks=_looks(of, names),
                       dark=is_dark()),
-        theme=None, key="compare_composed", config=BARS_CONFIG, alt=scores_text(groups),
+        theme=None, key="compare_composed", config=chart.config("composed score", bars=True), alt=scores_text(groups),
     )  # fmt: skip
+    chart.saves("compare_composed", "composed score", lambda: scores_table(groups))
     rows = [
         {
             "Configuration": names[one].name,

@@ -22,11 +22,6 @@ from trilemma.charts.palette import model_colours, quantization_glyph
 from trilemma.charts.profile import profile_figure
 from trilemma.schema import Axis, Method
 
-CHART_CONFIG = {
-    "displaylogo": False,
-    "scrollZoom": False,
-    "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d", "toImage"],
-}
 _STYLED_UP_TO = 400
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from pages import shared
-from pages.parts import explore_data
+from pages.parts import chart, explore_data
 from pages.parts.explore_filters import Chosen
 from pages.parts.explore_view import is_dark
 from trilemma.analysis.format import key_title
@@ -19,10 +19,10 @@ from trilemma.analysis.subjects import subject_title
 from trilemma.analysis.text import load_text
 from trilemma.charts.load import CurveLook, against_load_figure, load_figure, timeline_figure
 from trilemma.charts.palette import model_colours, quantization_symbol
+from trilemma.charts.tables import load_table, timeline_table
 from trilemma.records import RequestRecord
 from trilemma.schema import LatencyLimits
 
-CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d", "toImage"]}
 AGAINST = ("energy_per_token_j", "goodput", "goodput_share", "ttft_s.median", "ttft_s.p95", "tpot_s.p95")
 """Figures that can be drawn against the load, the first that is known first."""
 _MANY = 400
@@ -39,7 +39,8 @@ def curves_view(
     with left:
         st.markdown("##### Throughput against waiting")
         figure = load_figure(curves, looks=looks, dark=is_dark())
-        st.plotly_chart(figure, theme=None, key=f"{key}_curve", config=CONFIG, alt=alt)
+        st.plotly_chart(figure, theme=None, key=f"{key}_curve", config=chart.config("load"), alt=alt)
+        chart.saves(f"{key}_curve", "load", lambda: load_table(curves))
         st.caption("A mark is a level of load. Ringed: the knee, beyond which more load mostly means longer waits.")
     known = [name for name in AGAINST if any(name in point.values for points in curves.values() for point in points)]
     if not known:
@@ -51,8 +52,10 @@ def curves_view(
         against = against_load_figure(str(name), curves, looks=looks, dark=is_dark())
         if against is not None:
             st.plotly_chart(
-                against, theme=None, key=f"{key}_against_chart", config=CONFIG, alt=f"{key_title(str(name))} by load"
-            )
+                against, theme=None, key=f"{key}_against_chart", config=chart.config(f"{name} by load"),
+                alt=f"{key_title(str(name))} by load",
+            )  # fmt: skip
+            chart.saves(f"{key}_against_chart", f"{name} by load", lambda: load_table(curves))
         if "energy" in str(name) and any(point.modelled for points in curves.values() for point in points):
             st.caption("Hollow marks are modelled, not measured.")
 
@@ -113,7 +116,8 @@ def _goodput(requests: Sequence[RequestRecord]) -> None:
         return
     figure = against_load_figure("goodput", curves, dark=is_dark())
     if figure is not None and any(len(points) > 1 for points in curves.values()):
-        st.plotly_chart(figure, theme=None, key="run_goodput", config=CONFIG, alt="Goodput by load")
+        st.plotly_chart(figure, theme=None, key="run_goodput", config=chart.config("goodput"), alt="Goodput by load")
+        chart.saves("run_goodput", "goodput", lambda: load_table(curves))
     for name, points in curves.items():
         told = "; ".join(
             f"{point.level.words}: {point.values['goodput']:.3g} requests/s ({point.values['goodput_share']:.0%})"
@@ -141,6 +145,7 @@ def _timeline(requests: Sequence[RequestRecord]) -> None:
     if len(spans) > _MANY:
         st.caption(f"The first {_MANY} of {len(spans):,} requests.")
     st.plotly_chart(
-        timeline_figure(spans[:_MANY], dark=is_dark()), theme=None, key="run_timeline", config=CONFIG,
-        alt=f"{len(spans)} requests from submission to first and last token",
+        timeline_figure(spans[:_MANY], dark=is_dark()), theme=None, key="run_timeline",
+        config=chart.config("requests"), alt=f"{len(spans)} requests from submission to first and last token",
     )  # fmt: skip
+    chart.saves("run_timeline", "requests", lambda: timeline_table(spans))

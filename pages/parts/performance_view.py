@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from pages import shared
+from pages.parts import chart
 from pages.parts.explore_view import is_dark
 from trilemma.analysis.format import BLANK, format_figure, interval_text, key_title, scale_for
 from trilemma.analysis.headline_score import chance_level
@@ -16,11 +17,11 @@ from trilemma.analysis.paired import RIGHT, headline_figure, is_score
 from trilemma.analysis.reasons import Step, steps
 from trilemma.charts.needle import needle_figure
 from trilemma.charts.performance import Bar, Group, scores_figure, scores_text
+from trilemma.charts.tables import needle_table, scores_table
 from trilemma.figures import FIGURES
 from trilemma.records import AnswerRecord
 from trilemma.schema import Measurement, measurement_key
 
-BARS_CONFIG = {"displaylogo": False, "displayModeBar": False}
 COSTS = (
     "energy_per_correct_answer_j", "energy_per_solved_task_j", "time_per_correct_answer_s", "time_per_solved_task_s",
     "output_tokens_per_answer", "steps_per_task", "tool_calls_per_task", "malformed_calls_share",
@@ -37,8 +38,9 @@ def performance_view(measurements: Sequence[Measurement], answers: Sequence[Answ
     if groups:
         st.plotly_chart(
             scores_figure(groups, title="Score: what each suite names first", dark=is_dark()), theme=None,
-            key="run_scores", config=BARS_CONFIG, alt=scores_text(groups),
+            key="run_scores", config=chart.config("run scores", bars=True), alt=scores_text(groups),
         )  # fmt: skip
+        chart.saves("run_scores", "run scores", lambda: scores_table(groups))
         st.caption("Thin lines are 95 % intervals over the items. Every other score is under *All figures*.")
     else:
         st.caption("No suite of this run has a score from 0 to 1; its figures are under *All figures*.")
@@ -52,9 +54,10 @@ def _needles(answers: Sequence[AnswerRecord]) -> None:
     if cells := needle_cells(answers):
         st.markdown("##### Facts hidden in long texts")
         st.plotly_chart(
-            needle_figure(cells, dark=is_dark()), theme=None, key="run_needles", config=BARS_CONFIG,
-            alt=needle_text(cells),
+            needle_figure(cells, dark=is_dark()), theme=None, key="run_needles",
+            config=chart.config("run needles", bars=True), alt=needle_text(cells),
         )  # fmt: skip
+        chart.saves("run_needles", "run needles", lambda: needle_table(cells))
 
 
 def suite_groups(measurements: Sequence[Measurement], answers: Sequence[AnswerRecord]) -> list[Group]:

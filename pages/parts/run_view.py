@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from pages import shared
+from pages.parts import chart
 from pages.parts.explore_view import is_dark
 from trilemma.analysis.distributions import LATENCIES, latencies
 from trilemma.analysis.format import BLANK, digits, format_figure, interval_text, key_title, scale_for
@@ -17,13 +18,13 @@ from trilemma.analysis.headline import headline_keys, in_order
 from trilemma.analysis.text import latency_text, traces_text
 from trilemma.analysis.traces import run_traces
 from trilemma.charts.latency import ecdf_figure
+from trilemma.charts.tables import latency_table, traces_table
 from trilemma.charts.traces import traces_figure
 from trilemma.figures import FIGURES
 from trilemma.records import AnswerRecord, PhaseWindow, RequestRecord, RunRecord, Sample
 from trilemma.schema import Axis, Measurement, Method
 from trilemma.workloads import latency
 
-CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d", "toImage"]}
 _METHOD_ICONS = {
     Method.MEASURED: ":material/circle: measured",
     Method.MODELLED: ":material/radio_button_unchecked: modelled",
@@ -122,8 +123,13 @@ def traces(samples: Sequence[Sample], phases: Sequence[PhaseWindow]) -> None:
     throttled = [trace.name for trace in lines if trace.shade]
     alt = traces_text(phases, peaks["memory"], peaks["power"], peaks["gpu_memory"], throttled)
     st.plotly_chart(
-        traces_figure(samples, phases, dark=is_dark()), theme=None, key="run_traces", config=CONFIG, alt=alt
+        traces_figure(samples, phases, dark=is_dark()),
+        theme=None,
+        key="run_traces",
+        config=chart.config("run"),
+        alt=alt,
     )
+    chart.saves("run_traces", "run", lambda: traces_table(samples, phases))
 
 
 def latency_view(requests: Sequence[RequestRecord]) -> None:
@@ -141,9 +147,10 @@ def latency_view(requests: Sequence[RequestRecord]) -> None:
         ecdf_figure(name, values, dark=is_dark()),
         theme=None,
         key="run_ecdf",
-        config=CONFIG,
+        config=chart.config(f"run {name}"),
         alt=latency_text(name, values),
     )
+    chart.saves("run_ecdf", f"run {name}", lambda: latency_table(values))
     st.caption("A percentile is marked only where there are enough values for it: 10 for p90, 20 for p95, 100 for p99.")
 
 

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from conftest import CHROMIUM_ARGS, Watch, find_chromium, start_server, wait_settled, watched
 
-PATHS = ["/", "/decide", "/compare", "/new_study", "/queue", "/run", "/models"]
+PATHS = ["/", "/decide", "/compare", "/present", "/new_study", "/queue", "/run", "/models"]
 WIDTHS = {1440: 900, 390: 844}
 
 

@@ -14,6 +14,7 @@ URLS = {
     "/new_study": "new_study",
     "/queue": "queue",
     "/run?id=0123456789abcdef": "run",
+    "/present?screen=2": "present",
     "/models": "models",
 }
 

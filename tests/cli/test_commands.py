@@ -52,7 +52,19 @@ def test_version(command) -> None:
 
 def test_no_command_shows_the_commands(command) -> None:
     result = command()
-    for name in ("models", "quantise", "study", "run", "queue", "show", "export", "serve", "worker", "doctor"):
+    for name in (
+        "models",
+        "quantise",
+        "study",
+        "run",
+        "queue",
+        "show",
+        "export",
+        "report",
+        "serve",
+        "worker",
+        "doctor",
+    ):
         assert name in result.stdout + result.stderr
 
 

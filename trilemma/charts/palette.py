@@ -131,7 +131,7 @@ def ink_on(colour: str) -> str:
 
 
 def layout(dark: bool) -> dict[str, object]:
-    """The layout that all charts start from: transparent ground, one family of type, quiet grid, no zero lines."""
+    """The layout that all charts start from: the page's ground, one family of type, quiet grid, no zero lines."""
     look = theme(dark)
     axis = {
         "gridcolor": look.grid,
@@ -145,7 +145,8 @@ def layout(dark: bool) -> dict[str, object]:
     }
     return {
         "font": {"family": FONT, "size": 13, "color": look.text},
-        "paper_bgcolor": "rgba(0,0,0,0)",
+        # The page's own ground, so that a saved picture can be read wherever it is put.
+        "paper_bgcolor": look.ground,
         "plot_bgcolor": "rgba(0,0,0,0)",
         "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
         "xaxis": axis,

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import trilemma
-from trilemma.cli import models, presets, profiles, questions, queue, services, show, studies, traces
+from trilemma.cli import models, presets, profiles, questions, queue, reports, services, show, studies, traces
 from trilemma.cli.base import report
 from trilemma.errors import TrilemmaError
 
@@ -33,6 +33,7 @@ app.add_typer(traces.app, name="traces")
 app.add_typer(questions.app, name="questions")
 app.command()(show.show)
 app.command()(studies.export)
+app.command()(reports.report)
 app.command()(services.serve)
 app.command()(services.worker)
 app.command()(services.doctor)

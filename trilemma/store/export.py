@@ -36,7 +36,7 @@ Row = Mapping[str, Any]
 
 SUFFIXES: dict[Format, str] = {"csv": "csv", "json": "jsonl", "parquet": "parquet"}
 
-_DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # OWASP, "CSV Injection"
+DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # OWASP, "CSV Injection"
 
 
 def export_study(store: Store, study_id: str | None, target: Path | str, fmt: Format = "csv") -> Path:
@@ -163,4 +163,4 @@ def _plain(value: Any) -> Any:
 
 def harmless(text: str) -> str:
     """``text`` so that no spreadsheet takes it for a formula; see the top of this module."""
-    return f"'{text}" if text.startswith(_DANGEROUS) else text
+    return f"'{text}" if text.startswith(DANGEROUS) else text

@@ -128,6 +128,16 @@ class ReadStore(StoreBase):
                 found.append(str(key))
         return found
 
+    def definition_versions(self, study_id: str) -> dict[str, tuple[int, ...]]:
+        """By key, the versions of their definitions under which a study's finished runs have stored figures."""
+        m = t.measurements.c
+        runs = sa.select(t.runs.c.id).where(in_study(study_id), t.runs.c.state == RunState.DONE.value)
+        query = sa.select(m.key, m.definition_version).where(m.run_id.in_(runs)).distinct()
+        found: dict[str, tuple[int, ...]] = {}
+        for row in self._rows(query.order_by(m.key, m.definition_version)):
+            found[str(row.key)] = (*found.get(str(row.key), ()), int(row.definition_version))
+        return found
+
     def run_frame(self, study_id: str | None = None) -> pd.DataFrame:
         """One row for each run, in the order of the queue.
 
