@@ -76,6 +76,7 @@ def page() -> None:
         tab.prepare(scene)
     # Before anything that can be clicked: what is written late would land in the address of the page clicked to.
     url.write([*COMMON, *(tab.defaults if ready else [])])
+    shared.sample_note(url.text("study"))
     _controls(of, options, url)
     if len(options) < 2:
         how_many = "Only one configuration" if options else "No configuration"

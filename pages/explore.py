@@ -44,8 +44,10 @@ def page() -> None:
         )
         return
     shared.heading("explore")
-    above, answer, below = st.container(), st.container(), st.container()
     url = UrlState("explore", DEFAULTS)
+    catalog = explore_data.catalog_of(of, url.text("study"))
+    shared.sample_note(url.text("study"), removable=True)
+    above, answer, below = st.container(), st.container(), st.container()
     # An empty chart while figures are read: meanwhile the browser loads what draws it, and nothing jumps.
     blank = answer.empty()
     if not explore_data.at_hand(of):

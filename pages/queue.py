@@ -13,7 +13,7 @@ from pages.parts.runs import PAGE_SIZE, describe, labels, run_rows
 from pages.parts.worker import worker_missing
 from trilemma.analysis.format import BLANK, format_duration, format_figure, scale_for
 from trilemma.effort import is_written
-from trilemma.records import RunRecord, StudyRecord
+from trilemma.records import SAMPLE, RunRecord, StudyRecord
 from trilemma.schema import Phase, RunState
 from trilemma.store import Store
 
@@ -44,7 +44,7 @@ def page() -> None:
     """The page."""
     store = shared.get_store()
     shared.heading("queue")
-    studies = store.studies()
+    studies = [study for study in store.studies() if study.id != SAMPLE]
     if not studies:
         shared.empty_state(
             ":material/pending_actions:",

@@ -14,7 +14,7 @@ from pages.parts import load_view, performance_view, run_view
 from trilemma.analysis.format import BLANK, format_duration
 from trilemma.analysis.load import load_curves
 from trilemma.errors import NotFoundError
-from trilemma.records import RunRecord
+from trilemma.records import SAMPLE, RunRecord
 from trilemma.schema import RunState
 from trilemma.store import Store
 
@@ -46,6 +46,7 @@ def page() -> None:
     label = _label(store, run)
     shared.heading("run")
     _title(run, label)
+    shared.sample_note(next(iter(run.study_ids), "none"))
     _state_banners(run)
     measurements = store.measurements(run.id)
     if measurements:
@@ -107,7 +108,7 @@ def _title(run: RunRecord, label: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         st.markdown(f"{_STATE_ICONS[run.state]} {run.state.label} · {text}", width="content")
         if run.state is RunState.DONE:
-            params = {"point": run.spec.configuration.id}
+            params = {"point": run.spec.configuration.id, **({"study": SAMPLE} if SAMPLE in run.study_ids else {})}
             shared.link("explore", "See it among the others", params, icon=":material/scatter_plot:")
         if run.rerun_of:
             shared.link("run", "The run that this one repeats", {"id": run.rerun_of}, icon=":material/history:")
@@ -185,6 +186,7 @@ def _recent(store: Store) -> None:
             to="new_study",
         )
         return
+    shared.sample_note()
     recent = frame.iloc[::-1].sort_values("finished_at", ascending=False, na_position="first", kind="stable")
     recent = recent.head(_RECENT).reset_index(drop=True)
     shown = pd.DataFrame(

@@ -13,6 +13,8 @@ import streamlit as st
 from streamlit.navigation.page import Page
 
 from trilemma.errors import DatabaseTooNewError, TrilemmaError
+from trilemma.records import SAMPLE, SampleFacts
+from trilemma.sample import words
 from trilemma.schema import Axis
 from trilemma.settings import get_settings
 from trilemma.store import Store, open_store
@@ -108,6 +110,27 @@ def heading(name: str, note: str = "") -> None:
     st.title(PAGES[name].question, anchor=False)
     if note:
         st.caption(note)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _sample(of: tuple[str, int]) -> SampleFacts | None:
+    return get_store().sample()
+
+
+def sample_note(study_id: str = "", *, removable: bool = False) -> None:
+    """Say so where figures of the sample study are shown: of ``study_id``, or, if it is empty, of all studies."""
+    store = get_store()
+    facts = _sample((store.url, store.version()))
+    if facts is None or (study_id != SAMPLE and (study_id or not facts.alone)):
+        return
+    with st.container(horizontal=True, vertical_alignment="center", key="sample_note"):
+        st.markdown(f":material/science: **{plain(words.note(facts))}**", width="content")
+        if removable:
+            with st.popover("Remove the sample", type="tertiary"):
+                st.markdown("What you measured yourself stays. `trilemma sample add` brings the sample back.")
+                if st.button("Remove it", type="primary"):
+                    store.remove_sample()
+                    st.rerun()
 
 
 def axis_badge(axis: Axis) -> str:

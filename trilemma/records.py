@@ -7,7 +7,10 @@ from typing import Literal
 
 from pydantic import Field, JsonValue
 
-from trilemma.schema import Frozen, Phase, RunSpec, RunState, StudySpec
+from trilemma.schema import Artifact, Frozen, Measurement, Phase, RunSpec, RunState, StudySpec
+
+SAMPLE = "sample"
+"""The id of the study that comes with the package, and the device that its runs name: no run of the user's own does."""
 
 
 class StudyRecord(Frozen):
@@ -111,3 +114,30 @@ class AnswerRecord(Frozen):
     expected: str = ""
     scores: dict[str, float] = Field(description="Metric name to score, such as accuracy to 0 or 1.")
     detail: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class WholeRun(Frozen):
+    """A run with everything that it recorded."""
+
+    run: RunRecord
+    phases: tuple[PhaseWindow, ...] = ()
+    samples: tuple[Sample, ...] = ()
+    requests: tuple[RequestRecord, ...] = ()
+    answers: tuple[AnswerRecord, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
+
+
+class WholeStudy(Frozen):
+    """A study with its artifacts and runs, an original before its re-run."""
+
+    study: StudyRecord
+    artifacts: tuple[Artifact, ...]
+    runs: tuple[WholeRun, ...]
+
+
+class SampleFacts(Frozen):
+    """Where and when the sample study was measured, and whether the store has no run of the user's own."""
+
+    host: HostInfo
+    measured_at: datetime
+    alone: bool

@@ -43,6 +43,7 @@ class Settings(BaseSettings):
         default=False, description="Whether a run may go on while others use its GPU; it is then flagged as disturbed."
     )
     allow_paths: bool = Field(default=True, description="Whether pages may add weights by a path on this machine.")
+    sample: bool = Field(default=True, description="Whether `trilemma serve` gives an empty store the sample study.")
 
     @property
     def database_url(self) -> str:

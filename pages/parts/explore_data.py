@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 import streamlit as st
@@ -12,6 +12,7 @@ from pages import shared
 from trilemma.analysis.headline import in_order
 from trilemma.analysis.points import Points, configuration_points
 from trilemma.charts.palette import quantization_bits
+from trilemma.records import SAMPLE
 from trilemma.schema import RunState
 
 _MISFIT_KEYS = ("needed_memory_bytes", "memory_budget_bytes")
@@ -19,7 +20,10 @@ _MISFIT_KEYS = ("needed_memory_bytes", "memory_budget_bytes")
 
 @dataclass(frozen=True)
 class Catalog:
-    """What there is to choose from. ``studies`` maps ids to names, newest first; ``models`` in order of arrival."""
+    """What there is to choose from.
+
+    ``studies`` maps ids to names, newest first and the sample last; ``models`` in order of arrival.
+    """
 
     keys: list[str]
     studies: dict[str, str]
@@ -38,16 +42,29 @@ def version() -> tuple[str, int]:
 def catalog(of: tuple[str, int]) -> Catalog:
     """What there is to choose from in the state ``of`` the store."""
     store = shared.get_store()
-    studies = sorted(store.studies(), key=lambda study: study.created_at, reverse=True)
+    studies = sorted(store.studies(), key=lambda study: (study.id != SAMPLE, study.created_at), reverse=True)
+    # Without a file: models of the sample study, whose colours come after those of the user's own.
+    known = store.artifacts(forgotten=True)
     names = [level.subject for study in studies for spec in study.spec.workloads for level in spec.levels()]
-    models = [artifact.model for artifact in sorted(store.artifacts(), key=lambda a: (a.added_at, a.id))]
+    keys = sorted({*store.figure_keys(), *store.figure_keys(SAMPLE)})
+    models = [artifact.model for artifact in sorted(known, key=lambda a: (not a.path, a.added_at, a.id))]
     return Catalog(
         # Of what does not fit there are no points, so no axis either.
-        keys=in_order([key for key in store.figure_keys() if key not in _MISFIT_KEYS]),
+        keys=in_order([key for key in keys if key not in _MISFIT_KEYS]),
         studies={study.id: study.spec.name for study in studies},
         workloads=list(dict.fromkeys(names)),
         models=list(dict.fromkeys(models)),
     )
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def catalog_of(of: tuple[str, int], study_id: str) -> Catalog:
+    """:func:`catalog` with the figures that the sample study has, or with those of the user's own runs."""
+    store, whole = shared.get_store(), catalog(of)
+    if SAMPLE not in whole.studies:
+        return whole
+    found = set(store.figure_keys(SAMPLE if study_id == SAMPLE else None))
+    return replace(whole, keys=[key for key in whole.keys if key in found])
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -71,7 +88,7 @@ def points(of: tuple[str, int], study_id: str, keys: tuple[str, ...]) -> Points:
     """All configurations with the figures ``keys``; of one study, or of all when ``study_id`` is empty."""
     store = shared.get_store()
     frame = store.figure_frame(keys, study_id or None)
-    artifacts = {artifact.id: artifact for artifact in store.artifacts()}
+    artifacts = {artifact.id: artifact for artifact in store.artifacts(forgotten=True)}
     found = configuration_points(frame, runs(of, study_id), artifacts, keys)
     _latest()[of[0]] = of[1]
     return found

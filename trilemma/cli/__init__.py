@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import trilemma
-from trilemma.cli import models, presets, profiles, questions, queue, reports, services, show, studies, traces
+from trilemma.cli import models, presets, profiles, questions, queue, reports, sample, services, show, studies, traces
 from trilemma.cli.base import report
 from trilemma.errors import TrilemmaError
 
@@ -31,6 +31,7 @@ app.command()(studies.run)
 app.add_typer(queue.app, name="queue")
 app.add_typer(traces.app, name="traces")
 app.add_typer(questions.app, name="questions")
+app.add_typer(sample.app, name="sample")
 app.command()(show.show)
 app.command()(studies.export)
 app.command()(reports.report)

@@ -7,12 +7,15 @@ from typing import Annotated
 
 import typer
 
-from trilemma.cli.base import Json, emit_json, err, out, plain, session, table
+from trilemma.cli.base import Json, emit_json, err, out, plain, report, session, table
 from trilemma.doctor import Status, diagnose
+from trilemma.errors import StoreError
 from trilemma.jobs.worker import Worker
+from trilemma.sample.loading import offer_sample
 from trilemma.serve import PORT
 from trilemma.serve import serve as serve_both
 from trilemma.settings import get_settings
+from trilemma.store import Store
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _MARKS = {Status.OK: ("ok", "green"), Status.WARN: ("note", "yellow"), Status.MISSING: ("missing", "red")}
@@ -25,14 +28,23 @@ def serve(
     browser: Annotated[bool, typer.Option(help="Open the browser.")] = True,
 ) -> None:
     """Start the dashboard and a worker; ctrl-C ends both."""
-    with session():  # A database or data folder that cannot be used is better said now than by two children.
-        pass
+    with session() as (settings, store):  # What cannot be used is better said now than by two children.
+        if settings.sample:
+            _offer_sample(store)
     if host not in _LOOPBACK:
         err.print(
             "Whoever reaches this address can start measurements and delete weights: Trilemma has no log-in.",
             style="yellow",
         )
     serve_both(host=host, port=port, worker=worker, browser=browser, say=lambda text: err.print(plain(text)))
+
+
+def _offer_sample(store: Store) -> None:
+    try:
+        if offer_sample(store):
+            err.print("There is a sample study to look around in; `trilemma sample remove` takes it away.")
+    except StoreError as error:  # a dashboard without it is better than none
+        report(error)
 
 
 def worker(

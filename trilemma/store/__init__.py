@@ -12,11 +12,12 @@ from trilemma.store.migrate import migrate
 from trilemma.store.queue import QueueStore
 from trilemma.store.reading import ReadStore
 from trilemma.store.records import RecordStore
+from trilemma.store.sample import SampleStore
 
 __all__ = ["Store", "open_store"]
 
 
-class Store(ArtifactStore, QueueStore, RecordStore, ReadStore):
+class Store(ArtifactStore, QueueStore, RecordStore, ReadStore, SampleStore):
     """Everything that is kept: the catalog, studies, the queue, what runs recorded, and their figures.
 
     A context manager. Safe to share between threads; each process opens its own, which is cheap.

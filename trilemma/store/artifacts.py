@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
 from trilemma.errors import NotFoundError
+from trilemma.records import SAMPLE
 from trilemma.schema import Artifact
 from trilemma.store import tables as t
 from trilemma.store.base import StoreBase
@@ -28,24 +30,22 @@ class ArtifactStore(StoreBase):
             query = sa.select(t.artifacts.c.document).where(where).with_for_update()
             document = connection.execute(query).scalar()
             if document is not None:
-                a = _merge(Artifact.model_validate(document), a)
+                old = Artifact.model_validate(document)
+                # What is known from the sample study alone says nothing of the file that is added here.
+                a = _merge(old, a) if old.path else a
                 connection.execute(sa.delete(t.artifacts).where(where))
-            values = {
-                "id": a.id,
-                "model": a.model,
-                "quantization": a.quantization,
-                "path": a.path,
-                "added_at": a.added_at,
-                "forgotten": False,
-                "document": a.model_dump(mode="json"),
-            }
-            connection.execute(sa.insert(t.artifacts).values(values))
+            connection.execute(sa.insert(t.artifacts).values(artifact_row(a, forgotten=False)))
             self._changed(connection)
         return a
 
-    def artifacts(self) -> list[Artifact]:
-        """All artifacts of the catalog, by model and from the largest to the smallest."""
-        query = sa.select(t.artifacts.c.document).where(t.artifacts.c.forgotten.is_(False))
+    def artifacts(self, *, forgotten: bool = False) -> list[Artifact]:
+        """All artifacts of the catalog, by model and from the largest to the smallest.
+
+        With ``forgotten`` also those that it does not list any more, or never did, but that runs refer to.
+        """
+        query = sa.select(t.artifacts.c.document)
+        if not forgotten:
+            query = query.where(t.artifacts.c.forgotten.is_(False))
         with self._db.read() as connection:
             found = [Artifact.model_validate(document) for document in connection.execute(query).scalars()]
         return sorted(found, key=lambda a: (a.model.lower(), -a.size_bytes, a.id))
@@ -103,10 +103,24 @@ class ArtifactStore(StoreBase):
             self._changed(connection)
 
     def runs_using(self, artifact_id: str) -> int:
-        """How many runs measure this artifact."""
-        query = sa.select(sa.func.count()).select_from(t.runs).where(t.runs.c.artifact_id == artifact_id)
+        """How many runs of the user's own measure this artifact."""
+        query = sa.select(sa.func.count()).select_from(t.runs)
+        query = query.where(t.runs.c.artifact_id == artifact_id, t.runs.c.device != SAMPLE)
         with self._db.read() as connection:
             return int(connection.execute(query).scalar_one())
+
+
+def artifact_row(a: Artifact, *, forgotten: bool) -> dict[str, Any]:
+    """The row of an artifact."""
+    return {
+        "id": a.id,
+        "model": a.model,
+        "quantization": a.quantization,
+        "path": a.path,
+        "added_at": a.added_at,
+        "forgotten": forgotten,
+        "document": a.model_dump(mode="json"),
+    }
 
 
 def _merge(old: Artifact, new: Artifact) -> Artifact:

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trilemma.errors import DiskFullError, StoreError
+from trilemma.records import SAMPLE
 from trilemma.schema import Measurement, utc_now
 from trilemma.store import Store
 
@@ -40,7 +41,7 @@ DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  
 
 
 def export_study(store: Store, study_id: str | None, target: Path | str, fmt: Format = "csv") -> Path:
-    """Write one study, or everything, to ``target``: an archive if its name ends in ``.zip``, else a folder.
+    """Write one study, or all of the user's own, to ``target``: an archive if its name ends in ``.zip``, else a folder.
 
     Nothing is left under the final name if it fails, and nothing that exists is overwritten.
 
@@ -78,7 +79,8 @@ def export_study(store: Store, study_id: str | None, target: Path | str, fmt: Fo
 
 
 def _write(store: Store, study_id: str | None, folder: Path, fmt: Format) -> None:
-    studies = store.studies() if study_id is None else [store.study(study_id)]
+    own = [study for study in store.studies() if study.id != SAMPLE]
+    studies = own if study_id is None else [store.study(study_id)]
     counts: dict[str, int] = {}
 
     def table(name: str, rows: Sequence[Row]) -> None:

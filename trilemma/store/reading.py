@@ -12,7 +12,7 @@ from trilemma.schema import Measurement, Phase, Provenance, RunState, split_key
 from trilemma.store import tables as t
 from trilemma.store.base import StoreBase
 from trilemma.store.codec import times_of, unpack_samples
-from trilemma.store.studies import in_study
+from trilemma.store.studies import in_study, is_own
 
 if TYPE_CHECKING:  # half a second to import, which the measuring processes need not spend
     import pandas as pd
@@ -67,9 +67,8 @@ class ReadStore(StoreBase):
         columns: list[sa.ColumnElement[Any]] = [r.id.label("run_id"), r.configuration_id, a.suite]
         query = sa.select(*columns, (n := sa.func.count().label("n"))).join_from(t.runs, t.answers, a.run_id == r.id)
         query = query.where(r.state == RunState.DONE.value, r.id.not_in(_superseded()))
+        query = query.where(in_study(study_id))
         query = query.group_by(r.id, r.configuration_id, r.position, r.number, a.suite)
-        if study_id is not None:
-            query = query.where(in_study(study_id))
         return _frame(self._rows(query.order_by(r.position, r.number, a.suite)), [*columns, n])
 
     def score_frame(self, suite: str, figure: str, run_ids: Sequence[str]) -> pd.DataFrame:
@@ -103,8 +102,8 @@ class ReadStore(StoreBase):
         figures = sa.select(m.run_id, m.key, m.value, m.low, m.high, m.n, m.method, m.source, m.valid)
         if keys is not None:
             figures = figures.where(m.key.in_(list(keys)))
+        runs = runs.where(in_study(study_id))
         if study_id is not None:
-            runs = runs.where(in_study(study_id))
             figures = figures.where(m.run_id.in_(sa.select(r.id).where(in_study(study_id))))
         with self._db.read() as connection:
             # Two narrow results joined here are several times as fast as one wide one.
@@ -115,7 +114,10 @@ class ReadStore(StoreBase):
         return left.merge(right, on="run_id", how="inner", sort=False)
 
     def figure_keys(self, study_id: str | None = None) -> list[str]:
-        """The keys that any run has a measurement of, sorted; of one study, those that have a value there."""
+        """The keys that any run has a measurement of, sorted; of one study, those that have a value there.
+
+        Without ``study_id``, of the user's own runs: those of the sample study only where none has any.
+        """
         if study_id is not None:
             m = t.measurements.c
             runs = sa.select(t.runs.c.id).where(in_study(study_id), t.runs.c.state == RunState.DONE.value)
@@ -126,6 +128,8 @@ class ReadStore(StoreBase):
             # From one key to the next in the primary key: a DISTINCT would read every row.
             while (key := connection.execute(_next_key(found[-1] if found else None)).scalar()) is not None:
                 found.append(str(key))
+            if connection.execute(sa.select(sa.exists().where(~is_own(t.runs)))).scalar_one():
+                return [key for key in found if connection.execute(_is_own_key(key)).scalar_one()] or found
         return found
 
     def definition_versions(self, study_id: str) -> dict[str, tuple[int, ...]]:
@@ -164,8 +168,7 @@ class ReadStore(StoreBase):
             r.id.in_(_superseded()).label("superseded"),
         ]
         query = sa.select(*columns).outerjoin_from(t.runs, t.artifacts, r.artifact_id == t.artifacts.c.id)
-        if study_id is not None:
-            query = query.where(in_study(study_id))
+        query = query.where(in_study(study_id))
         import pandas as pd  # noqa: PLC0415
 
         frame = _frame(self._rows(query.order_by(r.position, r.number)), columns)
@@ -181,6 +184,11 @@ class ReadStore(StoreBase):
 def _next_key(after: str | None) -> sa.Select[tuple[str | None]]:
     query = sa.select(sa.func.min(t.measurements.c.key))
     return query if after is None else query.where(t.measurements.c.key > after)
+
+
+def _is_own_key(key: str) -> sa.Select[tuple[bool]]:
+    m = t.measurements.c
+    return sa.select(sa.exists().where(m.key == key, m.run_id == t.runs.c.id, is_own(t.runs)))
 
 
 def _superseded() -> sa.Select[tuple[str | None]]:

@@ -69,7 +69,7 @@ class RecordStore(StoreBase):
         progress: tuple[float, str, Phase | None, float | None] | None = None,
     ) -> None:
         """Write all of it in one transaction, or nothing."""
-        chunk = _chunk(run_id, samples) if samples else None
+        chunk = chunk_row(run_id, samples) if samples else None
         with self._db.write() as connection:
             self._require_running(connection, run_id)
             for window in phases:
@@ -77,7 +77,7 @@ class RecordStore(StoreBase):
             if chunk is not None:
                 connection.execute(sa.insert(t.sample_chunks), [chunk])
             if requests:
-                connection.execute(sa.insert(t.requests), [_request(run_id, request) for request in requests])
+                connection.execute(sa.insert(t.requests), [request_row(run_id, request) for request in requests])
             if answers:
                 rows = [answer.model_dump() | {"run_id": run_id} for answer in answers]
                 connection.execute(sa.insert(t.answers), rows)
@@ -92,7 +92,7 @@ class RecordStore(StoreBase):
         Raises:
             StoreError: the run is not running, or two measurements have the same key.
         """
-        rows = [_measurement(run_id, order, measurement) for order, measurement in enumerate(measurements)]
+        rows = [measurement_row(run_id, order, measurement) for order, measurement in enumerate(measurements)]
         with self._db.write() as connection:
             self._require_running(connection, run_id)
             connection.execute(sa.delete(t.measurements).where(t.measurements.c.run_id == run_id))
@@ -156,7 +156,8 @@ def _put_phase(connection: Connection, run_id: str, window: PhaseWindow) -> None
         connection.execute(sa.insert(t.phases).values(**key, **times))
 
 
-def _chunk(run_id: str, samples: Sequence[Sample]) -> dict[str, Any]:
+def chunk_row(run_id: str, samples: Sequence[Sample]) -> dict[str, Any]:
+    """The row of a chunk of samples, which are in order of time."""
     times = [sample.time_ns for sample in samples]
     return {
         "run_id": run_id,
@@ -168,12 +169,14 @@ def _chunk(run_id: str, samples: Sequence[Sample]) -> dict[str, Any]:
     }
 
 
-def _request(run_id: str, request: RequestRecord) -> dict[str, Any]:
+def request_row(run_id: str, request: RequestRecord) -> dict[str, Any]:
+    """The row of a request."""
     values = request.model_dump(exclude={"token_times_ns"})
     return values | {"run_id": run_id, "token_deltas": deltas(request.token_times_ns, request.submitted_ns)}
 
 
-def _measurement(run_id: str, order: int, measurement: Measurement) -> dict[str, Any]:
+def measurement_row(run_id: str, order: int, measurement: Measurement) -> dict[str, Any]:
+    """The row of a measurement, the ``order``-th of its run."""
     return {
         "run_id": run_id,
         "key": measurement.key,

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from trilemma.errors import NotFoundError, StoreError
-from trilemma.records import HostInfo, RunRecord, StudyRecord
+from trilemma.records import SAMPLE, HostInfo, RunRecord, StudyRecord
 from trilemma.schema import RunSpec, RunState, StudySpec, utc_now
 from trilemma.store import tables as t
 from trilemma.store.base import StoreBase, no_run
@@ -121,10 +121,12 @@ class StudyStore(StoreBase):
         newest_first: bool = False,
         artifact_id: str | None = None,
     ) -> list[RunRecord]:
-        """Runs in the order of the queue, the next one last among those done and first among those waiting."""
+        """Runs in the order of the queue, the next one last among those done and first among those waiting.
+
+        Without ``study_id`` the user's own: the sample study's were never in this queue.
+        """
         query = sa.select(*_COLUMNS, t.hosts.c.document)
-        if study_id is not None:
-            query = query.where(in_study(study_id))
+        query = query.where(is_own(t.runs) if study_id is None else in_study(study_id))
         if artifact_id is not None:
             query = query.where(t.runs.c.artifact_id == artifact_id)
         if states is not None:
@@ -160,8 +162,20 @@ class StudyStore(StoreBase):
         ]
 
 
-def in_study(study_id: str) -> sa.ColumnElement[bool]:
-    """The condition that a run belongs to a study."""
+def is_own(runs: sa.FromClause) -> sa.ColumnElement[bool]:
+    """The condition that a run is the user's own, and not of the sample study."""
+    return runs.c.device != SAMPLE
+
+
+def in_study(study_id: str | None) -> sa.ColumnElement[bool]:
+    """The condition that a run belongs to a study.
+
+    Without one, that it is the user's own: of the sample study's runs only where there is no other, so that neither
+    is ever shown among the other.
+    """
+    if study_id is None:
+        others = t.runs.alias()
+        return sa.or_(is_own(t.runs), ~sa.exists().where(is_own(others)))
     return t.runs.c.id.in_(sa.select(t.study_runs.c.run_id).where(t.study_runs.c.study_id == study_id))
 
 
@@ -218,7 +232,8 @@ def _reusable(connection: Connection) -> dict[str, str]:
         sa.and_(t.runs.c.state == RunState.DONE.value, t.runs.c.disturbed.is_(False)),
     )
     done_last = sa.case((t.runs.c.state.in_([RunState.DONE.value, RunState.DOES_NOT_FIT.value]), 1), else_=0)
-    query = sa.select(t.runs.c.fingerprint, t.runs.c.id).where(usable).order_by(done_last, t.runs.c.number)
+    query = sa.select(t.runs.c.fingerprint, t.runs.c.id).where(usable, is_own(t.runs))
+    query = query.order_by(done_last, t.runs.c.number)
     return dict(connection.execute(query).all())
 
 
