@@ -73,9 +73,7 @@ def refuse_names(text: str, names: Sequence[str]) -> None:
     if match := _FOLDER.search(text):
         found = text[max(0, match.start() - 60) :][:160]
     if found is not None:
-        raise StoreError(
-            f"The study names this machine: {found!r}.", "Leave that out in trilemma/sample/pack.py."
-        )
+        raise StoreError(f"The study names this machine: {found!r}.", "Leave that out in trilemma/sample/pack.py.")
 
 
 def _names_of_this_machine() -> list[str]:

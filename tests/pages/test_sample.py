@@ -1,0 +1,127 @@
+"""The sample study on the pages: marked wherever its figures are, and out of the way of the user's own."""
+
+from __future__ import annotations
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from pages import shared
+from tests.factory import SMOL, fill_store
+from trilemma.records import SAMPLE
+from trilemma.sample import words
+from trilemma.sample.loading import add_sample
+from trilemma.settings import Settings
+from trilemma.store import Store
+
+MARK = (
+    "Sample study, measured on Intel(R) Xeon(R) Processor, 2 cores, Linux, virtual, on 25 November 2026, not on yours."
+)
+NO_FIGURES = {"new_study", "queue", "models"}
+SHOWING = [name for name in shared.PAGES if name not in NO_FIGURES]
+
+
+@pytest.fixture(autouse=True)
+def fresh_caches(settings: Settings) -> None:
+    st.cache_resource.clear()
+
+
+def page(name: str, **query: str | list[str]) -> AppTest:
+    def script(name: str) -> None:
+        import importlib
+
+        from pages import shared
+
+        with shared.errors_shown():
+            importlib.import_module(f"pages.{name}").page()
+
+    app = AppTest.from_function(script, args=(name,), default_timeout=60)
+    for key, value in query.items():
+        app.query_params[key] = value
+    return app.run()
+
+
+def texts(app: AppTest) -> str:
+    assert not app.exception
+    assert not app.error
+    return "\n".join(str(one.value) for one in (*app.markdown, *app.caption, *app.info)).replace("\\", "")
+
+
+@pytest.mark.parametrize("name", SHOWING)
+def test_alone_it_is_shown_and_marked(store: Store, name: str) -> None:
+    add_sample(store)
+    assert MARK in texts(page(name))
+
+
+@pytest.mark.parametrize("name", SHOWING)
+def test_beside_the_users_own_it_is_shown_only_where_it_is_asked_for(store: Store, name: str) -> None:
+    add_sample(store)
+    fill_store(store)
+    assert MARK not in texts(page(name))
+    if name != "run":
+        assert MARK in texts(page(name, study=SAMPLE))
+
+
+@pytest.mark.parametrize("name", sorted(NO_FIGURES))
+def test_where_this_machine_is_the_matter_there_is_nothing_of_it(store: Store, name: str) -> None:
+    empty = page(name)
+    without = (texts(empty), [button.label for button in empty.button])
+    add_sample(store)
+    st.cache_resource.clear()
+    app = page(name)
+    assert (texts(app), [button.label for button in app.button]) == without
+
+
+def test_a_run_of_it_is_marked_and_leads_back_to_it(store: Store) -> None:
+    add_sample(store)
+    fill_store(store, [(SMOL, "F16")], repeats=1)
+    app = page("run", id="sample-02")
+    assert MARK in texts(app)
+    links = [one.proto.query_string for one in app.get("page_link")]
+    assert any("study=sample" in link for link in links), links
+    (mine,) = store.runs()
+    assert MARK not in texts(page("run", id=mine.id))
+
+
+def test_questions_that_are_left_out_say_so(store: Store) -> None:
+    add_sample(store)
+    for app in (page("run", id="sample-01"), page("compare")):
+        shown = [str(one.value) for one in app.code]
+        shown += [str(value) for table in app.dataframe for value in table.value.astype(str).to_numpy().ravel()]
+        assert any(words.WITHHELD in text for text in shown)
+
+
+def test_removing_it_on_explore(store: Store) -> None:
+    add_sample(store)
+    app = page("explore")
+    next(button for button in app.button if button.label == "Remove it").click().run()
+    assert store.studies() == []
+    assert MARK not in texts(app)
+    assert "Nothing has been measured yet" in texts(app)
+
+
+def test_while_the_first_own_run_waits_explore_says_so_and_the_sample_can_be_chosen(store: Store) -> None:
+    add_sample(store)
+    study = fill_store(store, [(SMOL, "F16")], repeats=1, detail=False)
+    store.delete_study(study.id)
+    whole = store.study(SAMPLE).spec.model_copy(update={"name": "mine"})
+    store.add_study(whole, [run.spec.model_copy(update={"device": "local"}) for run in store.runs(SAMPLE)])
+    app = page("explore")
+    assert "No run here is done yet" in texts(app)
+    (picker,) = [box for box in app.selectbox if box.label == "Study"]
+    assert [option.startswith("Sample: ") for option in picker.options] == [False, True]
+    assert MARK in texts(page("explore", study=SAMPLE))
+
+
+def test_axes_are_those_of_what_is_shown(store: Store) -> None:
+    """The sample solved tasks; the user's own runs did not, and are not shown on an axis that they lack."""
+    add_sample(store)
+    fill_store(store, [(SMOL, "F16"), (SMOL, "Q8_0")], repeats=1, detail=False)
+
+    def offered(app: AppTest) -> list[str]:
+        return next(box.options for box in app.selectbox if box.label == "Vertical axis")
+
+    mine, its = page("explore"), page("explore", study=SAMPLE)
+    assert not any("solved" in option.lower() for option in offered(mine))
+    assert any("solved" in option.lower() for option in offered(its))
+    assert texts(mine).count("on the front") == 1
