@@ -124,7 +124,7 @@ def sample_note(study_id: str = "", *, removable: bool = False) -> None:
     if facts is None or (study_id != SAMPLE and (study_id or not facts.alone)):
         return
     with st.container(horizontal=True, vertical_alignment="center", key="sample_note"):
-        st.markdown(f":material/science: **{plain(words.note(facts))}**", width="content")
+        st.markdown(f":material/science: **Sample study**, {plain(words.whence(facts))}", width="content")
         if removable:
             with st.popover("Remove the sample", type="tertiary"):
                 st.markdown("What you measured yourself stays. `trilemma sample add` brings the sample back.")

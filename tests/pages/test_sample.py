@@ -14,9 +14,7 @@ from trilemma.sample.loading import add_sample
 from trilemma.settings import Settings
 from trilemma.store import Store
 
-MARK = (
-    "Sample study, measured on Intel(R) Xeon(R) Processor, 2 cores, Linux, virtual, on 25 November 2026, not on yours."
-)
+MARK = "Sample study, measured on "
 NO_FIGURES = {"new_study", "queue", "models"}
 SHOWING = [name for name in shared.PAGES if name not in NO_FIGURES]
 
@@ -44,7 +42,18 @@ def page(name: str, **query: str | list[str]) -> AppTest:
 def texts(app: AppTest) -> str:
     assert not app.exception
     assert not app.error
-    return "\n".join(str(one.value) for one in (*app.markdown, *app.caption, *app.info)).replace("\\", "")
+    shown = "\n".join(str(one.value) for one in (*app.markdown, *app.caption, *app.info))
+    return shown.replace("\\", "").replace("**", "")
+
+
+def test_the_mark_names_machine_and_date(store: Store) -> None:
+    add_sample(store)
+    facts = store.sample()
+    assert facts is not None
+    assert words.note(facts) in texts(page("explore"))
+    host, day = facts.host, facts.measured_at
+    for part in (host.cpu, f"{host.cores} cores", "Linux", f"{day.day} {day:%B %Y}", "not on yours"):
+        assert part in words.note(facts)
 
 
 @pytest.mark.parametrize("name", SHOWING)

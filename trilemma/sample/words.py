@@ -30,4 +30,9 @@ def study_name(host: HostInfo, moment: datetime) -> str:
 
 def note(facts: SampleFacts) -> str:
     """What stands by every figure of it."""
-    return f"Sample study, measured on {machine(facts.host)}, on {day(facts.measured_at)}, not on yours."
+    return f"Sample study, {whence(facts)}"
+
+
+def whence(facts: SampleFacts) -> str:
+    """Where the figures come from: ``measured on ..., not on yours.``"""
+    return f"measured on {machine(facts.host)}, on {day(facts.measured_at)}, not on yours."
