@@ -43,17 +43,14 @@ def catalog(of: tuple[str, int]) -> Catalog:
     """What there is to choose from in the state ``of`` the store."""
     store = shared.get_store()
     studies = sorted(store.studies(), key=lambda study: (study.id != SAMPLE, study.created_at), reverse=True)
-    # Without a file: models of the sample study, whose colours come after those of the user's own.
-    known = store.artifacts(forgotten=True)
     names = [level.subject for study in studies for spec in study.spec.workloads for level in spec.levels()]
     keys = sorted({*store.figure_keys(), *store.figure_keys(SAMPLE)})
-    models = [artifact.model for artifact in sorted(known, key=lambda a: (not a.path, a.added_at, a.id))]
     return Catalog(
         # Of what does not fit there are no points, so no axis either.
         keys=in_order([key for key in keys if key not in _MISFIT_KEYS]),
         studies={study.id: study.spec.name for study in studies},
         workloads=list(dict.fromkeys(names)),
-        models=list(dict.fromkeys(models)),
+        models=store.models(),
     )
 
 

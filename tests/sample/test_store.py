@@ -152,6 +152,13 @@ def test_its_artifacts_have_names_but_are_not_in_the_catalog(store: Store, small
     assert store.runs_using(small.artifacts[0].id) == 0
 
 
+def test_its_models_come_after_the_users_own_so_that_these_keep_their_colours(store: Store, small: WholeStudy) -> None:
+    add_sample(store, small)
+    assert store.models() == [SMOL]
+    fill_store(store, [(GEMMA, "Q4_K_M")], repeats=1, detail=False)
+    assert store.models() == [GEMMA, SMOL]
+
+
 def test_a_file_of_the_users_own_is_added_as_if_the_sample_were_not_there(store: Store, small: WholeStudy) -> None:
     add_sample(store, small)
     known = small.artifacts[0]

@@ -50,6 +50,14 @@ class ArtifactStore(StoreBase):
             found = [Artifact.model_validate(document) for document in connection.execute(query).scalars()]
         return sorted(found, key=lambda a: (a.model.lower(), -a.size_bytes, a.id))
 
+    def models(self) -> list[str]:
+        """The names of all models in the order in which they came, which gives them their colours.
+
+        Those that are known from the sample study alone come last, so that nothing changes when it goes.
+        """
+        known = sorted(self.artifacts(forgotten=True), key=lambda a: (not a.path, a.added_at, a.id))
+        return list(dict.fromkeys(artifact.model for artifact in known))
+
     def artifact(self, artifact_id: str) -> Artifact:
         """One artifact; also one that was forgotten, as long as runs refer to it.
 
