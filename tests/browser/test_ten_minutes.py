@@ -91,17 +91,18 @@ def decide(page: Page, settled: Settled) -> str:
     limits.press("Escape")
     triangle = page.locator(".st-key-decide_ternary .js-plotly-plot")
     expect(triangle).to_be_visible(timeout=SLOWLY)
-    before = page.get_by_text(re.compile(r"efficiency \d+ %, speed \d+ %, performance \d+ %")).first.inner_text()
+    words = page.get_by_test_id("stMarkdownContainer")
+    before = words.filter(has_text=re.compile(r"efficiency \d+ %, speed \d+ %, performance \d+ %")).first.inner_text()
     corner = triangle.locator(".ternary .plotbg path, .ternarylayer .plotbg path").first.bounding_box()
     assert corner is not None
     # Close to the top corner: efficiency above all.
     page.mouse.click(corner["x"] + corner["width"] / 2, corner["y"] + corner["height"] * 0.2)
-    shares = page.get_by_text(re.compile(r"efficiency (7|8)\d(\.\d)? %"))
-    expect(shares.first).to_be_visible(timeout=SLOWLY)
-    assert shares.first.inner_text() != before
+    shares = words.filter(has_text=re.compile(r"efficiency (7|8)\d(\.\d)? %")).first
+    expect(shares).to_be_visible(timeout=SLOWLY)
+    verdict = shares.inner_text()
+    assert verdict != before
     assert "weights=" in page.url
     settled(page)
-    verdict = shares.first.inner_text()
     found = re.search(r"(SmolLM2-135M-Instruct|Gemma-3-270M) \w+", verdict)
     assert found is not None, verdict
     return found[0]

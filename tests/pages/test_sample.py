@@ -94,7 +94,7 @@ def test_a_run_of_it_is_marked_and_leads_back_to_it(store: Store) -> None:
 
 def test_questions_that_are_left_out_say_so(store: Store) -> None:
     add_sample(store)
-    for app in (page("run", id="sample-01"), page("compare")):
+    for app in (page("run", id="sample-01"), page("compare", tab="answers")):
         shown = [str(one.value) for one in app.code]
         shown += [str(value) for table in app.dataframe for value in table.value.astype(str).to_numpy().ravel()]
         assert any(words.WITHHELD in text for text in shown)
