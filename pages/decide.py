@@ -32,6 +32,7 @@ def page() -> None:
     asked = decide_choice.choose(of, start, url)
     # Before anything that can be clicked: what is written late would land in the address of the page clicked to.
     url.write()
+    shared.sample_note(url.text("study"))
     decide_choice.controls(of, url, asked)
     if asked.question is None:
         _no_axis(asked)

@@ -27,7 +27,7 @@ from trilemma.analysis.points import Points, labels
 from trilemma.charts.compare import DASHES, Look
 from trilemma.charts.palette import model_colours, quantization_symbol
 from trilemma.charts.performance import Bar, ladder_colours
-from trilemma.records import AnswerRecord
+from trilemma.records import SAMPLE, AnswerRecord
 from trilemma.schema import RunState
 from trilemma.suites.shares import mean_measurement
 
@@ -140,6 +140,8 @@ def first_study(of: Version) -> str | None:
     """The newest study in which two configurations have been measured, else in which one has."""
     best: str | None = None
     for study_id in explore_data.catalog(of).studies:
+        if study_id == SAMPLE and best is not None:
+            break  # the last of all, and only where there is nothing of the user's own
         found = len(options(of, study_id))
         if found > 1:
             return study_id

@@ -22,6 +22,7 @@ from trilemma.analysis.scoring import Normalisation, ScoringMethod, axis_losses
 from trilemma.analysis.subjects import level_of
 from trilemma.analysis.uncertainty import FloatArray
 from trilemma.presets import Preset, load_presets
+from trilemma.records import SAMPLE
 from trilemma.schema import Axis, split_key
 from trilemma.settings import get_settings
 
@@ -89,9 +90,9 @@ class Field:
 @st.cache_resource(max_entries=8, show_spinner=False)
 def keys(of: Version, study_id: str) -> list[str]:
     """The figures that a study has values of, in the order of all lists of figures; of all studies if it is empty."""
-    everything = explore_data.catalog(of).keys
     if not study_id:
-        return everything
+        return explore_data.catalog_of(of, study_id).keys
+    everything = explore_data.catalog(of).keys
     return in_order(set(everything) & set(shared.get_store().figure_keys(study_id)))
 
 
@@ -99,6 +100,8 @@ def first_study(of: Version) -> str | None:
     """The newest study that measured something of all three axes, else the newest that measured anything."""
     best_yet: str | None = None
     for study_id in explore_data.catalog(of).studies:
+        if study_id == SAMPLE and best_yet is not None:
+            break  # the last of all, and only where there is nothing of the user's own
         found = keys(of, study_id)
         if {axis_of(key) for key in found} >= set(Axis):
             return study_id

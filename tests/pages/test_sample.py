@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from pages import shared
-from tests.factory import SMOL, fill_store
+from tests.factory import HOST, SMOL, artifact, figures, fill_store
 from trilemma.records import SAMPLE
 from trilemma.sample import words
 from trilemma.sample.loading import add_sample
+from trilemma.schema import Configuration, RunSpec, RunState, StudySpec
 from trilemma.settings import Settings
 from trilemma.store import Store
 
@@ -134,3 +137,20 @@ def test_axes_are_those_of_what_is_shown(store: Store) -> None:
     assert not any("solved" in option.lower() for option in offered(mine))
     assert any("solved" in option.lower() for option in offered(its))
     assert texts(mine).count("on the front") == 1
+
+
+def test_a_study_of_the_users_own_comes_first_even_if_it_measured_less(store: Store) -> None:
+    add_sample(store)
+    item = store.add_artifact(artifact(SMOL, "F16"))
+    configuration = Configuration(artifact_id=item.id, engine="llama.cpp")
+    study = store.add_study(
+        StudySpec(name="speed alone", configurations=(configuration,)), [RunSpec(configuration=configuration)]
+    )
+    run = store.claim_next("test")
+    assert run is not None
+    store.start_run(run.id, HOST)
+    store.set_measurements(run.id, figures(item, random.Random(1), quality=False))
+    store.finish_run(run.id, RunState.DONE)
+    for name in ("compare", "decide"):
+        (picker,) = [box for box in page(name).selectbox if box.label == "Study"]
+        assert picker.value == study.id, name
