@@ -37,6 +37,7 @@ def page() -> None:
     url.put("screen", str(now))
     url.write()
     with st.container(key="present_screen"):
+        shared.sample_note(chosen.study)
         screens[now - 1](of, chosen)
     view: dict[str, str | list[str]] = {
         name: st.query_params.get_all(name) for name in st.query_params if name != "screen"

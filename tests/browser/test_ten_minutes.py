@@ -15,10 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 from pages.shared import PAGES
 from tests.browser.conftest import ROOT, Watch, free_port
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif("present" not in PAGES, reason="a page of the journey is not there"),
-]
+pytestmark = pytest.mark.browser
 Open = Callable[..., tuple[Page, Watch]]
 Settled = Callable[[Page], None]
 SLOWLY = 60_000
@@ -56,10 +53,9 @@ def marked(page: Page) -> None:
     expect(note.first).to_be_visible(timeout=SLOWLY)
 
 
-def choose(page: Page, label: str, option: str, settled: Settled) -> None:
+def choose(page: Page, label: str, option: str) -> None:
     page.get_by_role("combobox", name=re.compile(label)).click()
     page.get_by_role("option", name=option).click()
-    settled(page)
 
 
 def explore(page: Page, settled: Settled) -> None:
@@ -81,8 +77,9 @@ def decide(page: Page, settled: Settled) -> str:
     """A preset, a limit, a place on the decision map; what is picked."""
     go_to(page, "decide", settled)
     marked(page)
-    choose(page, "^Use case", "Real-time assistant", settled)
-    assert "preset=real-time-assistant" in page.url
+    choose(page, "^Use case", "Real-time assistant")
+    expect(page).to_have_url(re.compile("preset=real-time-assistant"), timeout=SLOWLY)
+    settled(page)
     limits = page.get_by_role("combobox", name=re.compile("Limits"))
     limits.fill("peak_memory_bytes <= 320 MiB")
     limits.press("Enter")
@@ -101,7 +98,7 @@ def decide(page: Page, settled: Settled) -> str:
     expect(shares).to_be_visible(timeout=SLOWLY)
     verdict = shares.inner_text()
     assert verdict != before
-    assert "weights=" in page.url
+    expect(page).to_have_url(re.compile("weights="), timeout=SLOWLY)
     settled(page)
     found = re.search(r"(SmolLM2-135M-Instruct|Gemma-3-270M) \w+", verdict)
     assert found is not None, verdict
@@ -112,10 +109,14 @@ def compare(page: Page, settled: Settled) -> None:
     """The pick against the runner-up, reached from the recommendation."""
     page.get_by_role("link", name="Compare with the runner-up").click()
     expect(page.get_by_role("heading", level=1)).to_have_text(PAGES["compare"].question, timeout=SLOWLY)
-    settled(page)
+    expect(page).to_have_url(re.compile(r"[?&]c=[^&]+&(.*&)?c="), timeout=SLOWLY)
     marked(page)
-    assert len(re.findall(r"[?&]c=", page.url)) == 2
+    settled(page)
     assert page.get_by_test_id("stDataFrame").count() + page.locator(".js-plotly-plot").count() > 0
+    page.get_by_role("radio", name="Answers").click()
+    expect(page).to_have_url(re.compile("tab=answers"), timeout=SLOWLY)
+    marked(page)
+    settled(page)
 
 
 def plan(page: Page, settled: Settled) -> None:

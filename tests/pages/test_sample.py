@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import random
 
 import pytest
@@ -11,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 from pages import shared
 from tests.factory import HOST, SMOL, artifact, figures, fill_store
 from trilemma.records import SAMPLE
+from trilemma.report import html_report
 from trilemma.sample import words
 from trilemma.sample.loading import add_sample
 from trilemma.schema import Configuration, RunSpec, RunState, StudySpec
@@ -154,3 +156,13 @@ def test_a_study_of_the_users_own_comes_first_even_if_it_measured_less(store: St
     for name in ("compare", "decide"):
         (picker,) = [box for box in page(name).selectbox if box.label == "Study"]
         assert picker.value == study.id, name
+
+
+def test_a_report_of_it_says_so_above_its_figures(store: Store) -> None:
+    add_sample(store)
+    mine = fill_store(store, [(SMOL, "F16")], repeats=1)
+    facts = store.sample()
+    assert facts is not None
+    text = html_report(store, SAMPLE).decode()
+    assert 0 < text.index(html.escape(words.note(facts))) < text.index("<main>")
+    assert "not on yours" not in html_report(store, mine.id).decode()

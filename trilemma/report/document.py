@@ -28,6 +28,7 @@ from trilemma.report.parts import Section
 from trilemma.report.raw import raw_figures
 from trilemma.report.sections import sections
 from trilemma.report.view import View
+from trilemma.sample.words import note
 from trilemma.schema import Axis
 from trilemma.store import Store
 
@@ -99,6 +100,7 @@ def facts(material: Material) -> list[tuple[str, str]]:
     unmeasured = material.unmeasured
     found = [
         ("Study", material.study.spec.name),
+        ("Note", note(material.sample) if material.sample else ""),
         ("Measured", f"{max(finished):%Y-%m-%d}" if finished else ""),
         ("On", "; ".join(f"{host.cpu}, {host.cores} cores" for _, host in sorted(hosts.items()))),
         ("Options", f"{count_of(len(material.points), 'configuration')}, {count_of(len(material.runs), 'run')}"),

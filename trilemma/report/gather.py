@@ -20,7 +20,7 @@ from trilemma.analysis.preferences import axis_keys, read_limit
 from trilemma.analysis.subjects import level_of
 from trilemma.charts.palette import model_colours
 from trilemma.errors import ReportError
-from trilemma.records import RunRecord, StudyRecord
+from trilemma.records import SAMPLE, RunRecord, SampleFacts, StudyRecord
 from trilemma.report.decision import Decision, decide
 from trilemma.report.scrub import Scrubber
 from trilemma.report.view import View
@@ -36,14 +36,15 @@ _ROUNDING = 1e-6
 class Material:
     """What a report is made of.
 
-    ``points`` are all configurations with a finished run and all their figures; ``shown`` those that pass the view's
-    choices and limits, which are the ones drawn. ``odds`` has one entry for each of ``shown``: how often it is on the
-    front of ``axes``. ``unmeasured`` are limits on figures that the study has not measured, as somebody wrote them.
-    ``decision`` is None where the study lacks one of the three axes. ``versions`` has by key the versions of the
-    definitions that figures were stored under.
+    ``sample`` is set where the study is the sample study. ``points`` are all configurations with a finished run and
+    all their figures; ``shown`` those that pass the view's choices and limits, which are the ones drawn. ``odds`` has
+    one entry for each of ``shown``: how often it is on the front of ``axes``. ``unmeasured`` are limits on figures
+    that the study has not measured, as somebody wrote them. ``decision`` is None where the study lacks one of the
+    three axes. ``versions`` has by key the versions of the definitions that figures were stored under.
     """
 
     study: StudyRecord
+    sample: SampleFacts | None
     view: View
     runs: list[RunRecord]
     keys: list[str]
@@ -85,8 +86,8 @@ def gather(store: Store, study_id: str, view: View) -> Material:
             f"The study {study.spec.name!r} has no finished run yet, so there is nothing to report.",
             "Wait until its first run is done; the Queue page says when.",
         )
-    artifacts = {artifact.id: artifact for artifact in store.artifacts()}
-    scrub = Scrubber(artifact.path for artifact in artifacts.values())
+    artifacts = {artifact.id: artifact for artifact in store.artifacts(forgotten=True)}
+    scrub = Scrubber(artifact.path for artifact in artifacts.values() if artifact.path)
     run_frame = store.run_frame(study.id)
     run_frame = run_frame.assign(settings=[scrub.deep(text) for text in run_frame["settings"]])
     points = _cleaned(configuration_points(frame, run_frame, artifacts, keys), scrub)
@@ -103,6 +104,7 @@ def gather(store: Store, study_id: str, view: View) -> Material:
     items = item_scores(store, study.id, points, wanted)
     return Material(
         study=study,
+        sample=store.sample() if study.id == SAMPLE else None,
         view=view,
         runs=store.runs(study.id),
         keys=keys,
@@ -118,7 +120,7 @@ def gather(store: Store, study_id: str, view: View) -> Material:
         items=items,
         decision=decide(chosen, by_axis, view, limits, unmeasured, items) if set(by_axis) == set(Axis) else None,
         versions=store.definition_versions(study.id),
-        models=list(dict.fromkeys(a.model for a in sorted(artifacts.values(), key=lambda a: (a.added_at, a.id)))),
+        models=store.models(),
         artifact_labels={key: scrub.text(artifact.label) for key, artifact in artifacts.items()},
         scrub=scrub,
     )
