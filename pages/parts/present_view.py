@@ -54,7 +54,7 @@ def question(of: Version, chosen: Chosen) -> None:
         for problem in chosen.problems:
             shared.show_error(problem)
         with st.container(key="present_facts"):
-            shown = [(name, text) for name, text in facts(told) if name != "Options"]
+            shown = [(name, text) for name, text in facts(told) if name not in ("Options", "Note")]
             st.markdown("  \n".join(f":gray[{name}] {shared.plain(told.scrub.text(text))}" for name, text in shown))
 
 

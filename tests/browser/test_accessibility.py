@@ -66,6 +66,8 @@ def scan(page: Page, url: str, settled: Settled) -> list[str]:
     page.get_by_role("heading", level=1).first.wait_for(timeout=60_000)
     settled(page)
     page.wait_for_timeout(1000)  # figures are drawn after the script has ended
+    if problems(page):
+        page.wait_for_timeout(2000)  # colours fade from one to the other, on a busy machine slowly
     return problems(page)
 
 
