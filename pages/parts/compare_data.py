@@ -33,8 +33,6 @@ from trilemma.suites.shares import mean_measurement
 
 Version = tuple[str, int]
 
-CHART_CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d", "toImage"]}
-BARS_CONFIG = {"displaylogo": False, "displayModeBar": False}
 _PALEST = 0.6
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import pandas as pd
 import streamlit as st
 from streamlit.elements.lib.column_types import ColumnConfig
 
 from pages import shared
-from pages.parts import compare_data, explore_data
-from pages.parts.compare_data import BARS_CONFIG, Scene, Version
+from pages.parts import chart, compare_data, explore_data
+from pages.parts.compare_data import Scene, Version
 from pages.parts.explore_view import is_dark
 from pages.parts.url_state import Value
 from trilemma.analysis.contrasts import LEVEL, Contrast, Verdict, contrasts, shared_keys
@@ -22,6 +23,7 @@ from trilemma.analysis.points import Points, axis_of
 from trilemma.analysis.text import count_of
 from trilemma.charts.compare import bars_figure, bars_text, radar_figure
 from trilemma.charts.palette import theme
+from trilemma.charts.tables import points_table
 from trilemma.schema import Axis, Method, split_key
 from trilemma.store.export import harmless
 
@@ -108,8 +110,10 @@ def _picture(scene: Scene, points: Points, keys: Sequence[str]) -> None:
     if len(spokes) >= _SPOKES and url.text("picture") == "Radar":
         figure = radar_figure(points, spokes, scene.short, scene.looks, dark=is_dark())
         st.plotly_chart(
-            figure, theme=None, key="compare_radar", config=BARS_CONFIG, alt=bars_text(points, spokes, scene.short)
-        )
+            figure, theme=None, key="compare_radar", config=chart.config("compared", bars=True),
+            alt=bars_text(points, spokes, scene.short),
+        )  # fmt: skip
+        chart.saves("compare_radar", "compared", lambda: points_table(points, spokes))
         st.caption(
             "The rim is the best of those shown (in bold), the inner ring the worst: a spoke looks as long whether its "
             "ends are far apart or nearly the same. The bars keep proportions."
@@ -123,9 +127,10 @@ def _picture(scene: Scene, points: Points, keys: Sequence[str]) -> None:
                 continue
             figure = bars_figure(points, by_axis[axis], scene.short, scene.looks, dark=is_dark())
             st.plotly_chart(
-                figure, theme=None, key=f"compare_bars_{axis}", config=BARS_CONFIG,
+                figure, theme=None, key=f"compare_bars_{axis}", config=chart.config(f"compared {axis}", bars=True),
                 alt=bars_text(points, by_axis[axis], scene.short),
             )  # fmt: skip
+            chart.saves(f"compare_bars_{axis}", f"compared {axis}", partial(points_table, points, by_axis[axis]))
     st.caption(
         "A full bar is the best of those shown, half a bar half as good: half as fast, or twice as much. Thin lines "
         "are 95 % intervals. Hollow bars are modelled, not measured."

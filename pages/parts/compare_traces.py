@@ -5,11 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from pages import shared
-from pages.parts.compare_data import CHART_CONFIG, Scene, Version
+from pages.parts import chart
+from pages.parts.compare_data import Scene, Version
 from pages.parts.explore_view import is_dark
 from pages.parts.url_state import Value
 from trilemma.analysis.alignment import AlignedRun, Start, aligned
 from trilemma.charts.compare_lines import aligned_figure, aligned_text
+from trilemma.charts.tables import aligned_table
 
 DEFAULTS: dict[str, Value] = {"start": Start.LOAD.value}
 _STARTS = {Start.LOAD.value: "Loading begins", Start.SERVING.value: "Serving begins"}
@@ -33,9 +35,10 @@ def show(scene: Scene) -> None:
         return
     looks = {scene.short[one]: look for one, look in scene.looks.items()}
     st.plotly_chart(
-        aligned_figure(runs, looks, start, dark=is_dark()), theme=None, key="compare_traces", config=CHART_CONFIG,
-        alt=aligned_text(runs, start),
+        aligned_figure(runs, looks, start, dark=is_dark()), theme=None, key="compare_traces",
+        config=chart.config("compared runs"), alt=aligned_text(runs, start),
     )  # fmt: skip
+    chart.saves("compare_traces", "compared runs", lambda: aligned_table(runs))
     notes = [
         "One run of each: the newest undisturbed one. At the top the phases: amber is serving, blue answering "
         "questions; point at one for its name. The picture ends with serving: double-click to see the rest."

@@ -9,14 +9,15 @@ import pandas as pd
 import streamlit as st
 
 from pages import shared
-from pages.parts import explore_data
-from pages.parts.compare_data import CHART_CONFIG, Scene, Version
+from pages.parts import chart, explore_data
+from pages.parts.compare_data import Scene, Version
 from pages.parts.explore_view import is_dark
 from pages.parts.url_state import Value
 from trilemma.analysis.distributions import STATISTICS, latencies, percentile
 from trilemma.analysis.format import BLANK, digits, key_definition, scale_for
 from trilemma.analysis.subjects import subject_title
 from trilemma.charts.compare_lines import Waits, waits_figure, waits_text
+from trilemma.charts.tables import waits_table
 from trilemma.figures import FIGURES
 from trilemma.schema import RunState
 
@@ -58,9 +59,10 @@ def show(scene: Scene) -> None:
     }  # fmt: skip
     looks = {scene.short[one]: look for one, look in scene.looks.items()}
     st.plotly_chart(
-        waits_figure(name, shown, looks, dark=is_dark()), theme=None, key="compare_waits", config=CHART_CONFIG,
-        alt=waits_text(name, shown),
+        waits_figure(name, shown, looks, dark=is_dark()), theme=None, key="compare_waits",
+        config=chart.config(f"compared {name}"), alt=waits_text(name, shown),
     )  # fmt: skip
+    chart.saves("compare_waits", f"compared {name}", lambda: waits_table(shown))
     st.dataframe(_table(name, shown), hide_index=True, height="content", alt=waits_text(name, shown))
     notes = [
         "All requests of all repeats, warm-up and failed ones left out; marks are the median and p95. The figures on "

@@ -5,15 +5,14 @@ from __future__ import annotations
 import streamlit as st
 
 from pages import shared
-from pages.parts import decide_choice, decide_data, explore_data
+from pages.parts import chart, decide_choice, decide_data, explore_data
 from pages.parts.decide_data import Field, Question, Version
 from pages.parts.explore_view import is_dark
 from pages.parts.url_state import UrlState
 from trilemma.analysis.points import labels
 from trilemma.charts.palette import model_colours
+from trilemma.charts.tables import map_table
 from trilemma.charts.ternary import decision_map_figure, decision_map_text
-
-_CONFIG = {"displayModeBar": False, "scrollZoom": False}
 
 
 def picture(of: Version, found: Field, question: Question, url: UrlState) -> None:
@@ -42,9 +41,10 @@ def picture(of: Version, found: Field, question: Question, url: UrlState) -> Non
                 return
 
     st.plotly_chart(
-        figure, theme=None, key="decide_ternary", config=_CONFIG, on_select=pick, selection_mode="points",
-        alt=decision_map_text(whole, found.points),
+        figure, theme=None, key="decide_ternary", config=chart.config("decision map", bars=True), on_select=pick,
+        selection_mode="points", alt=decision_map_text(whole, found.points),
     )  # fmt: skip
+    chart.saves("decide_ternary", "decision map", lambda: map_table(whole, found.points))
     won = whole.won()
     names = labels(found.points)
     first = next(iter(won))

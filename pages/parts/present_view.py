@@ -72,7 +72,9 @@ def picture(of: Version, chosen: Chosen) -> None:
     if certain:
         st.markdown(f"For certain: {shared.plain('; '.join(certain))}. Nothing else is at least as good in both.")
     dark = is_dark()
-    figure = pareto_figure(told.shown, *told.axes, size=told.size, colours=told.colours(dark), dark=dark)
+    figure = pareto_figure(
+        told.shown, *told.axes, size=told.size, colours=told.colours(dark), dark=dark, odds=told.odds
+    )
     st.plotly_chart(
         enlarged(figure, _HEIGHT), theme=None, key="present_picture", alt=pareto_text(told.shown, told.axes),
         config=_STILL,

@@ -6,19 +6,29 @@ import random
 
 import numpy as np
 
-from tests.factory import SMOL, artifact, records
+from tests.factory import DEMO, SMOL, artifact, fill_store, points_of, records
+from trilemma.analysis.alignment import Start, aligned
+from trilemma.analysis.decision_map import decision_map
+from trilemma.analysis.draws import draw
 from trilemma.analysis.load import LoadPoint, timeline
 from trilemma.analysis.needle import Cell
 from trilemma.analysis.subjects import Level
+from trilemma.charts.compare_lines import Waits
 from trilemma.charts.performance import Bar, Group
 from trilemma.charts.tables import (
+    aligned_table,
     latency_table,
     load_table,
+    map_table,
     needle_table,
+    points_table,
     scores_table,
     timeline_table,
     traces_table,
+    waits_table,
 )
+from trilemma.schema import Axis
+from trilemma.store import Store
 
 
 def test_scores_have_a_row_a_bar() -> None:
@@ -49,6 +59,39 @@ def test_latencies_ascend_by_workload() -> None:
     table = latency_table({"a": np.array([3.0, 1.0]), "b": np.array([2.0])})
     assert table["value_s"].tolist() == [1.0, 3.0, 2.0]
     assert len(latency_table({})) == 0
+
+
+def test_configurations_have_a_row_each_with_intervals_and_provenance(store: Store) -> None:
+    fill_store(store, DEMO[:3], detail=False)
+    points = points_of(store, "peak_memory_bytes", "energy_per_token_j@short_chat")
+    table = points_table(points, points.keys)
+    assert table["configuration_id"].tolist() == points.meta.index.tolist()
+    assert table["peak_memory_bytes"].tolist() == points.value["peak_memory_bytes"].tolist()
+    assert set(table["energy_per_token_j@short_chat:method"]) == {"modelled"}
+
+
+def test_a_decision_map_has_a_row_a_mix(store: Store) -> None:
+    fill_store(store, DEMO[:4])
+    axes = dict(zip(Axis, ("peak_memory_bytes", "decode_tps@short_chat", "accuracy@piqa"), strict=True))
+    points = points_of(store, *axes.values())
+    found = decision_map(draw(points, [*axes.values()]), axes, steps=4)
+    table = map_table(found, points)
+    assert len(table) == 15
+    assert np.allclose(table[[*Axis]].sum(axis=1), 1.0)
+    alone = table[table["efficiency"] == 1.0].iloc[0]
+    assert alone["configuration_id"] == points.value["peak_memory_bytes"].idxmin()
+
+
+def test_waits_and_traces_side_by_side() -> None:
+    waits = waits_table({"Q8_0": Waits(np.array([2.0, 1.0]), np.array([9.0])), "Q2_K": Waits(np.array([3.0]))})
+    assert waits["value_s"].tolist() == [1.0, 2.0, 9.0, 3.0]
+    assert waits["disturbed"].tolist() == [False, False, True, False]
+    kept = records(artifact(SMOL, "Q8_0"), random.Random(1), quality=False)
+    run = aligned(kept["samples"], kept["phases"], Start.SERVING)
+    assert run is not None
+    table = aligned_table({"Q8_0": run})
+    assert set(table["name"]) == {"Q8_0"}
+    assert len(table) == sum(len(trace.values) for trace in run.traces)
 
 
 def test_needles_have_a_row_a_cell() -> None:

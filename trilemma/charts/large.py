@@ -25,7 +25,7 @@ def enlarged(figure: go.Figure, height: int) -> go.Figure:
     # The points of a decision map touch one another at the height that it was made for.
     marks = height / (figure.layout.height or height) if triangle else _MARKS
     if triangle:
-        large.update_layout({f"ternary_{name}axis_title_font_size": _TYPE + 2 for name in "abc"})
+        large.update_layout({f"ternary_{name}axis_title_font_size": _TYPE for name in "abc"}, margin={"l": 64, "r": 64})
     else:
         large.update_layout(legend_y=-0.34)
     for axis in (large.layout.xaxis, large.layout.yaxis):

@@ -3,15 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from trilemma.analysis.alignment import AlignedRun
+from trilemma.analysis.decision_map import DecisionMap
 from trilemma.analysis.load import LoadPoint, Span
 from trilemma.analysis.needle import Cell
-from trilemma.analysis.traces import run_traces
+from trilemma.analysis.points import Points, labels
+from trilemma.analysis.traces import Trace, run_traces
+from trilemma.charts.compare_lines import Waits
 from trilemma.charts.performance import Group
 from trilemma.records import PhaseWindow, Sample
+from trilemma.schema import Axis
+
+_PARTS = ("value", "low", "high", "n", "runs", "method", "source", "disturbed")
+_ABOUT = ("model", "quantization", "engine", "settings", "profile", "adapter")
+
+
+def points_table(points: Points, keys: Sequence[str]) -> pd.DataFrame:
+    """One row a configuration: what it is, and its figures with intervals and provenance, in full precision."""
+    columns: dict[str, pd.Series[Any]] = {"configuration_id": points.meta.index.to_series()}
+    columns |= {name: points.meta[name] for name in _ABOUT}
+    for key in dict.fromkeys(keys):
+        columns |= {
+            key if part == "value" else f"{key}:{part}": getattr(points, part)[key] for part in _PARTS
+        }  # fmt: skip
+    return pd.DataFrame(columns).reset_index(drop=True)
+
+
+def map_table(found: DecisionMap, points: Points) -> pd.DataFrame:
+    """One row a mix of priorities: the weights, who wins most draws there, and in which share of them."""
+    weights = {axis.value: found.weights[:, position] for position, axis in enumerate(Axis)}
+    winner = {
+        "winner": labels(points).iloc[found.winner].to_numpy(),
+        "configuration_id": points.meta.index[found.winner].to_numpy(),
+    }
+    return pd.DataFrame({**weights, **winner, "probability": found.probability})
+
+
+def waits_table(by_configuration: Mapping[str, Waits]) -> pd.DataFrame:
+    """One row a request: the configuration, the latency in seconds, and whether something disturbed its run."""
+    parts = [
+        pd.DataFrame({"name": name, "value_s": np.sort(values), "disturbed": disturbed})
+        for name, waits in by_configuration.items()
+        for values, disturbed in ((waits.values, False), (waits.disturbed, True))
+    ]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def aligned_table(runs: Mapping[str, AlignedRun]) -> pd.DataFrame:
+    """One row a reading of a line of a run, at a second of the common axis."""
+    parts = [_lines(run.traces).assign(name=name) for name, run in runs.items()]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
 def scores_table(groups: Sequence[Group]) -> pd.DataFrame:
@@ -54,9 +100,12 @@ def needle_table(cells: Sequence[Cell]) -> pd.DataFrame:
 
 def traces_table(samples: Sequence[Sample], phases: Sequence[PhaseWindow]) -> pd.DataFrame:
     """One row a reading of a line: bytes, watts, cores, percent or hertz at a second of the run."""
-    lines, _, _ = run_traces(samples, phases)
+    return _lines(run_traces(samples, phases)[0])
+
+
+def _lines(traces: Sequence[Trace]) -> pd.DataFrame:
     parts = [
         pd.DataFrame({"row": line.row, "line": line.name, "second": line.seconds, "value": line.values})
-        for line in lines
+        for line in traces
     ]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()

@@ -32,6 +32,7 @@ class Decision:
     """
 
     priorities: Priorities
+    limits: tuple[Limit, ...]
     told: Recommendation
     draws: Draws
     eligible: BoolArray
@@ -87,4 +88,6 @@ def decide(
             draws, asked.axes, steps=STEPS, method=method, normalisation=normalisation, eligible=eligible
         )  # fmt: skip
     told = recommend(draws, asked, limits=limits, unmeasured=unmeasured)
-    return Decision(asked, told, draws, eligible, keeps_all(draws, limits), ranking, whole, total - len(points))
+    return Decision(
+        asked, tuple(limits), told, draws, eligible, keeps_all(draws, limits), ranking, whole, total - len(points)
+    )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 import plotly.graph_objects as go
 import plotly.io as pio
 
@@ -105,6 +106,12 @@ def plain_figure(figure: go.Figure) -> dict[str, Any]:
     # Not the engine that happens to be installed: orjson writes some numbers differently.
     found: dict[str, Any] = json.loads(pio.to_json(bare, validate=False, engine="json"))
     return found
+
+
+def rows_of(table: pd.DataFrame) -> tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]:
+    """The columns and rows of a table, as a chart or the raw figures keep them; what is missing is None."""
+    whole = table.astype(object).where(table.notna(), None)
+    return tuple(map(str, table.columns)), cells(whole.to_numpy().tolist())
 
 
 def cells(rows: Sequence[Sequence[Any]]) -> tuple[tuple[Cell, ...], ...]:

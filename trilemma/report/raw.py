@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
-
+from trilemma.charts.tables import points_table
 from trilemma.figures import FIGURES
 from trilemma.records import RunRecord
 from trilemma.report.gather import Material
-from trilemma.report.parts import cells
-from trilemma.report.sections import points_table
+from trilemma.report.parts import rows_of
 from trilemma.schema import split_key
 from trilemma.store import Store
 from trilemma.store.export import DANGEROUS
@@ -27,10 +25,9 @@ def raw_figures(store: Store, material: Material) -> dict[str, Any]:
 
     Of machine and study nothing is in it that the report does not show: no path, no prompt, no answer.
     """
-    columns, rows = points_table(material.points, material.keys)
+    columns, rows = rows_of(points_table(material.points, material.keys))
     frame = store.figure_frame(study_id=material.study.id).sort_values(["run_id", "key"], kind="stable")
-    frame = frame[list(_MEASUREMENT_COLUMNS)].astype(object)
-    frame = frame.where(pd.notna(frame), None)
+    measured = rows_of(frame[list(_MEASUREMENT_COLUMNS)])
     names = sorted({split_key(key)[0] for key in frame["key"]} & set(FIGURES))
     found: dict[str, Any] = {
         "format": FORMAT,
@@ -46,7 +43,7 @@ def raw_figures(store: Store, material: Material) -> dict[str, Any]:
                 material.shown.meta.index, material.odds.probability, material.odds.standing, strict=True
             )
         },
-        "measurements": {"columns": _MEASUREMENT_COLUMNS, "rows": cells(frame.to_numpy().tolist())},
+        "measurements": {"columns": measured[0], "rows": measured[1]},
         "runs": [_run(run) for run in material.runs],
     }
     cleaned: dict[str, Any] = material.scrub.deep(found)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
+from trilemma.analysis.differences import in_draws
 from trilemma.analysis.format import key_title
 from trilemma.analysis.points import labels
+from trilemma.charts.tables import map_table
 from trilemma.charts.ternary import decision_map_figure, decision_map_text
 from trilemma.report.decision import Decision
 from trilemma.report.gather import Material
-from trilemma.report.parts import Chart, Column, Listing, Section, Table, Value, cells, drawn
-from trilemma.report.words import probability
+from trilemma.report.parts import Chart, Column, Listing, Section, Table, Value, drawn, rows_of
 from trilemma.schema import Axis
 
 _RANKED = 20
@@ -46,19 +47,15 @@ def decision_chart(material: Material, found: Decision) -> Chart | None:
     if whole is None:
         return None
     light, dark = drawn(lambda dark: decision_map_of(material, dark) or go.Figure())
-    ids, names = found.points.meta.index, labels(found.points).tolist()
-    rows = [
-        [*weights, names[winner], ids[winner], share]
-        for weights, winner, share in zip(whole.weights, whole.winner, whole.probability, strict=True)
-    ]
+    columns, rows = rows_of(map_table(whole, found.points))
     return Chart(
         name="decision-map",
         title="Who wins under which priorities",
         alt=decision_map_text(whole, found.points),
         light=light,
         dark=dark,
-        columns=(*Axis, "winner", "configuration_id", "probability"),
-        rows=cells(rows),
+        columns=columns,
+        rows=rows,
         caption="Every point is a mix of priorities, in the colour of the configuration that wins there. Each "
         "corner is one priority alone, the ring is the mix that was asked for. Colours run into one another where it "
         "is open who wins.",
@@ -76,22 +73,21 @@ def decision_map_of(material: Material, dark: bool) -> go.Figure | None:
 
 
 def ranking_table(found: Decision) -> Table:
-    """The configurations by the probability to be the best, those that may win first."""
+    """The configurations that keep the limits, those that win most draws first."""
     assert found.ranking is not None
     chance, names = found.ranking.probability, labels(found.points).tolist()
     order = [row for row in np.lexsort((np.arange(len(chance)), -chance)) if found.eligible[row]]
-    rows = [
-        (Value(str(names[row])), Value(probability(float(chance[row]))), Value(probability(float(found.kept[row]))))
-        for row in order[:_RANKED]
-    ]
+    count, limited = len(found.draws.values), bool(found.limits)
+    rows = []
+    for row in order[:_RANKED]:
+        cells = [str(names[row]), in_draws(float(found.ranking.probability[row]), count)]
+        cells += [in_draws(float(found.kept[row]), count)] if limited else []
+        rows.append(tuple(map(Value, cells)))
     judged = "; ".join(f"{axis}: {key_title(found.priorities.axes[axis])}" for axis in Axis)
     left = found.beaten + len(found.points) - len(rows)
     note = f"By draws of what could as well have been measured ({judged})."
     if left:
         note += f" {left:,} more keep not all limits, lack a figure, or come after these."
-    columns = (
-        Column("Configuration"),
-        Column("Is the best", f"under {found.priorities.words}", numbers=True),
-        Column("Keeps all limits", numbers=True),
-    )
-    return Table("Configurations by the probability to be the best", columns, tuple(rows), note)
+    columns = [Column("Configuration"), Column("Wins in", f"under {found.priorities.words}", numbers=True)]
+    columns += [Column("Keeps all limits in", numbers=True)] if limited else []
+    return Table("Configurations by how often they win", tuple(columns), tuple(rows), note)

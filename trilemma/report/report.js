@@ -72,6 +72,9 @@
   if (!forPaper) {
     dark.addEventListener("change", () => draw(false));
     window.addEventListener("beforeprint", () => draw(true));
-    window.addEventListener("afterprint", () => draw(false));
+    // plotly.js keeps the width of the sheet until it is told to look at the window again.
+    window.addEventListener("afterprint", () =>
+      Promise.all(draw(false)).then(() => charts.map((chart) => Plotly.Plots.resize(`chart-${chart.number}`))),
+    );
   }
 })();

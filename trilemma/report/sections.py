@@ -5,33 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from trilemma.analysis.format import (
-    BLANK,
-    format_figure,
-    key_title,
-)
+from trilemma.analysis.format import BLANK, format_figure, key_title
 from trilemma.analysis.headline import in_order
-from trilemma.analysis.points import Points
+from trilemma.analysis.odds import front_odds
 from trilemma.analysis.text import count_of, pareto_text
 from trilemma.charts.pareto import pareto_figure
+from trilemma.charts.tables import points_table
 from trilemma.figures import FIGURES
 from trilemma.records import HostInfo, RunRecord
 from trilemma.report.configurations import configurations
 from trilemma.report.gather import Material
-from trilemma.report.parts import Cell, Chart, Column, Listing, Section, Table, Value, cells, drawn
+from trilemma.report.parts import Chart, Column, Listing, Section, Table, Value, drawn, rows_of
 from trilemma.report.recommended import recommendation
-from trilemma.report.words import (
-    how_measured,
-    limits_of_validity,
-    picture_sentences,
-)
+from trilemma.report.words import how_measured, limits_of_validity, picture_sentences
 from trilemma.schema import Axis, RunState, split_key
 
 LEGEND = (
     "A filled mark is measured, a hollow one modelled, a diamond around it imported; a small triangle says that "
     "something disturbed the machine. Thin crosses are 95 % intervals. Better is always up and to the right."
 )
-_PARTS = ("value", "low", "high", "n", "runs", "method", "source", "disturbed")
 
 
 def sections(material: Material) -> Iterator[Section]:
@@ -72,12 +64,16 @@ def other_axes(material: Material) -> tuple[str, str] | None:
 
 def pareto_chart(material: Material, x: str, y: str, *, name: str) -> Chart:
     """The Pareto chart of two figures of what is shown."""
-    shown = material.shown
+    shown, odds = material.shown, material.odds
+    if (x, y) != material.axes and len(shown):
+        odds = front_odds(shown, (x, y), material.items)
     light, dark = drawn(
-        lambda dark: pareto_figure(shown, x, y, size=material.size, colours=material.colours(dark), dark=dark)
+        lambda dark: pareto_figure(
+            shown, x, y, size=material.size, colours=material.colours(dark), dark=dark, odds=odds
+        )
     )
     size = f" The area of a mark is {key_title(material.size).lower()}." if material.size else ""
-    columns, rows = points_table(shown, list(dict.fromkeys([x, y, *([material.size] if material.size else [])])))
+    columns, rows = rows_of(points_table(shown, [x, y, *([material.size] if material.size else [])]))
     return Chart(
         name=name,
         title=f"{key_title(y)} against {key_title(x).lower()}",
@@ -88,19 +84,6 @@ def pareto_chart(material: Material, x: str, y: str, *, name: str) -> Chart:
         rows=rows,
         caption=LEGEND + size,
     )
-
-
-def points_table(points: Points, keys: list[str]) -> tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]:
-    """Configurations and their figures in base units, full precision, with intervals and provenance."""
-    about = ("model", "quantization", "engine", "settings", "profile", "adapter")
-    columns = ["configuration_id", *about]
-    parts = [points.meta.index.tolist(), *(points.meta[name].where(points.meta[name].notna(), None).tolist()
-                                           for name in about)]  # fmt: skip
-    for key in keys:
-        for part in _PARTS:
-            columns.append(key if part == "value" else f"{key}:{part}")
-            parts.append(getattr(points, part)[key].tolist())
-    return tuple(columns), cells(list(zip(*parts, strict=True)))
 
 
 def machine(material: Material) -> Section:

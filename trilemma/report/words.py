@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from trilemma.analysis.differences import joined
 from trilemma.analysis.draws import DRAWS
 from trilemma.analysis.format import key_title
 from trilemma.analysis.odds import SURE, Standing
@@ -59,8 +60,9 @@ def front_sentence(material: Material) -> str:
     parts = [f"{counted[Standing.CERTAIN]:,} on the front for certain"]
     if counted[Standing.CONTESTED]:
         parts.append(f"{counted[Standing.CONTESTED]:,} perhaps")
-    parts.append(f"{counted[Standing.DOMINATED]:,} beaten by another in both figures")
-    text = f"Of {count_of(total, 'configuration')}, {', '.join(parts[:-1])}, and {parts[-1]}."
+    if counted[Standing.DOMINATED]:
+        parts.append(f"{counted[Standing.DOMINATED]:,} beaten by another in both figures")
+    text = f"Of {count_of(total, 'configuration')}, {joined(parts)}."
     missing = counted[Standing.UNKNOWN]
     if missing:
         text += f" {missing:,} more {'lacks' if missing == 1 else 'lack'} one of the figures."
