@@ -52,6 +52,7 @@ class Capacity:
     ) -> None:
         self.curve, self.latency, self.requests, self.progress = curve, latency, requests, progress
         self._found: dict[int, float] = {}
+        self._reckoned: dict[int, float] = {}
 
     def rate(self, replicas: int) -> float:
         """Requests a second that a fleet of ``replicas`` bears; 0 where the limits cannot be kept."""
@@ -103,7 +104,7 @@ class Capacity:
         if not known:
             return 1.0
         size = min(known, key=lambda one: abs(math.log(one / max(1, replicas))))
-        return self._found[size] / arithmetic_rate(self.curve, size, self.latency)
+        return self._found[size] / self._arithmetic(size)
 
     def _reachable(self) -> None:
         if missed := unreachable(self.curve, self.latency):
@@ -130,7 +131,9 @@ class Capacity:
         return SIZES[max(0, guess - 1)], SIZES[guess]
 
     def _arithmetic(self, replicas: int) -> float:
-        return arithmetic_rate(self.curve, replicas, self.latency)
+        if replicas not in self._reckoned:
+            self._reckoned[replicas] = arithmetic_rate(self.curve, replicas, self.latency)
+        return self._reckoned[replicas]
 
     def _simulated(self, replicas: int) -> float:
         if replicas not in self._found:
@@ -163,6 +166,28 @@ class Capacity:
         length = length_for(rate / (replicas * self.curve.top_rate), self.requests)
         run = simulate(self.curve, replicas, rate, requests=length, seed=SEED, until_broken=self.latency)
         return run.keeps(self.latency, surely=True)
+
+
+class Estimated(Capacity):
+    """The arithmetic in place of the simulation, times what the simulation of ``based_on`` allowed over its arithmetic.
+
+    For what would be if an assumption were another: hundreds of fleets, too many to simulate. Sizes that ``based_on``
+    has simulated stay as they are where replica and limits are the same.
+    """
+
+    def __init__(
+        self, based_on: Capacity, curve: ServiceCurve | None = None, latency: Latency | None = None
+    ) -> None:
+        same = curve is None and latency is None
+        super().__init__(curve or based_on.curve, latency or based_on.latency, requests=based_on.requests)
+        self._based_on = based_on
+        if same:
+            self._found.update(based_on._found)
+            self._reckoned = based_on._reckoned
+
+    def _search(self, replicas: int) -> float:
+        top = FULLEST * replicas * self.curve.top_rate
+        return min(top, self._arithmetic(replicas) * self._based_on.ratio(replicas))
 
 
 @dataclass(frozen=True)
