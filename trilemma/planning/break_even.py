@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -54,7 +54,7 @@ def volumes(plan: Plan) -> Volumes:
     demand = plan.assumptions.demand
     shape = demand.rates() / demand.volume()
 
-    @lru_cache(maxsize=None)
+    @cache
     def costs(volume: float) -> dict[Kind, float | None]:
         return costs_at(plan.setup, plan.assumptions, capacity, shape * volume)
 

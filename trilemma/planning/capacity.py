@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -19,19 +19,40 @@ SEED = 20260301
 CHECK_SEED = 20260302
 CHECK_LENGTH = 3
 """How many times longer the simulation is that checks the plan than those that made it."""
-SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 """Fleets that are simulated. What one replica of a fleet bears rises with its size, ever more slowly: a line between
 two of these is not above the truth, and neither is the last one's share for a larger fleet."""
-_STEP = 1.01
-_LEAST = 700
-"""A thousandth of the top rate: 1.01 ** -700."""
+_STEP = 1.005
+_LEAST = 1400
+"""A thousandth of the top rate: 1.005 ** -1400."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Replicas for one rate, and the longer simulation with other luck that they were checked by.
+
+    ``added`` is how many replicas this check asked for beyond the first answer.
+    """
+
+    rate: float
+    replicas: int
+    added: int
+    run: Simulated
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What was simulated before for one replica and one set of limits: rates by size, and checks by rate."""
+
+    rates: dict[int, float] = field(default_factory=dict)
+    checks: dict[float, Checked] = field(default_factory=dict)
 
 
 class Capacity:
     """The highest rate that fleets of every size bear within the limits, found when asked for, and kept.
 
-    For each size of :data:`SIZES` the highest rate, in steps of one in a hundred, at which a simulation keeps the limits
-    with the upper ends of its 95 % intervals, at most :data:`trilemma.planning.queueing.FULLEST` of the top rate. The
+    For each size of :data:`SIZES` the highest rate, in steps of one in two hundred, at which a simulation keeps the
+    limits at the ends of its 95 % intervals, at most :data:`trilemma.planning.queueing.FULLEST` of the top rate. The
     search starts at what the arithmetic says. A rate is found without regard to any demand, so that more demand never
     takes fewer replicas.
 
@@ -39,6 +60,7 @@ class Capacity:
         curve: A replica as measured.
         latency: The limits.
         requests: Length of one simulation.
+        kept: Results of the same replica, limits and length; added to.
         progress: Told, before each size, which one is simulated.
     """
 
@@ -48,10 +70,11 @@ class Capacity:
         latency: Latency,
         *,
         requests: int = REQUESTS,
+        kept: Kept | None = None,
         progress: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.curve, self.latency, self.requests, self.progress = curve, latency, requests, progress
-        self._found: dict[int, float] = {}
+        self.kept = Kept() if kept is None else kept
         self._reckoned: dict[int, float] = {}
 
     def rate(self, replicas: int) -> float:
@@ -100,11 +123,11 @@ class Capacity:
 
         With it the arithmetic alone can tell what other assumptions would change, without simulating each.
         """
-        known = [size for size in self._found if self._found[size] > 0]
+        known = [size for size in self.kept.rates if self.kept.rates[size] > 0]
         if not known:
             return 1.0
         size = min(known, key=lambda one: abs(math.log(one / max(1, replicas))))
-        return self._found[size] / self._arithmetic(size)
+        return self.kept.rates[size] / self._arithmetic(size)
 
     def _reachable(self) -> None:
         if missed := unreachable(self.curve, self.latency):
@@ -136,9 +159,9 @@ class Capacity:
         return self._reckoned[replicas]
 
     def _simulated(self, replicas: int) -> float:
-        if replicas not in self._found:
-            self._found[replicas] = self._search(replicas)
-        return self._found[replicas]
+        if replicas not in self.kept.rates:
+            self.kept.rates[replicas] = self._search(replicas)
+        return self.kept.rates[replicas]
 
     def _search(self, replicas: int) -> float:
         """The highest rate that holds, on a grid of rates that does not depend on where the search begins."""
@@ -151,7 +174,7 @@ class Capacity:
         def holds(step: int) -> bool:
             return self._holds(replicas, top * _STEP**-step)
 
-        at, stride = min(_LEAST, max(0, round(math.log(top / start) / math.log(_STEP)))), 3
+        at, stride = min(_LEAST, max(0, round(math.log(top / start) / math.log(_STEP)))), 6
         bad, good = -1, _LEAST + 1
         while bad < at < good and (bad < 0 or good > _LEAST):
             bad, good = (bad, at) if holds(at) else (at, good)
@@ -163,7 +186,7 @@ class Capacity:
         return top * _STEP**-good if good <= _LEAST else 0.0
 
     def _holds(self, replicas: int, rate: float) -> bool:
-        length = length_for(rate / (replicas * self.curve.top_rate), self.requests)
+        length = length_for(rate / (replicas * self.curve.top_rate), replicas, self.requests)
         run = simulate(self.curve, replicas, rate, requests=length, seed=SEED, until_broken=self.latency)
         return run.keeps(self.latency, surely=True)
 
@@ -175,32 +198,17 @@ class Estimated(Capacity):
     has simulated stay as they are where replica and limits are the same.
     """
 
-    def __init__(
-        self, based_on: Capacity, curve: ServiceCurve | None = None, latency: Latency | None = None
-    ) -> None:
+    def __init__(self, based_on: Capacity, curve: ServiceCurve | None = None, latency: Latency | None = None) -> None:
         same = curve is None and latency is None
         super().__init__(curve or based_on.curve, latency or based_on.latency, requests=based_on.requests)
         self._based_on = based_on
         if same:
-            self._found.update(based_on._found)
+            self.kept.rates.update(based_on.kept.rates)
             self._reckoned = based_on._reckoned
 
     def _search(self, replicas: int) -> float:
         top = FULLEST * replicas * self.curve.top_rate
         return min(top, self._arithmetic(replicas) * self._based_on.ratio(replicas))
-
-
-@dataclass(frozen=True)
-class Checked:
-    """Replicas for one rate, and the longer simulation with other luck that they were checked by.
-
-    ``added`` is how many replicas this check asked for beyond the first answer.
-    """
-
-    rate: float
-    replicas: int
-    added: int
-    run: Simulated
 
 
 def checked(capacity: Capacity, rate: float, *, seed: int = CHECK_SEED) -> Checked:
@@ -209,11 +217,17 @@ def checked(capacity: Capacity, rate: float, *, seed: int = CHECK_SEED) -> Check
     Raises:
         PlanError: no number of replicas keeps the limits.
     """
+    if seed == CHECK_SEED and rate in capacity.kept.checks:
+        return capacity.kept.checks[rate]
     first = replicas = capacity.needed(rate)
     while True:
         load = rate / (replicas * capacity.curve.top_rate)
-        length = length_for(load, CHECK_LENGTH * capacity.requests)
+        length = length_for(load, replicas, CHECK_LENGTH * capacity.requests)
         run = simulate(capacity.curve, replicas, rate, requests=length, seed=seed)
         if run.keeps(capacity.latency) or replicas >= 2 * first + 2:
-            return Checked(rate, replicas, replicas - first, run)
+            break
         replicas += 1
+    found = Checked(rate, replicas, replicas - first, run)
+    if seed == CHECK_SEED:
+        capacity.kept.checks[rate] = found
+    return found

@@ -107,7 +107,7 @@ def measured(
             f"The speed of {label} under {workload.replace('_', ' ')} is not known.",
             "Measure it with this workload, or choose another.",
         )
-    own = {level: [one for one in _steady(runs, level)] for level, _ in levels}
+    own = {level: _steady(runs, level) for level, _ in levels}
     everything = [record for found in own.values() for record in found]
     output = _mean([float(len(r.token_times_ns)) for r in everything]) or _output_tokens(figures, levels[0][0])
     prompt = _mean([float(r.prompt_tokens) for r in everything]) or 0.0
@@ -282,8 +282,8 @@ def _power(
         idle = figures.value("idle_power_w@idle") or 0.0
         whole = net * gross / energy if energy and gross and energy > 0 else net + idle
         found.append((busy, whole))
-        names = ("energy_per_request_j", "power_w")
-        keys.append(next(f"{name}@{figures.subjects[level]}" for name in names if _of(figures, name, level) is not None))
+        each = _of(figures, "energy_per_request_j", level)
+        keys.append(f"{'power_w' if each is None else 'energy_per_request_j'}@{figures.subjects[level]}")
     if not found:
         return None, None, None
     idle_key = next((k for k in ("idle_power_w@loaded_idle", "idle_power_w@idle") if figures.value(k) is not None), "")

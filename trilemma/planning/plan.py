@@ -9,7 +9,7 @@ from pydantic import Field
 
 from trilemma.base import Frozen
 from trilemma.planning.arrays import FloatArray
-from trilemma.planning.capacity import Capacity, Checked, checked
+from trilemma.planning.capacity import Capacity, Checked, Kept, checked
 from trilemma.planning.cost import (
     CERTAIN,
     Bill,
@@ -137,7 +137,7 @@ def make_plan(
     found: Measured,
     assumed: Assumptions,
     *,
-    capacity: Capacity | None = None,
+    kept: Kept | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Plan:
     """Plan a fleet.
@@ -145,16 +145,18 @@ def make_plan(
     Args:
         found: What was measured.
         assumed: Everything else.
-        capacity: Of the same setup, with what it has simulated before; a new one otherwise.
+        kept: What was simulated before for the same :func:`set_up`; added to.
         progress: Told what is done.
 
     Raises:
         PlanError: no number of replicas keeps the limits, or an assumption does not fit what was measured.
     """
     setup = set_up(found, assumed)
-    if capacity is None:
-        capacity = Capacity(setup.curve, setup.latency)
-    capacity.progress = lambda size: progress(f"Simulating {size} {'replica' if size == 1 else 'replicas'}")
+
+    def simulating(size: int) -> None:
+        progress(f"Simulating {size} {'replica' if size == 1 else 'replicas'}")
+
+    capacity = Capacity(setup.curve, setup.latency, kept=kept, progress=simulating)
     demand = assumed.demand
     test = checked_peak(capacity, demand, progress)
     fleets = {
@@ -163,7 +165,8 @@ def make_plan(
     }
     progress("Counting power and cost")
     bills, by_month = _bills(assumed, setup, capacity, fleets)
-    device, misses = None, ()
+    device: DeviceFit | None = None
+    misses: tuple[str, ...] = ()
     if assumed.edge is not None:
         volume = demand.volume(demand.largest_month)
         device = device_fit(volume, setup.request_j, found.memory, assumed.edge, setup.draws)
@@ -178,7 +181,8 @@ def checked_peak(capacity: Capacity, demand: Demand, progress: Callable[[str], N
     """The replicas of the largest month's peak hour, checked by a longer simulation."""
     rate = demand.peak_rate(demand.largest_month)
     capacity.needed(rate)
-    progress("Checking the peak hour with a longer simulation")
+    if rate not in capacity.kept.checks:
+        progress("Checking the busiest hour with a longer simulation")
     return checked(capacity, rate)
 
 
@@ -197,9 +201,7 @@ def _followings(assumed: Assumptions) -> set[bool]:
     return {terms.follows for terms in (assumed.cloud, assumed.on_premise) if terms is not None}
 
 
-def _fleet(
-    capacity: Capacity, setup: Setup, assumed: Assumptions, number: int, follows: bool, test: Checked
-) -> Fleet:
+def _fleet(capacity: Capacity, setup: Setup, assumed: Assumptions, number: int, follows: bool, test: Checked) -> Fleet:
     rates = assumed.demand.rates(number)
     extra = test.added if rates.max() >= test.rate * (1 - 1e-9) else 0
     return fleet(capacity, rates, assumed.availability, setup.power, follows=follows, extra=extra)

@@ -71,7 +71,9 @@ def occupancy(curve: ServiceCurve, replicas: int, rate: float) -> Occupancy:
     busy = np.bincount(low, weights=states * (replicas - more), minlength=slots + 1)[: slots + 1]
     busy += np.bincount(np.minimum(low + 1, slots), weights=states * more, minlength=slots + 1)
     busy[slots] += replicas * tail / total
-    return Occupancy(admitted, waits, busy, (top - rate) * 2 / (1 + variability(curve)))
+    return Occupancy(
+        admitted.astype(np.float64), waits, busy.astype(np.float64), (top - rate) * 2 / (1 + variability(curve))
+    )
 
 
 def variability(curve: ServiceCurve) -> float:

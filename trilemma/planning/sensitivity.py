@@ -17,10 +17,8 @@ from trilemma.analysis.uncertainty import NORMAL
 from trilemma.errors import PlanError
 from trilemma.planning.capacity import Estimated
 from trilemma.planning.cost import Kind
-from trilemma.planning.demand import Demand
 from trilemma.planning.plan import Assumptions, Plan, Setup, costs_at
 from trilemma.planning.service import PowerCurve
-
 
 _PRICES: dict[Kind, list[tuple[str, str, float, float]]] = {
     "cloud": [("Price per hour", "per_hour", 0.8, 1.2)],
@@ -133,9 +131,7 @@ class _Cases:
             twice = max(-0.5, min(1.0, 2 * demand.growth))
             yield "Growth per month", self._asked("none", growth=0.0), self._asked(f"{twice:.1%}", growth=twice)
         shorter, longer = (_longer(self._setup, factor) for factor in (0.75, 1.25))
-        yield (
-            "Output tokens", self._case(f"{tokens * 0.75:.0f}", shorter), self._case(f"{tokens * 1.25:.0f}", longer)
-        )
+        yield ("Output tokens", self._case(f"{tokens * 0.75:.0f}", shorter), self._case(f"{tokens * 1.25:.0f}", longer))
 
     def _capacity(self) -> Iterator[tuple[str, _Case, _Case]]:
         """What decides how many replicas a shared fleet has."""
@@ -180,9 +176,7 @@ class _Cases:
             least = 1.0 if attribute == "pue" else 0.0
             ends = [max(least, value * factor) for factor in factors]
             changed = [terms.model_copy(update={attribute: end}) for end in ends]
-            low, high = (
-                self._case(f"{end:.4g}", **{field: one}) for end, one in zip(ends, changed, strict=True)
-            )
+            low, high = (self._case(f"{end:.4g}", **{field: one}) for end, one in zip(ends, changed, strict=True))
             yield name, low, high
 
 

@@ -1,12 +1,14 @@
 """Tables of prices and grid intensities: TOML files, each entry with its source and date.
 
-Those in ``data/`` come with Trilemma and are examples. A team's own, ``planning/prices.toml`` and ``planning/grid.toml``
-in the data folder, are read over them. A currency of one's own drops the examples' prices, which are in another.
+Those in ``data/`` come with Trilemma and are examples. A team's own, ``planning/prices.toml`` and
+``planning/grid.toml`` in the data folder, are read over them. A currency of one's own drops the examples' prices, which
+are in another.
 """
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -64,11 +66,11 @@ class Tables(Frozen):
     """All entries by name, and the currency of the prices."""
 
     currency: str = Field(default="USD", min_length=1, max_length=8)
-    cloud: dict[str, CloudPrice] = {}
-    machine: dict[str, MachinePrice] = {}
-    electricity: dict[str, ElectricityPrice] = {}
-    pue: dict[str, Overhead] = {}
-    grid: dict[str, GridIntensity] = {}
+    cloud: dict[str, CloudPrice] = Field(default_factory=dict)
+    machine: dict[str, MachinePrice] = Field(default_factory=dict)
+    electricity: dict[str, ElectricityPrice] = Field(default_factory=dict)
+    pue: dict[str, Overhead] = Field(default_factory=dict)
+    grid: dict[str, GridIntensity] = Field(default_factory=dict)
 
 
 _Entry = TypeVar("_Entry", bound=Entry)
@@ -82,12 +84,10 @@ def pick(entries: dict[str, _Entry], name: str, what: str) -> _Entry:
     """
     if name in entries:
         return entries[name]
-    raise PlanError(
-        f"There is no {what} named {name[:60]!r} in the tables.", f"Known: {', '.join(entries) or 'none'}."
-    )
+    raise PlanError(f"There is no {what} named {name[:60]!r} in the tables.", f"Known: {', '.join(entries) or 'none'}.")
 
 
-def first(entries: dict[str, _Entry]) -> _Entry | None:
+def first(entries: Mapping[str, _Entry]) -> _Entry | None:
     """The entry to begin with: the team's own first, else the first example."""
     return next((one for one in entries.values() if one.own), next(iter(entries.values()), None))
 

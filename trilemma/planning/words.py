@@ -88,6 +88,11 @@ def cost_sentences(plan: Plan) -> list[str]:
     return told
 
 
+def summary(plan: Plan) -> list[str]:
+    """The plan in a few sentences."""
+    return [replicas_sentence(plan), limits_sentence(plan), *cost_sentences(plan)]
+
+
 def break_even_sentences(found: Volumes, kinds: Iterable[Kind] = ()) -> list[str]:
     """Where the cheaper of two changes; of many changes between the same two, the first and the last."""
     told, wanted = [], set(kinds)
@@ -103,7 +108,9 @@ def break_even_sentences(found: Volumes, kinds: Iterable[Kind] = ()) -> list[str
             f"{digits(last.volume)} requests a day on"
         )
         if len(crossings) > 1:
-            text += f"; between {digits(first.volume)} and that it changes {len(crossings)} times, for replicas are whole"
+            text += (
+                f"; between {digits(first.volume)} and that it changes {len(crossings)} times, for replicas are whole"
+            )
         told.append(f"{text}.")
     return told
 
@@ -191,7 +198,7 @@ def document(plan: Plan, found: Volumes, swings: dict[Kind, list[Swing]]) -> dic
             kind: [{"name": one.name, "low": one.low._asdict(), "high": one.high._asdict()} for one in rows]
             for kind, rows in swings.items()
         },
-        "summary": [replicas_sentence(plan), limits_sentence(plan), *cost_sentences(plan), *break_even_sentences(found)],
+        "summary": [*summary(plan), *break_even_sentences(found)],
         "caveats": caveats(plan),
     }
 
