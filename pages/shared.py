@@ -33,6 +33,7 @@ PAGES = {
     "explore": PageInfo("Explore", ":material/scatter_plot:", "Which options are worth having?"),
     "decide": PageInfo("Decide", ":material/balance:", "Which one, given what we care about?"),
     "compare": PageInfo("Compare", ":material/compare_arrows:", "How do they differ, and is it luck?"),
+    "plan": PageInfo("Plan", ":material/dns:", "What will it take, and what will it cost?"),
     "present": PageInfo("Present", ":material/co_present:", "What do we tell them?"),
     "new_study": PageInfo("New study", ":material/add_chart:", "What shall we measure?"),
     "queue": PageInfo("Queue", ":material/pending_actions:", "What is happening now?"),

@@ -19,6 +19,7 @@ TrilemmaError
 ├── PresetError              a use-case preset is unknown or wrong
 ├── StudyError               a study cannot be run as asked
 ├── ReportError              a report cannot be made of a study, or not be printed
+├── PlanError                a fleet cannot be planned as asked
 ├── RunError                 a run failed
 │   ├── DoesNotFitError          it takes more memory than the emulated device has
 │   ├── RunTimeoutError          it stopped making progress
@@ -133,6 +134,10 @@ class StudyError(TrilemmaError):
 
 class ReportError(TrilemmaError):
     """A report cannot be made of a study, or not be printed as PDF."""
+
+
+class PlanError(TrilemmaError):
+    """A fleet cannot be planned as asked, or a table of prices is wrong."""
 
 
 class RunError(TrilemmaError):

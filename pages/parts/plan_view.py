@@ -1,0 +1,214 @@
+"""The parts of Plan below its assumptions: what it comes to in words, one picture at a time, and the table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from pages import shared
+from pages.parts import chart, plan_data
+from pages.parts.explore_view import is_dark
+from pages.parts.plan_choice import VIEWS
+from pages.parts.plan_data import Version
+from pages.parts.url_state import UrlState
+from trilemma.analysis.format import BLANK, digits, format_figure
+from trilemma.charts.plan import (
+    bills_table,
+    break_even_figure,
+    cost_figure,
+    day_figure,
+    day_table,
+    tornado_figure,
+    tornado_table,
+    volumes_table,
+)
+from trilemma.planning import words
+from trilemma.planning.cost import Kind
+from trilemma.planning.plan import Plan
+from trilemma.planning.tables import Tables
+
+_SWINGS = 8
+
+
+def summary(plan: Plan) -> None:
+    """What it will take and what it will cost, in two columns of few words."""
+    test, currency = plan.checked, plan.assumptions.currency
+    left, right = st.columns([1, 1.15], gap="large")
+    with left:
+        replicas = plan.largest.machines
+        st.markdown(f"### {replicas:,} {'replica' if replicas == 1 else 'replicas'}")
+        st.markdown(shared.plain(words.replicas_sentence(plan)))
+        kept = test.run.keeps(plan.setup.latency)
+        icon = ":material/check_circle:" if kept else ":material/cancel:"
+        st.markdown(f"{icon} {shared.plain(words.limits_sentence(plan))}")
+    with right:
+        cheapest = plan.cheapest
+        known = cheapest is not None and cheapest.cost is not None
+        cost = words.money(cheapest.cost.value, currency) if cheapest and cheapest.cost else ""
+        st.markdown(f"### {shared.plain(f'{cost} a month')}" if known else "### No cost is known")
+        for sentence in words.cost_sentences(plan):
+            st.markdown(shared.plain(sentence))
+
+
+def picture(of: Version, study: str, plan: Plan, url: UrlState) -> None:
+    """The picture that is chosen."""
+    st.segmented_control("Picture", VIEWS, key=url.key("view"), required=True, label_visibility="collapsed")
+    view, key = url.text("view"), plan_data.plan_key(plan, study)
+    if view == VIEWS[1]:
+        _costs(plan)
+    elif view == VIEWS[2]:
+        _break_even(of, key, plan)
+    elif view == VIEWS[3]:
+        _tornado(of, key, plan, url)
+    else:
+        _day(plan)
+
+
+def _day(plan: Plan) -> None:
+    alt = f"Replicas by hour. {words.replicas_sentence(plan)}"
+    st.plotly_chart(
+        day_figure(plan.largest, dark=is_dark()), theme=None, key="plan_day", alt=alt,
+        config=chart.config("replicas through the day", bars=True),
+    )  # fmt: skip
+    chart.saves("plan_day", "replicas through the day", lambda: day_table(plan.largest))
+    run = plan.checked.run
+    st.caption(
+        "Modelled: the measured speed of one replica, Poisson arrivals within each hour, checked by simulating the "
+        f"busiest hour ({len(run.e2e):,} requests, {run.busy:.0%} of the slots busy without reserve, wait for a slot "
+        f"p95 {words.seconds(run.percentile('wait'))})."
+    )
+    if plan.assumptions.demand.growth:
+        st.caption("The month with most requests is shown.")
+
+
+def _costs(plan: Plan) -> None:
+    currency = plan.assumptions.currency
+    told = "; ".join(
+        f"{words.KIND_WORDS[kind]}: {words.money_between(bill.cost, currency)}" for kind, bill in plan.bills.items()
+    )
+    st.plotly_chart(
+        cost_figure(plan.bills, currency, dark=is_dark()), theme=None, key="plan_costs", alt=f"Cost a month. {told}.",
+        config=chart.config("cost by deployment", bars=True),
+    )  # fmt: skip
+    chart.saves("plan_costs", "cost by deployment", lambda: bills_table(plan.bills))
+    st.caption(
+        "Modelled. Lines are 95 % intervals of what was measured (speed, energy); prices and demand are assumptions, "
+        "and What moves it most tries those."
+    )
+
+
+def _break_even(of: Version, key: str, plan: Plan) -> None:
+    found, currency = plan_data.by_volume(of, key, plan), plan.assumptions.currency
+    sentences = words.break_even_sentences(found)
+    told = " ".join(sentences) or "Within this range the order of costs does not change."
+    st.markdown(shared.plain(told))
+    st.plotly_chart(
+        break_even_figure(found, plan.assumptions.demand.requests_per_day, currency, dark=is_dark()), theme=None,
+        key="plan_volumes", alt=f"Cost a month by requests a day. {told}", config=chart.config("break-even"),
+    )  # fmt: skip
+    chart.saves("plan_volumes", "break-even", lambda: volumes_table(found))
+    st.caption(
+        "Modelled. Replicas are whole, so costs have steps. Fleets that the plan itself did not simulate are estimated."
+    )
+
+
+def _tornado(of: Version, key: str, plan: Plan, url: UrlState) -> None:
+    kinds: list[Kind] = list(plan.bills)
+    url.keep_to("of", kinds)
+    if url.text("of") not in kinds:
+        url.put("of", kinds[0])
+    left, right = st.columns([1, 1])
+    left.segmented_control(
+        "Deployment", kinds, format_func=lambda kind: words.KIND_WORDS[kind], key=url.key("of"), required=True
+    )
+    what = right.segmented_control(
+        "What moves", ["cost", "replicas"], default="cost", key="plan_tornado_of", required=True,
+        format_func=lambda name: "Monthly cost" if name == "cost" else "Replicas",
+    )  # fmt: skip
+    kind: Kind = next(one for one in kinds if one == url.text("of"))
+    found, currency = plan_data.sensitivity(of, key, kind, plan), plan.assumptions.currency
+    by = "replicas" if what == "replicas" else "cost"
+    swings = [one for one in found.swings if one.width(by)]
+    swings = sorted(swings, key=lambda one: -one.width(by))[:_SWINGS]
+    if not swings:
+        st.info("None of the assumptions moves this.", icon=":material/info:")
+        return
+    st.plotly_chart(
+        tornado_figure(swings, found.base, currency, of=by, dark=is_dark()), theme=None, key="plan_tornado",
+        alt=words.tornado_text(swings, currency), config=chart.config("what moves the cost most", bars=True),
+    )  # fmt: skip
+    chart.saves("plan_tornado", "what moves the cost most", lambda: tornado_table(found.swings))
+    st.caption(
+        "Modelled. One assumption at a time, in the month with most requests; the line is the plan. Capacity under "
+        "changed assumptions is estimated, not simulated."
+    )
+
+
+def table(plan: Plan) -> None:
+    """Cost, energy and CO2e of every deployment side by side, with intervals."""
+    currency = plan.assumptions.currency
+    rows = [
+        {
+            "Deployment": words.KIND_WORDS[kind],
+            "Cost a month": words.money_between(bill.cost, currency),
+            "Made up of": ", ".join(f"{part} {words.money(value, currency)}" for part, value in bill.parts.items()),
+            "Energy a month": words.quantity(bill.energy_kwh and bill.energy_kwh.times(1000), "Wh"),
+            "Mean power": words.quantity(bill.power_w, "W"),
+            "CO2e a month": _mass(bill.co2e_kg.value if bill.co2e_kg else None),
+        }
+        for kind, bill in plan.bills.items()
+    ]
+    st.dataframe(pd.DataFrame(rows), hide_index=True, height="content", alt="Deployments with cost, energy and CO2e")
+    months = plan.assumptions.demand.months
+    if plan.assumptions.demand.growth:
+        st.caption(f"Means over {months} months, while demand grows.")
+    device = plan.device
+    if device is not None:
+        told = [f"Each device gets {digits(device.requests_per_day)} requests a day"]
+        if device.battery_share is not None:
+            low, high = device.battery_share.low, device.battery_share.high
+            between = "" if low is None or high is None else f" ({low:.2%} to {high:.2%})"
+            told.append(f"they take {device.battery_share.value:.2%} of its battery a day{between}")
+        if device.memory_left is not None:
+            left = device.memory_left.value
+            told.append(f"{format_figure(left, 'B')} of its memory stay free" if left >= 0 else "it does not fit")
+        st.caption(
+            f"{shared.plain('; '.join(told))}. Its energy and speed are taken to be those of the measured machine."
+        )
+
+
+def _mass(kg: float | None) -> str:
+    if kg is None:
+        return BLANK
+    return f"{digits(kg * 1000)} g" if kg < 1 else f"{digits(kg)} kg" if kg < 1000 else f"{digits(kg / 1000)} t"
+
+
+def notes(plan: Plan, tables: Tables) -> None:
+    """What to know before relying on it, and where prices come from."""
+    told = words.caveats(plan)
+    if not all(entry.own for entry in [*tables.cloud.values(), *tables.machine.values()]):
+        told.append("Prices are examples with source and date: replace them under Assumptions by your own.")
+    st.markdown("##### Before you rely on it")
+    st.markdown("\n".join(f"- {shared.plain(one)}" for one in told))
+    with st.expander("Where prices and grid intensities come from", icon=":material/receipt_long:"):
+        st.dataframe(_sources(tables), hide_index=True, height="content", alt="Prices with source and date")
+        st.caption(
+            "Your own go into the files planning/prices.toml and planning/grid.toml of the data folder; the user guide "
+            "shows one."
+        )
+
+
+def _sources(tables: Tables) -> pd.DataFrame:
+    kinds: Sequence[tuple[str, str, str]] = (
+        ("cloud", "per_hour", f"{tables.currency} an hour"), ("machine", "price", tables.currency),
+        ("electricity", "per_kwh", f"{tables.currency} a kWh"), ("pue", "factor", ""), ("grid", "g_per_kwh", "g a kWh"),
+    )  # fmt: skip
+    return pd.DataFrame(
+        {
+            "What": entry.title, "Value": f"{getattr(entry, attribute):g} {unit}".strip(), "Source": entry.source,
+            "Date": entry.date, "": "your own" if entry.own else "example",
+        }
+        for kind, attribute, unit in kinds for entry in getattr(tables, kind).values()
+    )  # fmt: skip

@@ -1,0 +1,240 @@
+"""The whole plan: from a measured configuration and assumptions to replicas, bills, break-even and sensitivity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from pydantic import Field
+
+from trilemma.base import Frozen
+from trilemma.planning.arrays import FloatArray
+from trilemma.planning.capacity import Capacity, Checked, Kept, checked
+from trilemma.planning.cost import (
+    CERTAIN,
+    Bill,
+    Cloud,
+    DeviceFit,
+    Draws,
+    Edge,
+    Kind,
+    Month,
+    OnPremise,
+    cloud_bill,
+    device_fit,
+    edge_bill,
+    mean_month,
+    month,
+    on_premise_bill,
+)
+from trilemma.planning.demand import Demand
+from trilemma.planning.fleet import Fleet, fleet
+from trilemma.planning.limits import Availability, Latency, default_latency, unreachable
+from trilemma.planning.measured import Measured
+from trilemma.planning.queueing import best_slots
+from trilemma.planning.service import PowerCurve, ServiceCurve
+from trilemma.planning.tables import Tables, first
+
+
+class Assumptions(Frozen):
+    """Everything that a plan takes for granted beside what was measured."""
+
+    demand: Demand = Demand()
+    latency: Latency | None = Field(default=None, description="None: a default out of what was measured.")
+    availability: Availability = Availability()
+    slots: int | None = Field(default=None, ge=1, description="None: as many as let a replica bear most.")
+    idle_w: float | None = Field(default=None, ge=0, le=1e6, description="Of a machine that waits; None: as measured.")
+    cloud: Cloud | None = None
+    on_premise: OnPremise | None = None
+    edge: Edge | None = None
+    g_per_kwh: float = Field(default=481.0, ge=0, le=5000)
+    currency: str = Field(default="USD", max_length=8)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a plan is computed with: the replica, its power, and limits, all as assumed."""
+
+    curve: ServiceCurve
+    power: PowerCurve | None
+    latency: Latency
+    draws: Draws
+
+    @property
+    def request_j(self) -> float | None:
+        """Energy of a request that is alone, above waiting, J."""
+        if self.power is None:
+            return None
+        one = self.curve.with_slots(1)
+        above = float(self.power.at(one.levels[:1] * 0 + 1)[0]) - self.power.idle_w
+        return above * float(one.service[0])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What it will take: ``first`` and ``largest`` are the fleets of the first and the largest month, ``checked`` the
+    simulation of the largest month's peak hour, ``bills`` means over the horizon by kind, ``device`` what one device of
+    an edge deployment gives in the largest month, ``device_misses`` the limits that it cannot keep.
+    """
+
+    measured: Measured
+    assumptions: Assumptions
+    setup: Setup
+    capacity: Capacity
+    first: Fleet
+    largest: Fleet
+    checked: Checked
+    bills: Mapping[Kind, Bill]
+    by_month: Mapping[Kind, tuple[float | None, ...]]
+    device: DeviceFit | None
+    device_misses: tuple[str, ...]
+
+    @property
+    def cheapest(self) -> Bill | None:
+        """The bill with the lowest known cost of those that keep the limits."""
+        known = [bill for bill in self.bills.values() if bill.cost is not None]
+        known = [bill for bill in known if bill.kind != "edge" or not self.device_misses]
+        return min(known, key=lambda bill: bill.cost.value if bill.cost else 0.0, default=None)
+
+
+def default_assumptions(tables: Tables, demand: Demand | None = None) -> Assumptions:
+    """What a plan begins with: the first entry of every table, the team's own before the examples."""
+    cloud, machine, electricity = first(tables.cloud), first(tables.machine), first(tables.electricity)
+    overhead, grid = first(tables.pue), first(tables.grid)
+    pue = overhead.factor if overhead else 1.0
+    per_kwh = electricity.per_kwh if electricity else None
+    return Assumptions(
+        demand=demand or Demand(),
+        cloud=Cloud(per_hour=cloud.per_hour, pue=pue) if cloud else None,
+        on_premise=OnPremise(price=machine.price, per_kwh=per_kwh, pue=pue)
+        if machine and per_kwh is not None
+        else None,
+        edge=Edge(per_kwh=per_kwh) if per_kwh is not None else None,
+        g_per_kwh=grid.g_per_kwh if grid else 0.0,
+        currency=tables.currency,
+    )
+
+
+def set_up(found: Measured, assumed: Assumptions) -> Setup:
+    """The replica for the lengths assumed, with slots and limits.
+
+    Raises:
+        PlanError: more slots are wanted than were measured.
+    """
+    curve = found.curve.for_tokens(assumed.demand.tokens_in, assumed.demand.tokens_out)
+    latency = assumed.latency or default_latency(curve)
+    most = max(1, int(curve.levels[-1]))
+    slots = min(assumed.slots, most) if assumed.slots else best_slots(curve, latency)
+    power, doubt = found.power, found.doubt
+    if power is not None and assumed.idle_w is not None:
+        # The work comes on top of whatever the machine draws while it waits.
+        watts = power.watts - power.idle_w + assumed.idle_w
+        power, doubt = replace(power, idle_w=assumed.idle_w, watts=watts), replace(doubt, idle=0.0)
+    return Setup(curve.with_slots(slots), power, latency, Draws.of(doubt))
+
+
+def make_plan(
+    found: Measured,
+    assumed: Assumptions,
+    *,
+    kept: Kept | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Plan:
+    """Plan a fleet.
+
+    Args:
+        found: What was measured.
+        assumed: Everything else.
+        kept: What was simulated before for the same :func:`set_up`; added to.
+        progress: Told what is done.
+
+    Raises:
+        PlanError: no number of replicas keeps the limits, or an assumption does not fit what was measured.
+    """
+    setup = set_up(found, assumed)
+
+    def simulating(size: int) -> None:
+        progress(f"Simulating {size} {'replica' if size == 1 else 'replicas'}")
+
+    capacity = Capacity(setup.curve, setup.latency, kept=kept, progress=simulating)
+    demand = assumed.demand
+    test = checked_peak(capacity, demand, progress)
+    fleets = {
+        follows: [_fleet(capacity, setup, assumed, one, follows, test) for one in range(demand.months)]
+        for follows in {True, *_followings(assumed)}
+    }
+    progress("Counting power and cost")
+    bills, by_month = _bills(assumed, setup, capacity, fleets)
+    device: DeviceFit | None = None
+    misses: tuple[str, ...] = ()
+    if assumed.edge is not None:
+        volume = demand.volume(demand.largest_month)
+        device = device_fit(volume, setup.request_j, found.memory, assumed.edge, setup.draws)
+        misses = tuple(aim.name for aim in unreachable(setup.curve, setup.latency))
+    shown = fleets[True]
+    return Plan(
+        found, assumed, setup, capacity, shown[0], shown[demand.largest_month], test, bills, by_month, device, misses,
+    )  # fmt: skip
+
+
+def checked_peak(capacity: Capacity, demand: Demand, progress: Callable[[str], None]) -> Checked:
+    """The replicas of the largest month's peak hour, checked by a longer simulation."""
+    rate = demand.peak_rate(demand.largest_month)
+    capacity.needed(rate)
+    if rate not in capacity.kept.checks:
+        progress("Checking the busiest hour with a longer simulation")
+    return checked(capacity, rate)
+
+
+def costs_at(setup: Setup, assumed: Assumptions, capacity: Capacity, rates: FloatArray) -> dict[Kind, float | None]:
+    """What each deployment costs a month at given arrivals by hour, without intervals."""
+    one = Draws.of(CERTAIN, 0)
+    fleets = {
+        follows: [fleet(capacity, rates, assumed.availability, setup.power, follows=follows)]
+        for follows in _followings(assumed)
+    }
+    bills, _ = _bills(assumed, replace(setup, draws=one), capacity, fleets, [float(rates.sum() * 3600)])
+    return {kind: bill.cost.value if bill.cost else None for kind, bill in bills.items()}
+
+
+def _followings(assumed: Assumptions) -> set[bool]:
+    return {terms.follows for terms in (assumed.cloud, assumed.on_premise) if terms is not None}
+
+
+def _fleet(capacity: Capacity, setup: Setup, assumed: Assumptions, number: int, follows: bool, test: Checked) -> Fleet:
+    rates = assumed.demand.rates(number)
+    extra = test.added if rates.max() >= test.rate * (1 - 1e-9) else 0
+    return fleet(capacity, rates, assumed.availability, setup.power, follows=follows, extra=extra)
+
+
+def _bills(
+    assumed: Assumptions,
+    setup: Setup,
+    capacity: Capacity,
+    fleets: Mapping[bool, list[Fleet]],
+    volumes: list[float] | None = None,
+) -> tuple[dict[Kind, Bill], dict[Kind, tuple[float | None, ...]]]:
+    draws, grid = setup.draws, assumed.g_per_kwh
+    months: dict[bool, list[Month]] = {}
+    for follows, days in fleets.items():
+        known: dict[float, Month] = {}  # without growth all months are one
+        for day in days:
+            peak = float(day.rates.max())
+            if peak not in known:
+                known[peak] = month(day, capacity, assumed.availability, draws, follows=follows)
+            months.setdefault(follows, []).append(known[peak])
+    bills: dict[Kind, Bill] = {}
+    series: dict[Kind, list[Bill]] = {}
+    if (cloud := assumed.cloud) is not None:
+        bills["cloud"] = cloud_bill(mean_month(months[cloud.follows]), cloud, draws, grid)
+        series["cloud"] = [cloud_bill(one, cloud, draws, grid) for one in months[cloud.follows]]
+    if (own := assumed.on_premise) is not None:
+        bills["on-premise"] = on_premise_bill(mean_month(months[own.follows]), own, draws, grid)
+        series["on-premise"] = [on_premise_bill(one, own, draws, grid) for one in months[own.follows]]
+    if (edge := assumed.edge) is not None:
+        volumes = volumes or [assumed.demand.volume(one) for one in range(assumed.demand.months)]
+        mean = sum(volumes) / len(volumes)
+        bills["edge"] = edge_bill(mean, setup.request_j, edge, draws, grid)
+        series["edge"] = [edge_bill(one, setup.request_j, edge, draws, grid) for one in volumes]
+    by_month = {kind: tuple(one.cost.value if one.cost else None for one in rows) for kind, rows in series.items()}
+    return bills, by_month

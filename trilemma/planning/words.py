@@ -1,0 +1,207 @@
+"""A plan in words, and as a document for scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from trilemma.analysis.format import digits, format_figure, interval_text, scale_for
+from trilemma.planning.arrays import Interval
+from trilemma.planning.break_even import Volumes
+from trilemma.planning.cost import Kind
+from trilemma.planning.limits import SHARE
+from trilemma.planning.plan import Plan
+from trilemma.planning.sensitivity import Swing
+
+KIND_WORDS: dict[Kind, str] = {"cloud": "Cloud", "on-premise": "On-premise", "edge": "Edge"}
+LATENCY_WORDS = {
+    "ttft": "time to first token", "e2e": "time to last token", "tpot": "time per output token",
+    "wait": "wait for a slot",
+}  # fmt: skip
+
+
+def hour_words(hour: int) -> str:
+    """``14:00 to 15:00``."""
+    return f"{hour}:00 to {(hour + 1) % 24}:00"
+
+
+def money(value: float | None, currency: str) -> str:
+    """``1,230 USD``; cents below 100."""
+    if value is None:
+        return "–"
+    return f"{value:,.2f} {currency}" if abs(value) < 100 else f"{round(value):,} {currency}"
+
+
+def money_between(value: Interval | None, currency: str) -> str:
+    """The value with its interval, as ``1,230 USD (1,180 to 1,300)``."""
+    if value is None:
+        return "not known"
+    text = money(value.value, currency)
+    if value.low is None or value.high is None or value.low == value.high:
+        return text
+    low, high = (money(end, currency).removesuffix(f" {currency}") for end in (value.low, value.high))
+    return text if low == high else f"{text} ({low} to {high})"
+
+
+def seconds(value: Interval) -> str:
+    """``0.61 s ±0.02``."""
+    return format_figure(value.value, "s", value.low, value.high)
+
+
+def replicas_sentence(plan: Plan) -> str:
+    """How many replicas in the busiest hour, and what they bear."""
+    demand, setup, test = plan.assumptions.demand, plan.setup, plan.checked
+    spares = plan.largest.machines - int(plan.largest.needed.max())
+    count = f"{test.replicas:,} {'replica' if test.replicas == 1 else 'replicas'}"
+    slots = "one request at a time" if setup.curve.slots == 1 else f"{setup.curve.slots} requests at a time"
+    when = f"in the busiest hour ({hour_words(demand.peak_hour)}, {digits(test.rate)} requests a second"
+    when += f" after {demand.months} months of growth)" if demand.growth > 0 else ")"
+    extra = f", and {spares:,} in reserve" if spares else ""
+    return f"{count}, each answering {slots}, {when}{extra}."
+
+
+def limits_sentence(plan: Plan) -> str:
+    """What the simulation of the busiest hour found against the limits."""
+    run = plan.checked.run
+    parts = [
+        f"{LATENCY_WORDS[aim.name]} {seconds(run.percentile(aim.name))} of {format_figure(aim.limit_s, 's')} allowed"
+        for aim in plan.setup.latency.aims()
+    ]
+    if not parts:
+        return f"No latency is limited; replicas are kept below {run.busy:.0%} busy."
+    return f"Simulated for that hour, {SHARE:.0%} of requests keep: {'; '.join(parts)}."
+
+
+def cost_sentences(plan: Plan) -> list[str]:
+    """The cheapest deployment that keeps the limits, and the others against it."""
+    currency, cheapest = plan.assumptions.currency, plan.cheapest
+    if cheapest is None or cheapest.cost is None:
+        return ["No cost is known: enter a price."]
+    told = [
+        f"{KIND_WORDS[cheapest.kind]} costs least of what is compared: "
+        f"{money_between(cheapest.cost, currency)} a month."
+    ]
+    for bill in plan.bills.values():
+        if bill is not cheapest and bill.cost is not None:
+            note = " but does not keep the limits" if bill.kind == "edge" and plan.device_misses else ""
+            told.append(f"{KIND_WORDS[bill.kind]}: {money_between(bill.cost, currency)}{note}.")
+    return told
+
+
+def summary(plan: Plan) -> list[str]:
+    """The plan in a few sentences."""
+    return [replicas_sentence(plan), limits_sentence(plan), *cost_sentences(plan)]
+
+
+def break_even_sentences(found: Volumes, kinds: Iterable[Kind] = ()) -> list[str]:
+    """Where the cheaper of two changes; of many changes between the same two, the first and the last."""
+    told, wanted = [], set(kinds)
+    by_pair: dict[frozenset[Kind], list[Any]] = {}
+    for one in found.crossings:
+        by_pair.setdefault(frozenset((one.below, one.above)), []).append(one)
+    for pair, crossings in by_pair.items():
+        if wanted and not pair <= wanted:
+            continue
+        first, last = crossings[0], crossings[-1]
+        text = (
+            f"{KIND_WORDS[last.above]} costs less than {KIND_WORDS[last.below].lower()} from "
+            f"{digits(last.volume)} requests a day on"
+        )
+        if len(crossings) > 1:
+            text += (
+                f"; between {digits(first.volume)} and that it changes {len(crossings)} times, for replicas are whole"
+            )
+        told.append(f"{text}.")
+    return told
+
+
+def caveats(plan: Plan) -> list[str]:
+    """What a reader must know before trusting the plan."""
+    told = list(plan.measured.notes)
+    if plan.checked.added:
+        told.append(f"{plan.checked.added} more replicas than first found: a longer simulation asked for them.")
+    if not plan.checked.run.keeps(plan.setup.latency):
+        told.append("The longer simulation does not keep the limits even so: the plan promises nothing.")
+    bills = list(plan.bills.values())
+    if any(bill.cost is not None and bill.cost.low is None for bill in bills):
+        told.append("Where no interval is shown, the measurement has none: repeat it to get one.")
+    if plan.device_misses:
+        names = ", ".join(LATENCY_WORDS[name] for name in plan.device_misses)
+        told.append(f"A single device of this speed does not keep the limit on {names}.")
+    return told
+
+
+def tornado_text(swings: Sequence[Swing], currency: str) -> str:
+    """The text alternative of a tornado: what moves the cost most."""
+    if not swings:
+        return "No assumption moves the cost."
+    told = [
+        f"{one.name} ({one.low.words} or {one.high.words}): {money(one.low.cost, currency)} or "
+        f"{money(one.high.cost, currency)}"
+        for one in swings[:3]
+    ]
+    return f"What moves the monthly cost most: {'; '.join(told)}."
+
+
+def quantity(value: Interval | None, unit: str) -> str:
+    """Energy, power or mass with its interval; a dash where it is not known."""
+    if value is None:
+        return "–"
+    scale = scale_for([value.value], unit)
+    return f"{digits(scale.show(value.value))} {scale.unit} {interval_text(*value, scale)}".strip()
+
+
+def document(plan: Plan, found: Volumes, swings: dict[Kind, list[Swing]]) -> dict[str, Any]:
+    """Everything that the page shows, for scripts: base units, intervals as value, low and high."""
+    run = plan.checked.run
+    names = ["wait", "ttft", "e2e", *(["tpot"] if plan.setup.curve.output_tokens > 1 else [])]
+    return {
+        "configuration": {"id": plan.measured.configuration_id, "label": plan.measured.label},
+        "workload": plan.measured.workload,
+        "assumptions": plan.assumptions.model_dump(mode="json"),
+        "limits": plan.setup.latency.model_dump(exclude_none=True),
+        "slots": plan.setup.curve.slots,
+        "replicas": {
+            "busiest_hour": plan.checked.replicas,
+            "with_spares": plan.largest.machines,
+            "by_hour": plan.largest.running.tolist(),
+            "by_hour_first_month": plan.first.running.tolist(),
+            "rates_per_s": plan.largest.rates.tolist(),
+        },
+        "simulation": {
+            "requests": len(run.e2e),
+            "rate_per_s": plan.checked.rate,
+            "busy": run.busy,
+            **{f"{name}_p95_s": run.percentile(name)._asdict() for name in names},
+        },
+        "per_month": {
+            kind: {
+                "cost": _dict(bill.cost),
+                "parts": dict(bill.parts),
+                "energy_kwh": _dict(bill.energy_kwh),
+                "power_w": _dict(bill.power_w),
+                "co2e_kg": _dict(bill.co2e_kg),
+                "cost_by_month": list(plan.by_month[kind]),
+            }
+            for kind, bill in plan.bills.items()
+        },
+        "device": None
+        if plan.device is None
+        else {
+            "requests_per_day": plan.device.requests_per_day,
+            "battery_share_per_day": _dict(plan.device.battery_share),
+            "memory_left_bytes": _dict(plan.device.memory_left),
+            "limits_missed": list(plan.device_misses),
+        },
+        "break_even": [one.__dict__ for one in found.crossings],
+        "sensitivity": {
+            kind: [{"name": one.name, "low": one.low._asdict(), "high": one.high._asdict()} for one in rows]
+            for kind, rows in swings.items()
+        },
+        "summary": [*summary(plan), *break_even_sentences(found)],
+        "caveats": caveats(plan),
+    }
+
+
+def _dict(value: Interval | None) -> dict[str, float | None] | None:
+    return None if value is None else value._asdict()
