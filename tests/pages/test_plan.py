@@ -72,7 +72,8 @@ def loaded_study(store: Store) -> str:
         subject = "short_chat" if users == 1 else f"short_chat x{users}"
         each = users / rate
         for figure, statistic, value in (
-            ("request_rate", "", rate), ("output_tps", "", 64 * rate), ("e2e_s", "mean", each), ("ttft_s", "mean", first),
+            ("request_rate", "", rate), ("output_tps", "", 64 * rate), ("e2e_s", "mean", each),
+            ("ttft_s", "mean", first),
             ("e2e_s", "median", each), ("power_w", "", 10.0 + 5 * users),
         ):  # fmt: skip
             measured.append(
