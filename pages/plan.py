@@ -52,25 +52,19 @@ def page() -> None:
         if problem is not None:
             shared.show_error(problem)
         return
+    run_id, machine = plan_data.machine(of, study, configuration)
     plan_view.summary(plan)
     plan_view.picture(of, study, plan, url)
     plan_view.table(plan)
-    plan_view.notes(plan, tables)
-    shared.link("run", "Open a run of this configuration", {"id": _run_of(of, study, configuration)},
-                icon=":material/query_stats:")  # fmt: skip
-
-
-def _run_of(of: Version, study: str, configuration: str) -> str:
-    return str(plan_data.figures(of, study).meta["run_id"].loc[configuration])
+    plan_view.notes(plan, tables, machine)
+    shared.link("run", "Open a run of this configuration", {"id": run_id}, icon=":material/query_stats:")
 
 
 def _planned(of: Version, study: str, workload: str, configuration: str, assumptions: str) -> Plan:
     """The plan, with what is done told while it takes a moment."""
     place = st.empty()
     try:
-        return plan_data.plan(
-            of, study, workload, configuration, assumptions, _progress=lambda text: _told(place, text)
-        )
+        return plan_data.plan(of, study, workload, configuration, assumptions, lambda text: _told(place, text))
     finally:
         place.empty()
 

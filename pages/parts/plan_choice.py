@@ -103,16 +103,16 @@ def choose(url: UrlState, found: Measured, tables: Tables) -> Assumptions:
     """
     url.keep_to("curve", [*DAY_CURVES, OWN_CURVE])
     url.keep_to("view", VIEWS)
-    limit = default_latency(found.curve).ttft_p95_s
-    url.defaults(**_PLAIN_DEFAULTS, ttft=f"{limit:g}")
+    defaults = _PLAIN_DEFAULTS | {"ttft": f"{default_latency(found.curve).ttft_p95_s:g}"}
+    url.defaults(**defaults)
     for pick, entries in _entries(tables).items():
         start = first(entries)
         url.defaults(**{pick: next((name for name, one in entries.items() if one is start), "")})
         url.keep_to(pick, [*entries])
         chosen = entries.get(url.text(pick))
         url.defaults(**{PICKS[pick]: "" if chosen is None else f"{_amount(chosen):.10g}"})
-    for name in NUMBERS:
-        url.put(name, _clean(name, url.text(name)))
+    for name, about in NUMBERS.items():
+        url.put(name, _clean(about, url.text(name), defaults.get(name, "")))
     value = {name: _number(url.text(name)) for name in NUMBERS}
     demand = Demand(
         requests_per_day=value["day"] or 1.0, shares=_shares(url), tokens_in=value["tin"], tokens_out=value["tout"],
@@ -166,11 +166,11 @@ def _number(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _clean(name: str, text: str) -> str:
-    """A link's number within its ends; what is none, and may not be empty, becomes the default."""
-    about, value = NUMBERS[name], _number(text)
+def _clean(about: Number, text: str, default: str) -> str:
+    """A link's number within its ends; what is none becomes the default, but for nothing where that is a choice."""
+    value = _number(text)
     if value is None:
-        return "" if about.empty else _PLAIN_DEFAULTS.get(name, "")
+        return "" if about.empty and not text else default
     return f"{min(about.high, max(about.low, value)):.10g}"
 
 

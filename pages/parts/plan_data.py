@@ -42,17 +42,12 @@ def figures(of: Version, study_id: str) -> Points:
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def choices(of: Version, study_id: str) -> dict[str, dict[str, str]]:
-    """By workload, the configurations that can be planned with: id to name, in Explore's order.
-
-    The workloads in the order of the study, suites whose answers are written last.
-    """
+    """By workload, the configurations that can be planned with: id to name, in Explore's order."""
     points = figures(of, study_id)
     names = labels(points)
     names = names.where(~names.duplicated(keep=False), names + " · " + names.index.astype(str).str[:6])
     found = workloads(points)
-    known = [name.partition(" ")[0] for name in explore_data.catalog(of).workloads]
-    order = sorted(found, key=lambda name: known.index(name) if name in known else len(known))
-    return {workload: {one: str(names[one]) for one in found[workload]} for workload in order}
+    return {workload: {one: str(names[one]) for one in ids} for workload, ids in found.items()}
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -105,20 +100,35 @@ def _kept(of: Version, key: str) -> Kept:
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
+def _made(of: Version, study_id: str, workload: str, configuration_id: str, assumptions: str) -> list[Plan]:
+    """Where the plan is kept once it is made. Streamlit lets no cached function write what it does onto the page."""
+    return []
+
+
 def plan(
     of: Version, study_id: str, workload: str, configuration_id: str, assumptions: str,
-    _progress: Callable[[str], None],
+    progress: Callable[[str], None],
 ) -> Plan:  # fmt: skip
-    """The plan for :class:`Assumptions` as JSON; told what it does through ``_progress``.
+    """The plan for :class:`Assumptions` as JSON; told what it does through ``progress``.
 
     Raises:
         PlanError: no number of replicas keeps the limits.
     """
-    found, assumed = known(of, study_id, workload, configuration_id), Assumptions.model_validate_json(assumptions)
-    setup = set_up(found, assumed)
-    lengths = (assumed.demand.tokens_in, assumed.demand.tokens_out)
-    key = content_id([study_id, workload, configuration_id, lengths, setup.latency.model_dump(), setup.curve.slots])
-    return make_plan(found, assumed, kept=_kept(of, key), progress=_progress)
+    place = _made(of, study_id, workload, configuration_id, assumptions)
+    if not place:
+        found, assumed = known(of, study_id, workload, configuration_id), Assumptions.model_validate_json(assumptions)
+        setup = set_up(found, assumed)
+        lengths = (assumed.demand.tokens_in, assumed.demand.tokens_out)
+        key = content_id([study_id, workload, configuration_id, lengths, setup.latency.model_dump(), setup.curve.slots])
+        place.append(make_plan(found, assumed, kept=_kept(of, key), progress=progress))
+    return place[0]
+
+
+def machine(of: Version, study_id: str, configuration_id: str) -> tuple[str, str]:
+    """A run of a configuration, its id, and the machine that it was measured on, in words; empty if not known."""
+    run_id = str(figures(of, study_id).meta["run_id"].loc[configuration_id])
+    host = shared.get_store().run(run_id).host
+    return run_id, "" if host is None else f"{host.cpu}, {host.cores} {'core' if host.cores == 1 else 'cores'}"
 
 
 @st.cache_resource(max_entries=32, show_spinner="Looking at other volumes ...")

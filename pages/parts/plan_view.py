@@ -33,23 +33,20 @@ _SWINGS = 8
 
 
 def summary(plan: Plan) -> None:
-    """What it will take and what it will cost, in two columns of few words."""
-    test, currency = plan.checked, plan.assumptions.currency
-    left, right = st.columns([1, 1.15], gap="large")
-    with left:
-        replicas = plan.largest.machines
+    """How many replicas, and each deployment's cost beside them; below, what is promised."""
+    replicas = plan.largest.machines
+    columns = st.columns([1.15, *[1.0] * len(plan.bills)], gap="medium")
+    with columns[0]:
         st.markdown(f"### {replicas:,} {'replica' if replicas == 1 else 'replicas'}")
-        st.markdown(shared.plain(words.replicas_sentence(plan)))
-        kept = test.run.keeps(plan.setup.latency)
-        icon = ":material/check_circle:" if kept else ":material/cancel:"
-        st.markdown(f"{icon} {shared.plain(words.limits_sentence(plan))}")
-    with right:
-        cheapest = plan.cheapest
-        known = cheapest is not None and cheapest.cost is not None
-        cost = words.money(cheapest.cost.value, currency) if cheapest and cheapest.cost else ""
-        st.markdown(f"### {shared.plain(f'{cost} a month')}" if known else "### No cost is known")
-        for sentence in words.cost_sentences(plan):
-            st.markdown(shared.plain(sentence))
+        st.caption("in the busiest hour, reserve included")
+    for column, (kind, bill) in zip(columns[1:], plan.bills.items(), strict=True):
+        with column:
+            st.markdown(f"### {shared.plain(words.money(bill.cost and bill.cost.value, plan.assumptions.currency))}")
+            st.caption(shared.plain(words.bill_caption(plan, kind)))
+    st.markdown(shared.plain(words.replicas_sentence(plan)))
+    kept = plan.checked.run.keeps(plan.setup.latency)
+    icon = ":material/check_circle:" if kept else ":material/cancel:"
+    st.markdown(f"{icon} {shared.plain(words.limits_sentence(plan))}")
 
 
 def picture(of: Version, study: str, plan: Plan, url: UrlState) -> None:
@@ -102,7 +99,7 @@ def _costs(plan: Plan) -> None:
 def _break_even(of: Version, key: str, plan: Plan) -> None:
     found, currency = plan_data.by_volume(of, key, plan), plan.assumptions.currency
     sentences = words.break_even_sentences(found)
-    told = " ".join(sentences) or "Within this range the order of costs does not change."
+    told = " ".join(sentences) or words.order_sentence(found)
     st.markdown(shared.plain(told))
     st.plotly_chart(
         break_even_figure(found, plan.assumptions.demand.requests_per_day, currency, dark=is_dark()), theme=None,
@@ -154,7 +151,7 @@ def table(plan: Plan) -> None:
             "Deployment": words.KIND_WORDS[kind],
             "Cost a month": words.money_between(bill.cost, currency),
             "Made up of": ", ".join(f"{part} {words.money(value, currency)}" for part, value in bill.parts.items()),
-            "Energy a month": words.quantity(bill.energy_kwh and bill.energy_kwh.times(1000), "Wh"),
+            "Energy a month": words.quantity(bill.energy_kwh, "kWh"),
             "Mean power": words.quantity(bill.power_w, "W"),
             "CO2e a month": _mass(bill.co2e_kg.value if bill.co2e_kg else None),
         }
@@ -185,9 +182,11 @@ def _mass(kg: float | None) -> str:
     return f"{digits(kg * 1000)} g" if kg < 1 else f"{digits(kg)} kg" if kg < 1000 else f"{digits(kg / 1000)} t"
 
 
-def notes(plan: Plan, tables: Tables) -> None:
+def notes(plan: Plan, tables: Tables, machine: str) -> None:
     """What to know before relying on it, and where prices come from."""
     told = words.caveats(plan)
+    where = f" ({machine})" if machine else ""
+    told.append(f"Every machine and device is taken to be as fast as the one measured{where}, whatever its price.")
     if not all(entry.own for entry in [*tables.cloud.values(), *tables.machine.values()]):
         told.append("Prices are examples with source and date: replace them under Assumptions by your own.")
     st.markdown("##### Before you rely on it")

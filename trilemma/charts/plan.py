@@ -17,7 +17,7 @@ from trilemma.planning.sensitivity import Effect, Swing
 from trilemma.planning.words import KIND_WORDS, money, money_between
 
 _HEIGHT = 420
-_ROW = 46
+_ROW = 54
 _DASHES: dict[Kind, str] = {"cloud": "solid", "on-premise": "dash", "edge": "dot"}
 _SYMBOLS: dict[Kind, str] = {"cloud": "circle", "on-premise": "square", "edge": "diamond"}
 _WIDE = 30.0
@@ -36,7 +36,8 @@ def day_figure(fleet: Fleet, *, dark: bool = False) -> go.Figure:
     ]
     common = {"x": hours + 0.5, "width": 0.9, "hovertext": told, "hovertemplate": "%{hovertext}<extra></extra>"}
     figure.add_bar(
-        y=needed, name="needed to keep the limits", marker={"color": look.text, "line": {"width": 0}}, **common,
+        y=needed, name="needed to keep the limits",
+        marker={"color": look.muted, "line": {"width": 1.2, "color": look.muted}}, **common,
     )  # fmt: skip
     figure.add_bar(
         y=running - needed, name="in reserve, or not switched off",
@@ -53,7 +54,7 @@ def day_figure(fleet: Fleet, *, dark: bool = False) -> go.Figure:
     figure.update_layout(
         barmode="stack", height=_HEIGHT, bargap=0, hovermode="closest",
         yaxis={"title": {"text": "Replicas"}, "domain": [0.36, 1], "dtick": 1 if running.max() <= 8 else None},
-        legend={"y": 1.02, "yanchor": "bottom"},
+        legend={"y": 1.02, "yanchor": "bottom", "traceorder": "normal"},
     )  # fmt: skip
     below = figure.layout.yaxis.to_plotly_json() | {"domain": [0, 0.26], "dtick": None, "nticks": 3}
     figure.update_layout(yaxis2=below | {"title": {**below["title"], "text": "Requests/s"}})
@@ -121,15 +122,15 @@ def break_even_figure(found: Volumes, planned: float, currency: str, *, dark: bo
         )  # fmt: skip
     figure.add_vline(x=planned, line={"color": look.line, "width": 1.5, "dash": "dashdot"})
     figure.add_annotation(
-        x=np.log10(planned), y=1, yref="paper", text="planned", showarrow=False, xanchor="left", yanchor="bottom",
+        x=np.log10(planned), y=0, yref="paper", text="planned", showarrow=False, xanchor="left", yanchor="bottom",
         xshift=4, font={"size": 12, "color": look.muted},
     )  # fmt: skip
     figure.update_xaxes(type="log", title_text="Requests a day", tickformat="~s", dtick=1)
     figure.update_yaxes(
-        type="log", autorange="reversed", tickformat="~s",
+        type="log", autorange="reversed", tickformat=",~g", dtick=1,
         title_text=f"Cost, {escape(currency)} a month<br>(less is better: axis reversed)",
     )  # fmt: skip
-    figure.update_layout(height=_HEIGHT + 20, hovermode="closest", legend={"y": -0.22, "yanchor": "top"})
+    figure.update_layout(height=_HEIGHT + 20, hovermode="closest", legend={"y": -0.18, "yanchor": "top"})
     return figure
 
 
@@ -151,7 +152,7 @@ def tornado_figure(
             end = most if value is None else float(value)
             text = "cannot be kept" if value is None else _effect_text(float(value), of, currency)
             figure.add_shape(
-                type="rect", x0=middle, x1=end, y0=row - 0.3, y1=row + 0.3,
+                type="rect", x0=middle, x1=end, y0=row - 0.26, y1=row + 0.26,
                 fillcolor=look.muted if filled else "rgba(0,0,0,0)", line={"width": 1.2, "color": look.muted},
             )  # fmt: skip
             figure.add_scatter(
@@ -161,7 +162,7 @@ def tornado_figure(
             )  # fmt: skip
         words = f"{escape(swing.low.words, 34)} … {escape(swing.high.words, 34)}"
         figure.add_annotation(
-            x=0, xref="paper", y=row, xanchor="left", yanchor="bottom", yshift=13, showarrow=False, align="left",
+            x=0, xref="paper", y=row, xanchor="left", yanchor="bottom", yshift=15, showarrow=False, align="left",
             text=f"{escape(swing.name)} <span style='color:{look.muted}'>{words}</span>",
             font={"size": 12, "color": look.text},
         )  # fmt: skip

@@ -9,7 +9,20 @@ from typing import Annotated
 import typer
 
 import trilemma
-from trilemma.cli import models, presets, profiles, questions, queue, reports, sample, services, show, studies, traces
+from trilemma.cli import (
+    models,
+    plan,
+    presets,
+    profiles,
+    questions,
+    queue,
+    reports,
+    sample,
+    services,
+    show,
+    studies,
+    traces,
+)
 from trilemma.cli.base import report
 from trilemma.errors import TrilemmaError
 
@@ -33,6 +46,7 @@ app.add_typer(traces.app, name="traces")
 app.add_typer(questions.app, name="questions")
 app.add_typer(sample.app, name="sample")
 app.command()(show.show)
+app.command()(plan.plan)
 app.command()(studies.export)
 app.command()(reports.report)
 app.command()(services.serve)

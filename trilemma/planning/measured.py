@@ -16,7 +16,7 @@ from trilemma.planning.arrays import FloatArray, Interval
 from trilemma.planning.service import ALIKE, PowerCurve, ServiceCurve
 from trilemma.records import RequestRecord
 from trilemma.schema import Method, split_key
-from trilemma.workloads import latency
+from trilemma.workloads import PROMPT_SETS, latency
 from trilemma.workloads.saturation import KEEPS_UP
 
 _FIGURES = (
@@ -70,7 +70,10 @@ def _level(key: str) -> Level | None:
 
 
 def workloads(points: Points) -> dict[str, list[str]]:
-    """By workload, the configurations that can be planned with it: those with a speed under at least one load."""
+    """By workload, the configurations that can be planned with: those with a speed under some load.
+
+    Workloads come before suites whose answers are written.
+    """
     found: dict[str, list[str]] = {}
     for key in points.keys:
         if key.partition("@")[0] not in ("e2e_s.mean", "e2e_s.median") or (level := _level(key)) is None:
@@ -79,7 +82,8 @@ def workloads(points: Points) -> dict[str, list[str]]:
         ids = found.setdefault(level.workload, [])
         ids += [str(one) for one in known if str(one) not in ids]
     order = {str(one): i for i, one in enumerate(points.meta.index)}
-    return {name: sorted(ids, key=lambda one: order[one]) for name, ids in found.items() if ids}
+    names = sorted(found, key=lambda name: (name.partition(" ")[0] not in PROMPT_SETS, name))
+    return {name: sorted(found[name], key=lambda one: order[one]) for name in names if found[name]}
 
 
 def measured(
@@ -126,7 +130,7 @@ def measured(
         notes.append(f"The least load measured is {busy[0]:.3g} requests at once; fewer are taken to be no faster.")
     power, energy_doubt, idle_doubt = _power(figures, levels)
     notes += power.notes if power else ["No energy was measured or modelled: power, energy and CO2e are not known."]
-    if figures.disturbed([f"e2e_s.mean@{_subject(figures, level)}" for level, _ in levels]):
+    if figures.disturbed([f"e2e_s.mean@{figures.subjects[level]}" for level, _ in levels]):
         notes.append("Something disturbed the machine while this was measured.")
     speed = figures.doubt([_speed_key(figures, level) for level, _ in levels])
     return Measured(
@@ -160,9 +164,8 @@ class _Figures:
 
     def doubt(self, keys: Iterable[str]) -> float | None:
         """The largest relative standard error of ``keys``; None if one of them has no interval."""
-        found = [self.interval(key) for key in keys]
         errors = []
-        for one in found:
+        for one in map(self.interval, keys):
             if one is None or one.low is None or one.high is None or one.low <= 0:
                 return None
             errors.append(math.log(one.high / one.low) / 2 / NORMAL)
@@ -181,10 +184,6 @@ class _Figures:
         return float(frame[key].iloc[self._row]) if key in frame.columns else None
 
 
-def _subject(figures: _Figures, level: Level) -> str:
-    return figures.subjects[level]
-
-
 def _of(figures: _Figures, name: str, level: Level) -> float | None:
     return figures.value(f"{name}@{figures.subjects[level]}")
 
@@ -198,7 +197,7 @@ def _usable(figures: _Figures, workload: str) -> list[tuple[Level, float]]:
     users = {level: level.value for level in known if level.kind == "users"}
     rates: dict[Level, float] = {}
     for level in (one for one in known if one.kind == "rate"):
-        done, offered, each = _of(figures, "request_rate", level), _of(figures, "offered_rate", level), None
+        done, offered = _of(figures, "request_rate", level), _of(figures, "offered_rate", level)
         each = _e2e(figures, level)
         if done and each and done >= KEEPS_UP * (offered or level.value):
             rates[level] = done * each

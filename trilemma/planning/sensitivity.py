@@ -139,9 +139,10 @@ class _Cases:
         shares = np.asarray(self._assumed.demand.shares)
         peaked = tuple(float(one) for one in shares**2)
         yield "Shape of the day", self._asked("flat", shares=(1.0,) * len(shares)), self._asked("peaked", shares=peaked)
-        off, words = _range(self._plan.measured.doubt.speed)
+        off, percent, basis = _range(self._plan.measured.doubt.speed)
         faster, slower = (replace(setup, curve=setup.curve.slower(factor)) for factor in (1 / off, off))
-        yield "Speed of a replica", self._case(f"faster by {words}", faster), self._case(f"slower by {words}", slower)
+        name = f"Speed of a replica ({basis})"
+        yield name, self._case(f"{percent} faster", faster), self._case(f"{percent} slower", slower)
         if list(setup.latency.aims()):
             loose, tight = (replace(setup, latency=setup.latency.looser(factor)) for factor in (1.5, 0.75))
             yield "Latency limits", self._case("half as long again", loose), self._case("a quarter shorter", tight)
@@ -160,9 +161,10 @@ class _Cases:
         setup, power = self._setup, self._setup.power
         if power is None:
             return
-        off, words = _range(self._plan.measured.doubt.energy)
+        off, percent, basis = _range(self._plan.measured.doubt.energy)
         less, more = (replace(setup, power=_scaled(power, factor)) for factor in (1 / off, off))
-        yield "Energy per request", self._case(f"less by {words}", less), self._case(f"more by {words}", more)
+        name = f"Energy per request ({basis})"
+        yield name, self._case(f"{percent} less", less), self._case(f"{percent} more", more)
         if power.idle_w and self._kind != "edge":
             watts = (power.idle_w / 2, power.idle_w * 2)
             low, high = (self._case(f"{one:.3g} W", replace(setup, power=_idling(power, one))) for one in watts)
@@ -180,12 +182,10 @@ class _Cases:
             yield name, low, high
 
 
-def _range(doubt: float | None) -> tuple[float, str]:
-    """The factor to either side, and its words; a fifth where no interval is known."""
-    if doubt is None:
-        return 1.2, "20 %, assumed"
-    off = math.exp(NORMAL * doubt)
-    return off, f"{100 * (off - 1):.2g} %, its 95 %"
+def _range(doubt: float | None) -> tuple[float, str, str]:
+    """The factor to either side, in per cent, and what it rests on; a fifth where no interval is known."""
+    off, basis = (1.2, "assumed") if doubt is None else (math.exp(NORMAL * doubt), "its 95 %")
+    return off, f"{100 * (off - 1):.2g} %", basis
 
 
 def _longer(setup: Setup, factor: float) -> Setup:

@@ -87,7 +87,7 @@ class Simulated:
 
 
 def length_for(load: float, replicas: int, requests: int = REQUESTS) -> int:
-    """How many requests to simulate at a share ``load`` of the top rate: ``requests`` for few and moderately busy ones.
+    """How many requests to simulate at a share ``load`` of the top rate: ``requests`` for few replicas, half busy.
 
     Of many replicas one more or less makes little difference, which takes a longer simulation to tell.
 

@@ -72,6 +72,22 @@ def limits_sentence(plan: Plan) -> str:
     return f"Simulated for that hour, {SHARE:.0%} of requests keep: {'; '.join(parts)}."
 
 
+def bill_caption(plan: Plan, kind: Kind) -> str:
+    """What a deployment's cost is for, in a line: ``a month in the cloud: rent at 0.202 USD an hour``."""
+    assumed, bill = plan.assumptions, plan.bills[kind]
+    between = ""
+    if bill.cost is not None and bill.cost.low is not None and bill.cost.high is not None:
+        ends = [money(end, assumed.currency).removesuffix(f" {assumed.currency}") for end in bill.cost[1:]]
+        between = "" if ends[0] == ends[1] else f" ({ends[0]} to {ends[1]})"
+    if kind == "cloud" and assumed.cloud:
+        return f"a month in the cloud{between}: rent at {digits(assumed.cloud.per_hour)} {assumed.currency} an hour"
+    if kind == "on-premise" and assumed.on_premise:
+        return f"a month on-premise{between}: purchase over {assumed.on_premise.years:g} years, and electricity"
+    assert assumed.edge is not None
+    bought = "bought for this" if assumed.edge.price else "that users bring"
+    return f"a month at the edge{between}: electricity of {assumed.edge.devices:,} devices {bought}"
+
+
 def cost_sentences(plan: Plan) -> list[str]:
     """The cheapest deployment that keeps the limits, and the others against it."""
     currency, cheapest = plan.assumptions.currency, plan.cheapest
@@ -115,6 +131,16 @@ def break_even_sentences(found: Volumes, kinds: Iterable[Kind] = ()) -> list[str
     return told
 
 
+def order_sentence(found: Volumes) -> str:
+    """Which deployment costs least at every volume looked at, where none overtakes another."""
+    order = sorted(found.costs, key=lambda kind: float(found.costs[kind][0]))
+    names = [KIND_WORDS[kind].lower() for kind in order]
+    return (
+        f"From {digits(found.volumes[0])} to {digits(found.volumes[-1])} requests a day the order stays the same, "
+        + (f"the cheapest first: {', '.join(names)}.")
+    )
+
+
 def caveats(plan: Plan) -> list[str]:
     """What a reader must know before trusting the plan."""
     told = list(plan.measured.notes)
@@ -148,7 +174,10 @@ def quantity(value: Interval | None, unit: str) -> str:
     if value is None:
         return "–"
     scale = scale_for([value.value], unit)
-    return f"{digits(scale.show(value.value))} {scale.unit} {interval_text(*value, scale)}".strip()
+    between = interval_text(*value, scale)
+    if between and not between.startswith("±"):
+        between = f"({between})"
+    return f"{digits(scale.show(value.value))} {scale.unit} {between}".strip()
 
 
 def document(plan: Plan, found: Volumes, swings: dict[Kind, list[Swing]]) -> dict[str, Any]:
