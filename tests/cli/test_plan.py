@@ -25,8 +25,9 @@ def test_json_has_every_number_and_nothing_else(command: Run, store: Store) -> N
     study = fill_store(store, DEMO[:1], 2)
     one = study.spec.configurations[0].id
     result = command(
-        "plan", one[:8], "--study", study.id, "--workload", "short_chat", "--day", ",".join(["1"] * 24), "--growth", "5",
-        "--months", "3", "--idle", "40", "--cloud", "aws-g5-xlarge", "--grid", "france-2023", "--devices", "50", "--json",
+        "plan", one[:8], "--study", study.id, "--workload", "short_chat", "--day", ",".join(["1"] * 24),
+        "--growth", "5", "--months", "3", "--idle", "40", "--cloud", "aws-g5-xlarge", "--grid", "france-2023",
+        "--devices", "50", "--json",
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
