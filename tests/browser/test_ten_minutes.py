@@ -123,7 +123,7 @@ def plan(page: Page, settled: Settled) -> None:
     """What it takes at scale."""
     go_to(page, "plan", settled)
     marked(page)
-    expect(page.get_by_text(re.compile("replica", re.IGNORECASE)).first).to_be_visible(timeout=SLOWLY)
+    expect(page.get_by_text(re.compile("the measured speed of one replica"))).to_be_visible(timeout=SLOWLY)
 
 
 def present(page: Page, settled: Settled) -> int:
