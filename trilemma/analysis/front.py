@@ -56,7 +56,7 @@ def dominated_by(values: ArrayLike, better: Sequence[Better], index: int) -> NDA
     own = costs[index]
     with np.errstate(invalid="ignore"):
         beaten = (costs <= own).all(axis=1) & (costs < own).any(axis=1)
-    return np.flatnonzero(beaten & np.isfinite(costs).all(axis=1))
+    return np.flatnonzero(beaten & np.isfinite(costs).all(axis=1) & np.isfinite(own).all())
 
 
 def staircase(points: ArrayLike, better: Sequence[Better]) -> FloatArray:

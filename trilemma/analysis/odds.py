@@ -96,7 +96,8 @@ def contenders(points: Points, keys: Sequence[str]) -> BoolArray:
     """
     names = list(keys)
     costs = as_costs(points.value[names].to_numpy(dtype=np.float64), directions(keys))
-    doubt = _FAR * np.nan_to_num(points.error[names].to_numpy(dtype=np.float64))
+    # An error that is not known moves no draw either.
+    doubt = _FAR * np.nan_to_num(points.error[names].to_numpy(dtype=np.float64), posinf=0.0, neginf=0.0)
     inside = np.isfinite(costs).all(axis=1)
     best, worst = costs - doubt, costs + doubt
     if inside.any():
@@ -130,11 +131,15 @@ def front_share(values: FloatArray, better: Sequence[Better]) -> FloatArray:
 
 
 def dominators(draws: Draws, keys: Sequence[str], index: int) -> list[Dominator]:
-    """The options that dominate option ``index`` in at least one draw of twenty, most surely first."""
+    """The options that dominate option ``index`` in at least one draw of twenty, most surely first.
+
+    Whoever lacks a figure neither dominates nor is dominated.
+    """
     costs = as_costs(draws.of(keys).reshape(-1, len(keys)), directions(keys)).reshape(draws.of(keys).shape)
     own = costs[:, index : index + 1]
     with np.errstate(invalid="ignore"):
         beaten = (costs <= own).all(axis=2) & (costs < own).any(axis=2)
+    beaten &= np.isfinite(costs).all(axis=2) & np.isfinite(own).all(axis=2)
     share = beaten.mean(axis=0)
     measured = as_costs(draws.points.value[list(keys)].to_numpy(dtype=np.float64), directions(keys))
     found = [

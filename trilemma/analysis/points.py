@@ -73,8 +73,9 @@ class Points:
         return table[index] if index.dtype == np.bool_ else table.iloc[index]
 
     def complete(self, keys: Sequence[str]) -> BoolArray:
-        """Which points have all of ``keys``."""
-        return np.asarray(self.value.reindex(columns=list(keys)).notna().all(axis=1))
+        """Which points have all of ``keys``; what is infinite is no figure."""
+        table = self.value.reindex(columns=list(keys)).to_numpy(dtype=np.float64)
+        return np.asarray(np.isfinite(table).all(axis=1))
 
     def front(self, keys: Sequence[str]) -> BoolArray:
         """Which points are on the Pareto front of ``keys``."""
