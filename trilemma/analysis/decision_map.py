@@ -1,7 +1,8 @@
 """Who wins under which priorities: for one mix of weights, and for a grid of all of them.
 
 Each draw (:mod:`trilemma.analysis.draws`) is decided as if it had been measured; the probability to be the best is the
-share of draws that an option wins. Where several are equally good in a draw, they share it.
+share of draws that an option wins. Where several are equally good in a draw, they share it. Where eligibility is given
+by draw, one in which nothing is eligible is won by nobody, so that probabilities may add up to less than 1.
 """
 
 from __future__ import annotations
@@ -14,13 +15,17 @@ from numpy.typing import NDArray
 
 from trilemma.analysis.draws import Draws
 from trilemma.analysis.front import BoolArray, on_front
-from trilemma.analysis.scoring import Normalisation, ScoringMethod, axis_losses, scores
+from trilemma.analysis.scoring import Normalisation, ScoringMethod, axis_losses, ends, rough_scores, scores
 from trilemma.analysis.uncertainty import FloatArray
 from trilemma.schema import Axis
 
 MAP_DRAWS = 200
 """Draws behind a point of the map: its colours are told apart no finer."""
 _EQUAL = 1e-12
+_NEAR = np.float32(1e-4)
+"""How far behind the least rough score the least exact one may be: a hundred times the error of a rough one."""
+_CELLS = 2**15
+"""Mixes x options that are scored at a time: what a processor's cache holds."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,8 @@ def best(
         weights: Of the axes, in their order.
         method: How losses become one score.
         normalisation: What a loss is measured in.
-        eligible: Which may win; all that have the figures if None.
+        eligible: Which may win, configurations or draws x configurations; all that have the figures if None. Losses
+            are scaled over those that may win in some draw.
 
     Raises:
         ValueError: none may win.
@@ -84,8 +90,11 @@ def best(
     rows = _rows(draws, keys, eligible)
     if not rows.size:
         raise ValueError("no configuration may win: none is eligible and has all figures")
-    drawn = axis_losses(draws.of(keys)[:, rows], keys, list(Axis), normalisation)
-    share = wins(drawn, np.asarray([weights], dtype=np.float64), method)[0]
+    share = wins(
+        _losses(draws, keys, rows, len(draws.values), normalisation, eligible),
+        np.asarray([weights], dtype=np.float64),
+        method,
+    )[0]
     measured = scores(axis_losses(_measured(draws, keys, rows), keys, list(Axis), normalisation), weights, method)
     order = np.lexsort((measured, -share))
     probability = np.zeros(len(draws.points))
@@ -111,8 +120,7 @@ def decision_map(
     rows = _rows(draws, keys, eligible)
     if not rows.size:
         raise ValueError("no configuration may win: none is eligible and has all figures")
-    values = draws.of(keys)[:MAP_DRAWS, rows]
-    losses = axis_losses(values, keys, list(Axis), normalisation)
+    losses = _losses(draws, keys, rows, MAP_DRAWS, normalisation, eligible)
     grid = weight_grid(steps)
     share = wins(losses, grid, method)
     total = share.sum(axis=0)
@@ -130,8 +138,22 @@ def weight_grid(steps: int) -> FloatArray:
 
 
 def _rows(draws: Draws, keys: Sequence[str], eligible: BoolArray | None) -> NDArray[np.intp]:
+    """Who may win: has every figure, and is eligible (in some draw)."""
     complete = draws.points.complete(keys)
-    return np.flatnonzero(complete if eligible is None else complete & eligible)
+    if eligible is None:
+        return np.flatnonzero(complete)
+    return np.flatnonzero(complete & (eligible.any(axis=0) if eligible.ndim == 2 else eligible))
+
+
+def _losses(
+    draws: Draws, keys: Sequence[str], rows: NDArray[np.intp], count: int, scale: Normalisation,
+    eligible: BoolArray | None,
+) -> FloatArray:  # fmt: skip
+    """The losses of ``rows`` in the first ``count`` draws; unknown in a draw in which one is not eligible."""
+    found = axis_losses(draws.of(keys)[:count, rows], keys, list(Axis), scale)
+    if eligible is not None and eligible.ndim == 2:
+        found[~eligible[:count, rows]] = np.nan
+    return found
 
 
 def _measured(draws: Draws, keys: Sequence[str], rows: NDArray[np.intp]) -> FloatArray:
@@ -144,15 +166,32 @@ def wins(losses: FloatArray, weights: FloatArray, method: ScoringMethod) -> Floa
     Of options that score equally only those that no other beats on the axes count, and share the win.
 
     Args:
-        losses: draws x options x 3.
+        losses: draws x options x 3; NaN where an option cannot win a draw.
         weights: mixes x 3.
         method: how losses become scores.
     """
     found = np.zeros((len(weights), losses.shape[1]))
-    for one in losses:
+    for one, best_loss, worst_loss in zip(losses, *ends(losses), strict=True):
         # Few options of a draw are on its front, and no other can win.
         rows = np.flatnonzero(on_front(one, ["lower"] * len(Axis)))
-        scored = scores(one[None, rows], weights[:, None, :], method)
-        least = scored <= scored.min(axis=1, keepdims=True) + _EQUAL
-        found[:, rows] += least / least.sum(axis=1, keepdims=True)
+        if rows.size:
+            mixes, options = _winners(one[rows], weights, method, (best_loss, worst_loss))
+            found[mixes, rows[options]] += 1.0 / np.bincount(mixes)[mixes]
     return found / len(losses)
+
+
+def _winners(
+    losses: FloatArray, weights: FloatArray, method: ScoringMethod, between: tuple[FloatArray, FloatArray]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The positions of mixes, in order, and of the options with the least score under each; several where equal."""
+    size = max(1, _CELLS // len(losses))
+    parts = []
+    for start in range(0, len(weights), size):
+        rough = rough_scores(losses, weights[start : start + size], method, between)
+        mixes, options = np.nonzero(rough <= rough.min(axis=1, keepdims=True) + _NEAR)
+        parts.append((mixes + start, options))
+    mixes, options = (np.concatenate(one) for one in zip(*parts, strict=True))
+    exact = scores(losses[options], weights[mixes], method, between)
+    first = np.flatnonzero(np.diff(mixes, prepend=-1))
+    least = exact <= np.minimum.reduceat(exact, first)[mixes] + _EQUAL
+    return mixes[least], options[least]

@@ -106,12 +106,17 @@ def keeps(draws: Draws, limits: Sequence[Limit]) -> FloatArray:
     return found
 
 
-def keeps_all(draws: Draws, limits: Sequence[Limit]) -> FloatArray:
-    """In which share of draws each configuration keeps all of ``limits`` at once; 0 without a figure."""
+def keeps_in_draws(draws: Draws, limits: Sequence[Limit]) -> BoolArray:
+    """Where each configuration keeps all of ``limits`` at once: draws x configurations; nowhere without a figure."""
     together = np.ones(draws.values.shape[:2], dtype=np.bool_)
     for limit in limits:
         together &= kept(draws.of([limit.key])[:, :, 0], limit)
-    share: FloatArray = together.mean(axis=0)
+    return together
+
+
+def keeps_all(draws: Draws, limits: Sequence[Limit]) -> FloatArray:
+    """In which share of draws each configuration keeps all of ``limits`` at once; 0 without a figure."""
+    share: FloatArray = keeps_in_draws(draws, limits).mean(axis=0)
     return share
 
 
@@ -133,6 +138,47 @@ def relaxation(draws: Draws, limits: Sequence[Limit], among: BoolArray | None = 
             if best is None or size < best[0]:
                 best = size, Relaxation(limit, _outward(float(values[row]), limit), int(row))
     return best[1] if best else None
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """The one of several limits that alone shuts out most configurations: ``count`` of them keep all others.
+
+    ``next`` is the least loosening that lets one more in.
+    """
+
+    count: int
+    next: Relaxation
+
+
+def exclusion(points: Points, limits: Sequence[Limit], among: BoolArray | None = None) -> Exclusion | None:
+    """Which limit shuts out most of those that keep all others, as measured; None if none shuts out any alone.
+
+    Of limits that shut out equally many, the one that has to be loosened least in proportion.
+
+    Args:
+        points: What is chosen among.
+        limits: On figures of ``points``; a configuration without the figure is not let in by any loosening.
+        among: Which configurations count; all if None.
+    """
+    best: tuple[int, float, Exclusion] | None = None
+    for limit in limits:
+        others = within(points, [one for one in limits if one is not limit])
+        values = points.value[limit.key].to_numpy(dtype=np.float64)
+        out = np.flatnonzero(
+            others & np.isfinite(values) & ~kept(values, limit) & (True if among is None else among)
+        )  # fmt: skip
+        if not out.size:
+            continue
+        row = int(out[np.argmin(np.abs(values[out] - limit.value))])
+        size = abs(float(values[row]) - limit.value) / max(abs(limit.value), 1e-300)
+        if best is None or (-out.size, size) < best[:2]:
+            best = (
+                -out.size,
+                size,
+                Exclusion(int(out.size), Relaxation(limit, _outward(float(values[row]), limit), row)),
+            )
+    return best[2] if best else None
 
 
 def _outward(value: float, limit: Limit) -> float:

@@ -9,7 +9,8 @@ import numpy as np
 from trilemma.analysis.differences import in_draws
 from trilemma.analysis.draws import Draws
 from trilemma.analysis.front import BoolArray
-from trilemma.analysis.limits import Limit, Relaxation, keeps, keeps_all, within
+from trilemma.analysis.limits import Limit, Relaxation, exclusion, keeps, keeps_all, within
+from trilemma.analysis.points import Points
 from trilemma.analysis.preferences import limit_words, upper_first
 from trilemma.analysis.text import count_of
 
@@ -37,6 +38,20 @@ def kept_sentences(draws: Draws, limits: Sequence[Limit], row: int) -> tuple[str
         joint = float(keeps_all(draws, sure)[row])
         texts.append(f"It keeps {what} in {in_draws(joint, count)}.")
     return tuple(texts)
+
+
+def excluded_sentences(
+    points: Points, limits: Sequence[Limit], complete: BoolArray, names: Sequence[str]
+) -> tuple[str, ...]:
+    """Which limit alone shuts out most, and what loosening it a little would let in; nothing if none shuts out any."""
+    found = exclusion(points, limits, complete)
+    if found is None:
+        return ()
+    loosened, who = limit_words(found.next.loosened), names[found.next.admits]
+    keep = "keeps" if found.count == 1 else "keep"
+    others = f" that {keep} all other limits" if len(limits) > 1 else ""
+    what = f"{count_of(found.count, 'configuration')}{others}"
+    return (f"{upper_first(limit_words(found.next.limit))} shuts out {what}; {loosened} would let {who} in.",)
 
 
 def unchecked_sentences(

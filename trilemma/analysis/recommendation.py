@@ -16,7 +16,12 @@ from trilemma.analysis.differences import differences_sentence, figure_differenc
 from trilemma.analysis.draws import Draws
 from trilemma.analysis.front import BoolArray
 from trilemma.analysis.limits import Limit, Relaxation, relaxation, within
-from trilemma.analysis.limits_text import kept_sentences, nothing_sentences, unchecked_sentences
+from trilemma.analysis.limits_text import (
+    excluded_sentences,
+    kept_sentences,
+    nothing_sentences,
+    unchecked_sentences,
+)
 from trilemma.analysis.points import labels
 from trilemma.analysis.preferences import figure_words, limit_words
 from trilemma.analysis.priorities import Shift, shifts
@@ -161,7 +166,12 @@ def _recommended(case: _Case, ranking: Ranking, unchecked: tuple[str, ...]) -> R
         sureness=_sureness(case, ranking),
         judged=_judged(case) if runner is not None else "",
         against=_against(case, pick, runner, reference),
-        limits=(*kept_sentences(draws, case.limits, pick), *_binding(case, pick), *unchecked),
+        limits=(
+            *kept_sentences(draws, case.limits, pick),
+            *_binding(case, pick),
+            *excluded_sentences(draws.points, case.limits, case.complete, names),
+            *unchecked,
+        ),
         changes=_changes(case, ranking),
         caveats=_caveats(case, named),
     )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from trilemma.analysis.odds import directions
@@ -50,25 +50,31 @@ def axis_losses(
     """What each option loses on each axis.
 
     Args:
-        values: ... x options x figures, all known, in base units. Each leading entry (a draw) is scaled by itself.
+        values: ... x options x figures, in base units. Each leading entry (a draw) is scaled by itself.
         keys: the measurement keys of the figures.
         axes: the axis of each figure; of several figures of one axis the mean loss counts.
         normalisation: what a loss is measured in.
 
     Returns:
         ... x options x 3, in the order of :class:`trilemma.schema.Axis`; 0 is best, 1 worst, and 0 all over where the
-        options are equal or no figure stands for the axis.
+        options are equal or no figure stands for the axis. NaN for an option on an axis of which it lacks a figure;
+        one that is infinite is no figure. Neither moves the losses of the others.
     """
     table = np.asarray(values, dtype=np.float64)
+    known = np.isfinite(table)
     if normalisation is Normalisation.LOG_RANGE:
-        positive = (table > 0).reshape(-1, table.shape[-1]).all(axis=0)
-        table = np.where(positive, np.log(np.where(positive, table, 1.0)), table)
+        positive = ((table > 0) | ~known).reshape(-1, table.shape[-1]).all(axis=0)
+        logged = positive & known
+        table = np.where(logged, np.log(np.where(logged, table, 1.0)), table)
     costs = table * np.array([1.0 if way == "lower" else -1.0 for way in directions(keys)])
     if normalisation is Normalisation.RANK:
-        costs = stats.rankdata(costs, axis=-2)
-    low = costs.min(axis=-2, keepdims=True)
-    width = costs.max(axis=-2, keepdims=True) - low
-    unit = (costs - low) / np.where(width > 0, width, 1.0)
+        # What is unknown comes last, where it takes nobody's place.
+        costs = stats.rankdata(np.where(known, costs, np.inf), axis=-2)
+    low = costs.min(axis=-2, keepdims=True, where=known, initial=np.inf)
+    width = costs.max(axis=-2, keepdims=True, where=known, initial=-np.inf) - low
+    low = np.where(np.isfinite(low), low, 0.0)
+    unit = (np.where(known, costs, low) - low) / np.where(width > 0, width, 1.0)
+    unit[~known] = np.nan
     losses: FloatArray = np.zeros((*table.shape[:-1], len(Axis)))
     for position, axis in enumerate(Axis):
         mine = [column for column, one in enumerate(axes) if one is axis]
@@ -77,13 +83,31 @@ def axis_losses(
     return losses
 
 
-def scores(losses: FloatArray, weights: ArrayLike, method: ScoringMethod) -> FloatArray:
-    """One score an option; less is better.
+def ends(losses: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The least and the largest loss on each axis, of the options that have all three: TOPSIS's two ideals.
+
+    Args:
+        losses: ... x options x 3.
+
+    Returns:
+        Both ... x 1 x 3; zero where no option has all three.
+    """
+    whole = np.isfinite(losses).all(axis=-1, keepdims=True)
+    low = losses.min(axis=-2, keepdims=True, where=whole, initial=np.inf)
+    high = losses.max(axis=-2, keepdims=True, where=whole, initial=-np.inf)
+    return np.where(np.isfinite(low), low, 0.0), np.where(np.isfinite(high), high, 0.0)
+
+
+def scores(
+    losses: FloatArray, weights: ArrayLike, method: ScoringMethod, between: tuple[FloatArray, FloatArray] | None = None
+) -> FloatArray:
+    """One score an option; less is better, NaN where a loss is unknown.
 
     Args:
         losses: ... x options x 3.
         weights: of the three axes; broadcast against ``losses``.
         method: how they become one.
+        between: the :func:`ends` of all that are compared, where ``losses`` holds only some of them.
     """
     shares: FloatArray = np.asarray(weights, dtype=np.float64)
     # Axis by axis: numpy is slow at reducing a last dimension of three.
@@ -92,9 +116,44 @@ def scores(losses: FloatArray, weights: ArrayLike, method: ScoringMethod) -> Flo
     if method is ScoringMethod.WEIGHTED_SUM:
         return total
     if method is ScoringMethod.TOPSIS:
-        ideal = np.sqrt(one**2 + two**2 + three**2)
-        away = [((1.0 - losses[..., axis]) * shares[..., axis]) ** 2 for axis in range(len(Axis))]
-        ratio: FloatArray = ideal / np.maximum(ideal + np.sqrt(sum(away)), _TINY)
+        to_best, to_worst = (_distance(losses, end, shares) for end in between or ends(losses))
+        ratio: FloatArray = to_best / np.maximum(to_best + to_worst, _TINY)
         return ratio
     largest: FloatArray = np.maximum(np.maximum(one, two), three)
     return largest + AUGMENTATION * total
+
+
+def rough_scores(
+    losses: FloatArray, weights: FloatArray, method: ScoringMethod, between: tuple[FloatArray, FloatArray]
+) -> NDArray[np.float32]:
+    """The :func:`scores` of options under many mixes, quickly and to about six digits: mixes x options.
+
+    Args:
+        losses: options x 3, all known.
+        weights: mixes x 3, each with a sum of about 1.
+        method: how losses become one score.
+        between: the :func:`ends` of all that are compared.
+    """
+    columns, shares = np.ascontiguousarray(losses.T, dtype=np.float32), weights.astype(np.float32)
+    if method is ScoringMethod.TOPSIS:
+        to_best, to_worst = (
+            np.sqrt(shares**2 @ (columns - end.reshape(-1, 1).astype(np.float32)) ** 2) for end in between
+        )
+        to_worst += to_best
+        rough: NDArray[np.float32] = to_best / np.maximum(to_worst, np.finfo(np.float32).tiny)
+        return rough
+    total: NDArray[np.float32] = shares @ columns
+    if method is ScoringMethod.WEIGHTED_SUM:
+        return total
+    total *= np.float32(AUGMENTATION)
+    largest, one = shares[:, :1] * columns[0], np.empty_like(total)
+    for axis in range(1, len(Axis)):
+        np.maximum(largest, np.multiply(shares[:, axis : axis + 1], columns[axis], out=one), out=largest)
+    total += largest
+    return total
+
+
+def _distance(losses: FloatArray, end: FloatArray, shares: FloatArray) -> FloatArray:
+    parts = [((losses[..., axis] - end[..., axis]) * shares[..., axis]) ** 2 for axis in range(len(Axis))]
+    found: FloatArray = np.sqrt(parts[0] + parts[1] + parts[2])
+    return found
