@@ -39,6 +39,38 @@ def test_in_doubt_the_colours_run_into_one_another() -> None:
     assert len(set(figure.data[0].marker.color)) > len(found.rows)
 
 
+def test_a_border_runs_between_any_two_neighbours_with_different_winners_and_nowhere_else() -> None:
+    found, of = made(relative=0.1)
+    lines = next(trace for trace in decision_map_figure(found, of).data if trace.mode == "lines")
+    ends = [None if one[0] is None else np.array(one) for one in zip(lines.a, lines.b, lines.c, strict=True)]
+    drawn = {frozenset(beside(found, first, second)) for first, second in zip(ends[::3], ends[1::3], strict=True)}
+    assert ends[2::3] == [None] * (len(ends) // 3)
+    apart = np.abs(found.weights[:, None] - found.weights[None]).max(axis=2)
+    expected = {
+        frozenset((int(i), int(j)))
+        for i, j in np.argwhere(np.isclose(apart, 0.1))
+        if found.winner[i] != found.winner[j]
+    }
+    assert len(expected) > 5
+    assert drawn == expected and len(drawn) == len(ends) // 3
+
+
+def beside(found: DecisionMap, first: np.ndarray, second: np.ndarray) -> list[int]:
+    """The two points of the map that a piece of border is as near to as to each other, and nearest to."""
+    middle = (first + second) / 2
+    near = np.argsort(((found.weights - middle) ** 2).sum(axis=1))[:2]
+    for end in (first, second):
+        away = ((found.weights[near] - end) ** 2).sum(axis=1)
+        assert away[0] == pytest.approx(away[1])
+    return [int(one) for one in near]
+
+
+def test_where_one_wins_everywhere_there_is_no_border() -> None:
+    of = points({"F16": (60e6, 130.0, 0.9), "Q8_0": (160e6, 98.0, 0.6)}, relative=0.001)
+    figure = decision_map_figure(decision_map(draw(of, list(AXES.values())), AXES, steps=1), of)
+    assert [len(trace.a) for trace in figure.data if trace.mode == "lines"] == [0]
+
+
 def test_a_click_gets_the_weights_and_the_ring_is_where_they_are() -> None:
     found, of = made()
     figure = decision_map_figure(found, of, weights=(0.2, 0.5, 0.3))

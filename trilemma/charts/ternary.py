@@ -57,7 +57,7 @@ def decision_map_figure(
     models: Mapping[str, str] | None = None,
     dark: bool = False,
 ) -> go.Figure:
-    """The map; where the winner is in doubt, the colours of those that may win run into one another.
+    """The map; where the winner is in doubt, the colours of those that may win run into one another across its border.
 
     Args:
         found: who wins where.
@@ -96,6 +96,7 @@ def decision_map_figure(
             showlegend=False,
         )
     )
+    figure.add_trace(_borders(found, look.ground))
     _name_regions(figure, found, points, colours, weights)
     figure.add_traces(_legend(found, names, colours))
     if weights is not None:
@@ -113,7 +114,7 @@ def decision_map_figure(
     }  # fmt: skip
     figure.update_layout(
         ternary={"bgcolor": "rgba(0,0,0,0)", "sum": 1, **axes}, height=HEIGHT,
-        margin={"l": 52, "r": 52, "t": 36, "b": 20}, dragmode=False, hovermode="closest",
+        margin={"l": 58, "r": 58, "t": 36, "b": 20}, dragmode=False, hovermode="closest",
         legend={"itemclick": False, "itemdoubleclick": False, "y": -0.06, "yanchor": "top"},
     )  # fmt: skip
     return figure
@@ -128,6 +129,33 @@ def _hover(found: DecisionMap, rows: Sequence[int], names: Sequence[str]) -> lis
         mix = ", ".join(f"{axis} {100 * weight:.0f} %" for axis, weight in zip(Axis, weights, strict=True))
         texts.append("<br>".join([*lines, mix]))
     return texts
+
+
+def _borders(found: DecisionMap, colour: str) -> go.Scatterternary:
+    """Thin lines between regions: where colours run into one another they alone say who wins more often."""
+    steps = round(1 / float(found.weights[found.weights > 0].min()))
+    parts = np.rint(found.weights * steps).astype(int)
+    winners = {tuple(part): int(winner) for part, winner in zip(parts.tolist(), found.winner, strict=True)}
+    lines: list[list[float | None]] = [[], [], []]
+    for one, winner in winners.items():
+        # Half of the six ways to a neighbour: the others are these from the other side.
+        for way in ((1, -1, 0), (0, 1, -1), (-1, 0, 1)):
+            other = (one[0] + way[0], one[1] + way[1], one[2] + way[2])
+            if winners.get(other, winner) == winner:
+                continue
+            # The cells' common edge joins the middles of the two triangles that share both points; at the map's own
+            # edge there is but one, and the border ends between the points.
+            for turn in (1, -1):
+                third = tuple(one[i] - way[(i + turn) % 3] for i in range(3))
+                corners = [one, other, *([third] if third in winners else [])]
+                for line, values in zip(lines, zip(*corners, strict=True), strict=True):
+                    line.append(sum(values) / len(corners) / steps)
+            for line in lines:
+                line.append(None)
+    return go.Scatterternary(
+        a=lines[0], b=lines[1], c=lines[2], mode="lines", line={"width": 1.5, "color": colour}, hoverinfo="skip",
+        showlegend=False, cliponaxis=False,
+    )  # fmt: skip
 
 
 def _name_regions(
@@ -148,7 +176,9 @@ def _name_regions(
         if weights is not None:
             far += np.where(((mine - np.array(weights)) ** 2).sum(axis=1) < _CLOSE**2, 1.0, 0.0)
         at = mine[int(np.argmin(far))]
-        font = {"size": 13, "color": ink_on(colours[row])}
+        # A name in a narrow corner reaches beyond its region: it takes its ground along.
+        halo = ", ".join([f"0 0 3px {colours[row]}"] * 4)
+        font = {"size": 13, "color": ink_on(colours[row]), "shadow": halo}
         figure.add_trace(
             go.Scatterternary(
                 a=[at[0]], b=[at[1]], c=[at[2]], mode="text", text=[f"<b>{escape(quantizations.iloc[row], 14)}</b>"],
