@@ -109,7 +109,7 @@ def test_exclusion_is_what_trying_every_limit_finds(rows: list[tuple[float, ...]
         assert after.sum() > before.sum()
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=300)
 @given(
     st.floats(1e-6, 1e13),
     st.sampled_from([(MEMORY, "<="), (MEMORY, ">="), (SPEED, ">="), (QUALITY, ">="), (QUALITY, "<=")]),
@@ -121,5 +121,6 @@ def test_a_limit_is_loosened_to_the_safe_side(value: float, what: tuple[str, str
     found = relaxation(draw(of, KEYS), [limit])
     assert found is not None
     assert kept(np.array([value]), found.loosened).all()
+    assert kept(np.array([value]), parse_limit(limit_text(found.loosened), KEYS)).all(), "as it is written, too"
     # Three digits, so at most one in a hundred off.
     assert found.value == pytest.approx(value, rel=0.0101)

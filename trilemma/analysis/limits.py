@@ -187,6 +187,10 @@ def _outward(value: float, limit: Limit) -> float:
     shown = scale.show(value)
     if shown == 0:
         return value
-    step = 10.0 ** (math.floor(math.log10(abs(shown))) - 2)
-    rounded = math.ceil(shown / step) if limit.op == "<=" else math.floor(shown / step)
-    return rounded * step * scale.factor
+    exponent = math.floor(math.log10(abs(shown))) - 2
+    outward = 1 if limit.op == "<=" else -1
+    rounded = math.ceil(shown / 10.0**exponent) if outward > 0 else math.floor(shown / 10.0**exponent)
+    # Read as it is written: a product with 0.01 may end a hair on the wrong side. Nor need the quotient be exact.
+    while not kept(np.array([value]), Limit(limit.key, limit.op, end := float(f"{rounded}e{exponent}") * scale.factor)):
+        rounded += outward
+    return end
