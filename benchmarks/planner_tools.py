@@ -39,7 +39,7 @@ class Scenario:
 
 
 def scenario(number: int) -> Scenario:
-    """The ``number``-th: one to sixteen slots, from half a replica to thirty of them at full speed, limits from tight to loose."""
+    """The ``number``-th: one to sixteen slots, up to thirty replicas at full speed, tight and loose limits."""
     rng = np.random.default_rng([20260401, number])
 
     def between(low: float, high: float) -> float:
