@@ -176,7 +176,7 @@ def tornado_figure(
     title = f"Cost, {escape(currency)} a month" if of == "cost" else "Replicas, reserve included"
     least = min([middle, *ends])
     pad = 0.04 * ((most - least) or max(1.0, most))
-    figure.update_xaxes(title_text=f"{title} (less is better: axis reversed)", range=[most + pad, least - pad])
+    figure.update_xaxes(title_text=f"{title}<br>(less is better: axis reversed)", range=[most + pad, least - pad])
     figure.update_yaxes(visible=False, range=[len(swings) - 0.4, -0.95], fixedrange=True)
     figure.update_layout(
         height=120 + _ROW * max(1, len(swings)), hovermode="closest", dragmode=False,
@@ -191,7 +191,7 @@ def _effect_text(value: float, of: str, currency: str) -> str:
 
 def _money_axis(figure: go.Figure, values: Sequence[float], currency: str) -> None:
     """Cheaper is to the right; logarithmic where costs are far apart and none is nothing."""
-    title = f"Cost, {escape(currency)} a month (less is better: axis reversed)"
+    title = f"Cost, {escape(currency)} a month<br>(less is better: axis reversed)"
     above = [value for value in values if value > 0]
     if above and len(above) == len(values) and max(above) > _WIDE * min(above):
         low, high = np.log10(min(above)), np.log10(max(above))
