@@ -21,7 +21,7 @@ from trilemma.errors import NotFoundError, StoreError
 from trilemma.jobs import Worker, log_path, log_tail
 from trilemma.jobs.base import Identity
 from trilemma.jobs.local import LocalExecutor
-from trilemma.jobs.processes import OomWatch, alive, explain, identity
+from trilemma.jobs.processes import OomWatch, alive, explain, identity, is_zombie
 from trilemma.schema import RunState
 from trilemma.settings import Settings
 from trilemma.store import Store
@@ -186,6 +186,23 @@ def test_a_run_cancelled_while_its_worker_was_dead_is_cancelled(store: Store, se
     store.request_cancel(ids[0])
     worker(store, settings).recover()
     assert store.run(ids[0]).state is RunState.CANCELLED
+
+
+def test_a_process_lives_until_its_last_thread_has_ended() -> None:
+    """Its first thread is a zombie by then, and the others still hold the device's lock."""
+    exit_thread = {"x86_64": 60, "aarch64": 93}[os.uname().machine]
+    program = (
+        "import ctypes, sys, threading; threading.Thread(target=sys.stdin.read).start(); "
+        f"ctypes.CDLL(None).syscall({exit_thread}, 0)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE) as child:
+        process = psutil.Process(child.pid)
+        until(lambda: process.status() == psutil.STATUS_ZOMBIE)
+        assert alive(identity(child.pid))
+        assert not is_zombie(process)
+        child.kill()
+        until(lambda: is_zombie(process))
+        assert not alive(identity(child.pid))
 
 
 def test_two_workers_never_run_two_at_once(store: Store, home: Path) -> None:

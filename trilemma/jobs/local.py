@@ -17,7 +17,7 @@ import psutil
 
 from trilemma.errors import StoreError
 from trilemma.jobs.base import Ending, Identity
-from trilemma.jobs.processes import RUN_VARIABLE, WORKER_VARIABLE, OomWatch, explain, identity, members
+from trilemma.jobs.processes import RUN_VARIABLE, WORKER_VARIABLE, OomWatch, explain, identity, is_zombie, members
 from trilemma.schema import content_id
 from trilemma.settings import Settings
 
@@ -151,7 +151,7 @@ def _kill(processes: list[psutil.Process]) -> bool:
 
 def _running(process: psutil.Process) -> bool:
     try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+        return bool(process.is_running()) and not is_zombie(process)
     except psutil.Error:
         return False
 

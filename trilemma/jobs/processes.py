@@ -37,11 +37,23 @@ def alive(process: Identity) -> bool:
         found = psutil.Process(process.pid)
         if abs(found.create_time() - process.created) > _CLOCK_SLACK_S:
             return False
-        return bool(found.status() != psutil.STATUS_ZOMBIE)
+        return not is_zombie(found)
     except psutil.NoSuchProcess:
         return False
     except psutil.AccessDenied:  # somebody else's process: it exists
         return True
+
+
+def is_zombie(process: psutil.Process) -> bool:
+    """Whether all that is left of a process is its exit code.
+
+    The first thread of a process that is being killed may be gone before the others, and then the kernel calls the
+    process a zombie, while they still hold its files and with them the lock of the device.
+
+    Raises:
+        psutil.Error: the process is gone, or not ours to look at.
+    """
+    return bool(process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1)
 
 
 def members(run_id: str, worker_id: str, leader: Identity | None) -> Iterator[psutil.Process]:
@@ -54,7 +66,7 @@ def members(run_id: str, worker_id: str, leader: Identity | None) -> Iterator[ps
         session = leader.pid  # else the pid belongs to a stranger by now
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
-            if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
+            if process.pid == os.getpid() or is_zombie(process):
                 continue
             if session is not None and os.getsid(process.pid) == session:
                 yield process
