@@ -39,7 +39,7 @@ serve: $(STAMP) ## start the dashboard and the worker
 	@$(BIN)/trilemma serve $(ARGS)
 
 test: lint browser ## lint, types and every test, with coverage (ARGS="-k name" for some)
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --durations=30 $(ARGS)
 
 test-vllm: $(STAMP_VLLM) ## measure with real vLLM on this CPU, in an environment of its own
 	$(VENV_VLLM)/bin/python -m pytest -m vllm $(ARGS)
@@ -57,7 +57,7 @@ browser: $(STAMP) ## get a Chromium for the browser tests if there is none
 	@$(BIN)/python packaging/chromium.py
 
 bench: $(STAMP) ## run a benchmark: make bench NAME=fidelity
-	@test -n "$(NAME)" || { echo "Which? make bench NAME=... with one of:" >&2; ls benchmarks/*.py | sed 's|.*/||; s|\.py$$||; /^_/d; /^common$$/d; /_engine$$/d; /_tools$$/d' >&2; exit 2; }
+	@test -n "$(NAME)" || { echo "Which? make bench NAME=... with one of:" >&2; ls benchmarks/*.py | sed 's|.*/||; s|\.py$$||; /^_/d; /^common$$/d; /_engine$$/d; /_harness$$/d; /_tools$$/d; /_server$$/d' >&2; exit 2; }
 	@$(BIN)/python -m benchmarks.$(NAME) $(ARGS)
 
 lock: ## pin every dependency again into constraints.txt (ARGS=--upgrade for newer versions)
