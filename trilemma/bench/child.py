@@ -8,31 +8,41 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import IO
+from typing import IO, Generic, TypeVar
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from trilemma.bench.events import EVENT, Event
-from trilemma.bench.plan import Plan
 from trilemma.limits import cpus_apart, started_on
+from trilemma.schema import DeviceProfile, Frozen
 
 _READ_BYTES = 1 << 16
+E = TypeVar("E")
 
 
-class Child:
-    """A measured process and the pipe that its events come through.
+class Child(Generic[E]):
+    """A process with an engine in it, and the pipe that its events come through.
 
     Args:
-        plan: What it is to measure.
+        module: What it runs.
+        document: What it is to do; sent to its standard input.
+        events: What comes back, one JSON object a line.
+        device: Whose CPUs it gets; None for all of this machine's.
         log: Where its standard error goes; None to inherit.
     """
 
-    def __init__(self, plan: Plan, log: IO[bytes] | None = None) -> None:
-        device = plan.spec.configuration.profile
+    def __init__(
+        self,
+        module: str,
+        document: Frozen,
+        events: TypeAdapter[E],
+        device: DeviceProfile | None = None,
+        log: IO[bytes] | None = None,
+    ) -> None:
+        self._events = events
         self.cpus = cpus_apart(device.cores) if device and device.cores else None
         with started_on(self.cpus):
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "trilemma.bench.measure"],
+                [sys.executable, "-m", module],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -49,12 +59,12 @@ class Child:
         self.garbled: list[str] = []
         self._open = True
         try:
-            self._process.stdin.write(plan.model_dump_json().encode())
+            self._process.stdin.write(document.model_dump_json().encode())
             self._process.stdin.close()
         except BrokenPipeError:
             pass  # it died at once; its exit status says why
 
-    def events(self, timeout_s: float) -> list[Event]:
+    def events(self, timeout_s: float) -> list[E]:
         """The events that have arrived, after waiting for at most ``timeout_s`` for the first."""
         if not self._open or not self._selector.select(timeout_s):
             return []
@@ -64,9 +74,9 @@ class Child:
         *lines, self._buffer = (self._buffer + (data or b"")).split(b"\n")
         return [event for line in lines if (event := self._parse(line)) is not None]
 
-    def _parse(self, line: bytes) -> Event | None:
+    def _parse(self, line: bytes) -> E | None:
         try:
-            return EVENT.validate_json(line)
+            return self._events.validate_json(line)
         except ValidationError:
             self.garbled.append(line[:200].decode(errors="replace"))
             return None
@@ -108,24 +118,26 @@ def _environment() -> dict[str, str]:
     }
 
 
-def describe_exit(status: int, oom_kills: int) -> str:
+def describe_exit(status: int, oom_kills: int, who: str = "the measured process") -> str:
     """Why a process ended that did not say so itself.
 
     Args:
         status: As ``subprocess`` gives it.
         oom_kills: How many processes the kernel killed for want of memory meanwhile.
+        who: What to call it.
     """
+    named = who[:1].upper() + who[1:]
     if status >= 0:
-        return f"The measured process ended with exit status {status} without saying why. See the end of the log."
+        return f"{named} ended with exit status {status} without saying why. See the end of the log."
     name = signal.Signals(-status).name
     if -status == signal.SIGKILL and oom_kills > 0:
         return (
-            "The kernel ended the measured process because memory ran out. "
+            f"The kernel ended {who} because memory ran out. "
             "Choose fewer bits per weight, a shorter context or a smaller KV-cache type."
         )
     if -status == signal.SIGKILL:
         return (
-            "The measured process was killed (SIGKILL) from outside; if nobody did so on purpose, memory ran out. "
+            f"{named} was killed (SIGKILL) from outside; if nobody did so on purpose, memory ran out. "
             "Retry, or choose fewer bits per weight or a shorter context."
         )
     if -status == signal.SIGILL:

@@ -41,7 +41,7 @@ from trilemma.engines.base import AdaptingEngine, Engine, LoadedModel, ServingMo
 from trilemma.engines.remote import RemoteModel
 from trilemma.errors import EngineError, NotOfferedError, TrilemmaError
 from trilemma.records import AnswerRecord, RequestRecord
-from trilemma.schema import Artifact, Phase, SuiteSpec, WorkloadSpec
+from trilemma.schema import Artifact, Configuration, Phase, SuiteSpec, WorkloadSpec
 from trilemma.suites.base import Suite, SuiteContext
 from trilemma.suites.generation import GenerationSuite
 from trilemma.workloads import PROMPT_SETS
@@ -187,18 +187,17 @@ def _in_order(plan: Plan) -> list[tuple[SuiteSpec, Suite | GenerationSuite, floa
     return sorted(suites, key=lambda one: not isinstance(one[1], GenerationSuite))
 
 
-def loaded(engine: Engine, plan: Plan) -> LoadedModel:
-    """The artifact of ``plan``, with its adapter if it has one.
+def loaded(engine: Engine, configuration: Configuration, artifact: Artifact, adapter: Artifact | None) -> LoadedModel:
+    """The artifact of a configuration, with its adapter if it has one.
 
     Raises:
         EngineError: the engine refuses it, or applies no adapters.
     """
-    settings = plan.spec.configuration.settings
-    if plan.adapter is None:
-        return engine.load(plan.artifact, settings)
+    if adapter is None:
+        return engine.load(artifact, configuration.settings)
     if not isinstance(engine, AdaptingEngine):
         raise EngineError("This engine applies no adapters.", "Measure without one, or use llama.cpp or vLLM.")
-    return engine.load_adapted(plan.artifact, settings, plan.adapter)
+    return engine.load_adapted(artifact, configuration.settings, adapter)
 
 
 def measure(plan: Plan, channel: Channel) -> None:
@@ -212,7 +211,7 @@ def measure(plan: Plan, channel: Channel) -> None:
     with contextlib.ExitStack() as stack:
         with channel.phase(Phase.LOAD):
             channel.advance(1.0, 0.0, f"Loading {plan.artifact.label}")
-            model = stack.enter_context(loaded(engine, plan))
+            model = stack.enter_context(loaded(engine, spec.configuration, plan.artifact, plan.adapter))
         channel.send(EngineEvent(info=model.describe()))
         if isinstance(model, RemoteModel):
             channel.send(target_event(model))
@@ -236,7 +235,7 @@ def measure(plan: Plan, channel: Channel) -> None:
 
 
 def die_with_parent() -> None:
-    """Ask the kernel to end this process when its supervisor ends; elsewhere the broken pipe does, a little later."""
+    """Ask the kernel to end this process when its parent ends; elsewhere the broken pipe does, a little later."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 

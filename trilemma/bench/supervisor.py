@@ -12,6 +12,7 @@ from trilemma.bench.child import Child, describe_exit, oom_kill_count
 from trilemma.bench.earlier import known_answers, rivals_of
 from trilemma.bench.efficiency import SERVING, serving_samples
 from trilemma.bench.events import (
+    EVENT,
     AnswerEvent,
     EngineEvent,
     Event,
@@ -78,7 +79,7 @@ class Supervisor:
         self._measured_since = time.monotonic()
         self._failure = ""
         self._verdict: list[Measurement] = []
-        self._child: Child | None = None
+        self._child: Child[Event] | None = None
         self._power: PrometheusMeter | None = None
         self._watch: MemoryWatch | None = None
 
@@ -168,7 +169,7 @@ class Supervisor:
                 rivals=rivals_of(self._store, self._run),
                 known=known_answers(self._store, self._run, self._evidence.artifact),
             )
-            self._child = Child(plan, log)
+            self._child = Child("trilemma.bench.measure", plan, EVENT, spec.configuration.profile, log)
         # An endpoint's server is another process, which the measured one has to find first.
         elsewhere = self._evidence.artifact.format == "endpoint"
         pid, client = (None, self._child.pid) if elsewhere else (self._child.pid, None)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from pydantic import JsonValue
+
+from trilemma.engines.base import Generation, GenerationRequest
+
+TextCallback = Callable[[str, int], None]
+"""Called with (text so far, ``perf_counter_ns``) as an answer grows."""
 
 
 class PowerQuery(NamedTuple):
@@ -42,3 +48,11 @@ class MeteredElsewhere(Protocol):
         Raises:
             EngineError: a setting is wrong.
         """
+
+
+@runtime_checkable
+class TextStreamer(Protocol):
+    """A loaded model that tells an answer as text while it is written: its tokens are somebody else's."""
+
+    def generate_text(self, request: GenerationRequest, on_text: TextCallback) -> Generation:
+        """As :meth:`~trilemma.engines.base.LoadedModel.generate`, with text in place of tokens."""

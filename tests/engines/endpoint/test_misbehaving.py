@@ -12,7 +12,7 @@ from trilemma.catalog.endpoints import endpoint_artifact
 from trilemma.engines.base import Generation, GenerationRequest, ServingModel, TextModel
 from trilemma.engines.endpoint import Endpoint
 from trilemma.engines.endpoint.model import LoadedEndpoint
-from trilemma.engines.remote import RemoteModel
+from trilemma.engines.remote import RemoteModel, TextStreamer
 from trilemma.errors import CatalogError, LoadError, NotOfferedError
 from trilemma.workloads.load import closed_loop
 
@@ -68,6 +68,17 @@ def test_a_good_answer(loaded: Open, server: MisbehavingServer, api: str, mode: 
     (body,) = asked(server)
     assert body["max_tokens"] == 6
     assert body["ignore_eos"] is True
+
+
+def test_the_text_is_told_as_it_grows(loaded: Open) -> None:
+    model = loaded("ok")
+    assert isinstance(model, TextStreamer)
+    told: list[tuple[str, int]] = []
+    answer = model.generate_text(ASK, lambda text, time_ns: told.append((text, time_ns)))
+    grown = list(dict.fromkeys(text for text, _ in told if text))
+    assert grown == [" word" * count for count in range(1, 7)]
+    assert answer.text == grown[-1]
+    assert set(answer.token_times_ns) <= {time_ns for _, time_ns in told}
 
 
 def test_several_tokens_a_chunk_keep_the_first_and_last_time(loaded: Open) -> None:

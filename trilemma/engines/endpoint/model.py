@@ -28,7 +28,7 @@ from trilemma.engines.endpoint.fitting import Fitter
 from trilemma.engines.endpoint.process import find_server
 from trilemma.engines.endpoint.routes import Routes
 from trilemma.engines.endpoint.settings import EndpointSettings
-from trilemma.engines.remote import ServerProcess
+from trilemma.engines.remote import ServerProcess, TextCallback
 from trilemma.engines.streams import LoopThread, StreamServer
 from trilemma.errors import EngineError, LoadError, NotOfferedError
 from trilemma.schema import Artifact
@@ -167,6 +167,10 @@ class LoadedEndpoint:
         """Ask once; a failed request comes back with its error and as far as it came."""
         return self._thread.run(self._answer(request))
 
+    def generate_text(self, request: GenerationRequest, on_text: TextCallback) -> Generation:
+        """As :meth:`generate`, telling the text as it grows."""
+        return self._thread.run(self._answer(request, on_text))
+
     def server(self) -> StreamServer:
         """As many requests at once as there are connections."""
         return StreamServer(self._thread, self.settings.slots, self._stream, self._refuse)
@@ -181,7 +185,7 @@ class LoadedEndpoint:
         outcome = await self._answer(request)
         yield Emission(ticket, None, time.perf_counter_ns(), True, outcome=outcome)
 
-    async def _answer(self, request: GenerationRequest) -> Generation:
+    async def _answer(self, request: GenerationRequest, on_text: TextCallback | None = None) -> Generation:
         answer = Answer(time.perf_counter_ns())
         while True:
             try:
@@ -189,6 +193,8 @@ class LoadedEndpoint:
                 async with aclosing(self._client.events(self._routes.route, self._routes.body(request))) as events:
                     async for at_ns, event in events:
                         answer.add(at_ns, event)
+                        if on_text:
+                            on_text("".join(answer.texts), at_ns)
                         if answer.length > request.max_tokens + TOO_MANY:
                             return answer.done(f"The server ignores the limit of {request.max_tokens} tokens.")
             except RequestRefusedError as error:
