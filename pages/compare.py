@@ -15,6 +15,8 @@ from pages.parts import (
     compare_traces,
     compare_waiting,
     explore_data,
+    tryout_view,
+    vote_view,
 )
 from pages.parts.compare_data import Option, Scene
 from pages.parts.url_state import UrlState, Value
@@ -44,6 +46,8 @@ TABS: dict[str, Tab] = {
     "answers": Tab("Answers", compare_answers.show, compare_answers.prepare, compare_answers.DEFAULTS),
     "waiting": Tab("Waiting", compare_waiting.show, compare_waiting.prepare, compare_waiting.DEFAULTS),
     "traces": Tab("Traces", compare_traces.show, compare_traces.prepare, compare_traces.DEFAULTS),
+    "tryout": Tab("Try out", tryout_view.show),
+    "vote": Tab("Vote", vote_view.show, vote_view.prepare, vote_view.DEFAULTS),
 }
 """The views, in their order; another one is another line."""
 COMMON: dict[str, Value] = {"study": None, "c": _UNSET, "tab": "figures"}

@@ -16,6 +16,7 @@ from trilemma.effort import is_written
 from trilemma.records import SAMPLE, RunRecord, StudyRecord
 from trilemma.schema import Phase, RunState
 from trilemma.store import Store
+from trilemma.tryout.rounds import machine_taken
 
 PHASE_NAMES = {
     Phase.IDLE: "Idle",
@@ -114,6 +115,8 @@ def _now(store: Store, seen: tuple[object, ...]) -> None:
         if not running:
             paused = store.queue_paused()
             text = "The queue is paused." if paused else "Nothing is being measured at this moment."
+            if not paused and machine_taken() and store.runs(states=[RunState.WAITING], limit=1):
+                text = "A try-out on Compare has the machine; the next run begins when its answer is written."
             st.markdown(f"### :gray[:material/{'pause' if paused else 'bedtime'}:] {text}")
 
 

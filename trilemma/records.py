@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Literal
 
 from pydantic import Field, JsonValue
 
-from trilemma.schema import Artifact, Frozen, Measurement, Phase, RunSpec, RunState, StudySpec
+from trilemma.schema import Artifact, Frozen, Measurement, Phase, RunSpec, RunState, StudySpec, utc_now
 
 SAMPLE = "sample"
 """The id of the study that comes with the package, and the device that its runs name: no run of the user's own does."""
@@ -114,6 +115,33 @@ class AnswerRecord(Frozen):
     expected: str = ""
     scores: dict[str, float] = Field(description="Metric name to score, such as accuracy to 0 or 1.")
     detail: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class Choice(StrEnum):
+    """What somebody made of two answers."""
+
+    A = "a"
+    B = "b"
+    TIE = "tie"
+    BAD = "bad"
+    """Both are."""
+
+
+class Vote(Frozen):
+    """A blind vote between two answers to one prompt: the voter saw A and B, and no names."""
+
+    id: str = ""
+    created_at: datetime = Field(default_factory=utc_now)
+    source: str = Field(max_length=128, description="The suite that asked; empty for a prompt of the voter's own.")
+    item_id: str = ""
+    prompt: str
+    a_id: str = Field(description="The configuration whose answer stood as A, by a throw of a coin.")
+    b_id: str
+    a_answer: str
+    b_answer: str
+    choice: Choice
+    voter: str = Field(default="", max_length=80, description="As they call themselves; empty if they do not.")
+    asked: dict[str, JsonValue] = Field(default_factory=dict, description="How a prompt of their own was asked.")
 
 
 class WholeRun(Frozen):

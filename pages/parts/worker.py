@@ -11,6 +11,7 @@ from trilemma.jobs.base import Identity
 from trilemma.jobs.processes import alive
 from trilemma.schema import RunState
 from trilemma.store import Store
+from trilemma.tryout.rounds import machine_taken
 
 GRACE_S = 4.0
 """A worker that is alive takes the next run within a second."""
@@ -31,6 +32,9 @@ def _works(store: Store, run_id: str) -> bool:
 def worker_missing(store: Store) -> bool:
     """Whether there is work, and for a few seconds nobody has been seen to do it."""
     running = store.runs(states=[RunState.RUNNING])
+    if machine_taken():  # it gives it back after an answer at most
+        st.session_state.pop(SINCE, None)
+        return False
     idle = store.queue_paused() or not (running or store.runs(states=[RunState.WAITING], limit=1))
     if idle or any(_works(store, run.id) for run in running):
         st.session_state.pop(SINCE, None)

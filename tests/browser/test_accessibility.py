@@ -22,7 +22,7 @@ TOO_BAD = ("serious", "critical")
 SHOWN = {
     **{name: f"/{name}" for name in PAGES if name != "run"},
     "explore, 3D": "/explore?view=3D",
-    **{f"compare, {tab}": f"/compare?tab={tab}" for tab in ("answers", "waiting", "traces")},
+    **{f"compare, {tab}": f"/compare?tab={tab}" for tab in ("answers", "waiting", "traces", "tryout", "vote")},
     "decide, use case": "/decide?preset=real-time-assistant&limit=peak_memory_bytes+%3C%3D+320+MiB",
     "present, picture": "/present?screen=2",
     "runs": "/run",

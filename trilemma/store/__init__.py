@@ -13,11 +13,12 @@ from trilemma.store.queue import QueueStore
 from trilemma.store.reading import ReadStore
 from trilemma.store.records import RecordStore
 from trilemma.store.sample import SampleStore
+from trilemma.store.votes import VoteStore
 
 __all__ = ["Store", "open_store"]
 
 
-class Store(ArtifactStore, QueueStore, RecordStore, ReadStore, SampleStore):
+class Store(ArtifactStore, QueueStore, RecordStore, ReadStore, SampleStore, VoteStore):
     """Everything that is kept: the catalog, studies, the queue, what runs recorded, and their figures.
 
     A context manager. Safe to share between threads; each process opens its own, which is cheap.

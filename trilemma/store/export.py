@@ -5,6 +5,7 @@ A folder, or one ZIP archive of it::
     manifest.json                 format, version, the studies, and how many rows each file has
     runs.csv                      one row a run
     measurements.csv              one row a figure of a run
+    votes.csv                     one row a blind vote between two answers
     records/<run>/phases.csv      samples.csv, requests.csv, answers.csv: one row each
 
 with ``.jsonl`` (one JSON object a line) or ``.parquet`` in place of ``.csv`` as asked. Times inside a run are
@@ -94,6 +95,10 @@ def _write(store: Store, study_id: str | None, folder: Path, fmt: Format) -> Non
         "measurements",
         [{"run_id": run.id} | _flat(m) for run in runs for m in store.measurements(run.id)],
     )
+    votes = [
+        {"study_id": study.id} | vote.model_dump(mode="json") for study in studies for vote in store.votes(study.id)
+    ]
+    table("votes", votes)
     for run in runs:
         # Ids are the store's own; checked all the same, since they become names of folders.
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", run.id):

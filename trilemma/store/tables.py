@@ -225,5 +225,24 @@ measurements = Table(
     sqlite_with_rowid=False,
 )
 
+# What people preferred. The answers are kept with the vote: their runs may be deleted, and live ones have none.
+votes = Table(
+    "votes",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("study_id", String(32), ForeignKey("studies.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("source", String(128), nullable=False),
+    Column("item_id", AnyText, nullable=False),
+    Column("prompt", AnyText, nullable=False),
+    Column("a_id", String(32), nullable=False),
+    Column("b_id", String(32), nullable=False),
+    Column("a_answer", AnyText, nullable=False),
+    Column("b_answer", AnyText, nullable=False),
+    Column("choice", String(8), nullable=False),
+    Column("voter", AnyText, nullable=False),
+    Column("asked", JSON, nullable=False),
+)
+
 RECORDS = (phases, sample_chunks, requests, answers, measurements)
 """What an attempt at a run leaves; deleted before the run starts over."""
