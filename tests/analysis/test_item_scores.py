@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from tests.factory import DEMO, fill_store, points_of
 from trilemma.analysis.draws import scores_by_item
