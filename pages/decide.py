@@ -60,6 +60,7 @@ def _answer(of: Version, asked: Asked, question: Question, url: UrlState) -> Non
     told = decide_data.recommendation(of, question)
     view: dict[str, str | list[str]] = {name: st.query_params.get_all(name) for name in st.query_params}
     view["study"] = question.study
+    view.pop("c", None)  # what Plan was about: what is planned next is what is recommended now
     picture, words = st.columns([1.15, 1], gap="large")
     with picture:
         _picture(of, found, question, url)

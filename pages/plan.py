@@ -6,10 +6,8 @@ import streamlit as st
 
 from pages import shared
 from pages.parts import explore_data, plan_choice, plan_data, plan_view
-from pages.parts.plan_data import Version
 from pages.parts.url_state import UrlState
 from trilemma.errors import PlanError
-from trilemma.planning.plan import Plan
 
 
 def page() -> None:
@@ -45,7 +43,7 @@ def page() -> None:
     plan = None
     if assumed is not None:
         try:
-            plan = _planned(of, study, workload, configuration, assumed.model_dump_json())
+            plan = plan_view.planned(of, study, workload, configuration, assumed)
         except PlanError as error:
             problem = error
     if plan is None:
@@ -57,20 +55,12 @@ def page() -> None:
     plan_view.picture(of, study, plan, url)
     plan_view.table(plan)
     plan_view.notes(plan, tables, machine)
-    shared.link("run", "Open a run of this configuration", {"id": run_id}, icon=":material/query_stats:")
-
-
-def _planned(of: Version, study: str, workload: str, configuration: str, assumptions: str) -> Plan:
-    """The plan, with what is done told while it takes a moment."""
-    place = st.empty()
-    try:
-        return plan_data.plan(of, study, workload, configuration, assumptions, lambda text: _told(place, text))
-    finally:
-        place.empty()
-
-
-def _told(place: st.delta_generator.DeltaGenerator, text: str) -> None:
-    place.markdown(f":material/progress_activity: {shared.plain(text)} ...")
+    # All that the address holds goes along: what Decide was asked, if one came from there, and what is assumed here.
+    view: dict[str, str | list[str]] = {name: st.query_params.get_all(name) for name in st.query_params}
+    view |= {"study": study, "c": configuration, "workload": workload}
+    with st.container(horizontal=True, gap="medium"):
+        shared.link("present", "Present", view, icon=shared.PAGES["present"].icon)
+        shared.link("run", "Open a run of this configuration", {"id": run_id}, icon=shared.PAGES["run"].icon)
 
 
 if __name__ == "__main__":  # a cold server's first deep link runs this file itself

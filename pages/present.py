@@ -5,12 +5,12 @@ from __future__ import annotations
 import streamlit as st
 
 from pages import shared
-from pages.parts import decide_choice, explore_data, present_data, present_view
+from pages.parts import decide_choice, explore_data, present_data, present_plan, present_view
 from pages.parts.url_state import UrlState
 
 DEFAULTS: dict[str, str | list[str] | bool | None] = {
-    **decide_choice.DEFAULTS, "model": [], "quantization": [], "engine": [], "x": "", "y": "", "size": "",
-    "screen": "1",
+    **present_plan.DEFAULTS, **decide_choice.DEFAULTS,
+    "model": [], "quantization": [], "engine": [], "x": "", "y": "", "size": "", "screen": "1",
 }  # fmt: skip
 
 
@@ -23,8 +23,8 @@ def page() -> None:
         shared.empty_state(
             ":material/co_present:",
             "Nothing has been measured yet",
-            "Here you will show a meeting the question, the picture and the recommendation, one screen each, without "
-            "controls, and hand out the report. Set up a study first.",
+            "Here you will show a meeting the question, the picture, the recommendation and the plan, one screen each, "
+            "without controls, and hand out the report. Set up a study first.",
             button="Set up a study",
             to="new_study",
         )
@@ -32,7 +32,8 @@ def page() -> None:
     st.html(present_view.STYLE)
     url = UrlState("present", DEFAULTS)
     chosen = present_data.choose(of, start, url)
-    screens = list(present_view.screens(of, chosen))
+    asked = present_plan.choose(of, chosen, url)
+    screens = list(present_view.screens(of, chosen, asked))
     now = present_view.number(url, len(screens))
     url.put("screen", str(now))
     url.write()
@@ -42,7 +43,7 @@ def page() -> None:
     view: dict[str, str | list[str]] = {
         name: st.query_params.get_all(name) for name in st.query_params if name != "screen"
     }
-    present_view.bar(of, chosen, url, len(screens), view)
+    present_view.bar(of, chosen, asked, url, len(screens), view)
 
 
 if __name__ == "__main__":  # a cold server's first deep link runs this file itself

@@ -16,15 +16,15 @@ from pages.parts.compare_data import Scene, Version
 from pages.parts.explore_view import is_dark
 from pages.parts.url_state import Value
 from trilemma.analysis.contrasts import LEVEL, Contrast, Verdict, contrasts, shared_keys
-from trilemma.analysis.draws import scores_by_item
 from trilemma.analysis.format import BLANK, digits, format_figure, key_definition, key_title, scale_for
 from trilemma.analysis.headline import headline_keys
+from trilemma.analysis.item_scores import read_item_scores
 from trilemma.analysis.points import Points, axis_of
 from trilemma.analysis.text import count_of
 from trilemma.charts.compare import bars_figure, bars_text, radar_figure
 from trilemma.charts.palette import theme
 from trilemma.charts.tables import points_table
-from trilemma.schema import Axis, Method, split_key
+from trilemma.schema import Axis, Method
 from trilemma.store.export import harmless
 
 DEFAULTS: dict[str, Value] = {"picture": "Bars", "axis": [], "find": "", "told": False}
@@ -78,25 +78,7 @@ def show(scene: Scene) -> None:
 def _contrasts(of: Version, study: str, ids: tuple[str, ...]) -> list[Contrast]:
     points = compare_data.chosen_points(of, study, ids)
     keys = shared_keys(points, explore_data.catalog(of).keys)
-    return contrasts(points, keys, _items(study, ids, keys))
-
-
-def _items(study: str, ids: Sequence[str], keys: Sequence[str]) -> dict[str, dict[str, dict[str, float]]]:
-    """The scores by item behind those of ``keys`` that suites gave."""
-    store = shared.get_store()
-    frame = store.answer_frame(study)
-    frame = frame[frame["configuration_id"].isin(list(ids))]
-    runs = {str(suite): rows["run_id"].astype(str).tolist() for suite, rows in frame.groupby("suite")}
-    found = {}
-    for key in keys:
-        name, subject, _ = split_key(key)
-        if axis_of(key) is not Axis.PERFORMANCE:
-            continue
-        for suite in [subject] if subject in runs else [] if subject else [*runs]:
-            frame = store.score_frame(suite, name, runs[suite])
-            if not frame.empty:
-                found[key] = scores_by_item(frame)
-    return found
+    return contrasts(points, keys, read_item_scores(shared.get_store(), study, points, keys).items)
 
 
 def _picture(scene: Scene, points: Points, keys: Sequence[str]) -> None:

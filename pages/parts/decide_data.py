@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,27 +10,24 @@ import streamlit as st
 
 from pages import shared
 from pages.parts import explore_data
-from trilemma.analysis.decision_map import DecisionMap, Ranking, best, decision_map
-from trilemma.analysis.draws import Draws, ItemScores, draw, scores_by_item
+from trilemma.analysis.decision_map import DecisionMap, Ranking, best, decision_map, possible_winners
+from trilemma.analysis.draws import Draws, ItemScores, draw
 from trilemma.analysis.front import BoolArray
 from trilemma.analysis.headline import in_order
+from trilemma.analysis.item_scores import read_item_scores
 from trilemma.analysis.limits import Limit, keeps, keeps_all, within
-from trilemma.analysis.odds import SURE, contenders, directions, front_share
+from trilemma.analysis.odds import SURE, directions, front_share
 from trilemma.analysis.points import Points, axis_of
 from trilemma.analysis.recommendation import Priorities, Recommendation, recommend
 from trilemma.analysis.scoring import Normalisation, ScoringMethod, axis_losses
-from trilemma.analysis.subjects import level_of
 from trilemma.analysis.uncertainty import FloatArray
 from trilemma.presets import Preset, load_presets
 from trilemma.records import SAMPLE
-from trilemma.schema import Axis, split_key
+from trilemma.schema import Axis
 from trilemma.settings import get_settings
 
 Version = tuple[str, int]
 STEPS = 40
-_MANY = 300
-"""Configurations above which those that cannot be on the front are left out: they cannot win."""
-_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -117,33 +114,9 @@ def known_presets() -> tuple[dict[str, Preset], list[str]]:
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def item_scores(of: Version, study_id: str, wanted: tuple[str, ...]) -> ItemScores:
-    """The scores by item of those figures that are means over items, so that they can be drawn in pairs.
-
-    A figure whose items do not average to what was measured (another file of questions, another scoring) is left out.
-    """
-    store, points = shared.get_store(), explore_data.points(of, study_id, wanted)
-    found: dict[str, Mapping[str, Mapping[str, float]]] = {}
-    answered = store.answer_frame(study_id or None)
-    for key in wanted:
-        figure, subject, statistic = split_key(key)
-        level = level_of(subject)
-        if axis_of(key) is not Axis.PERFORMANCE or statistic or level is None:
-            continue
-        suite = level.workload.partition(":")[0]
-        runs = answered[answered["suite"] == suite]["run_id"].astype(str).tolist()
-        if not runs:
-            continue
-        scores = scores_by_item(store.score_frame(suite, figure, runs))
-        if scores and all(_agrees(points, key, one, table) for one, table in scores.items()):
-            found[key] = scores
-    return found
-
-
-def _agrees(points: Points, key: str, configuration_id: str, table: Mapping[str, float]) -> bool:
-    if configuration_id not in points.value.index:
-        return True
-    value = float(points.value[key].loc[configuration_id])
-    return bool(np.isnan(value)) or abs(value - float(np.mean([*table.values()]))) < _ROUNDING
+    """The scores by item of those figures that are means over items, so that they can be drawn in pairs."""
+    points = explore_data.points(of, study_id, wanted)
+    return read_item_scores(shared.get_store(), study_id, points, wanted).items
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
@@ -151,22 +124,23 @@ def field(of: Version, study_id: str, axes: tuple[str, ...], limits: tuple[Limit
     """Draws of all that is decided between, and what they say of limits and of the front."""
     wanted = tuple(sorted({*axes, *(limit.key for limit in limits)}))
     points = explore_data.points(of, study_id, wanted)
-    total, beaten = len(points), 0
+    total = len(points)
     passing = tuple(int(within(points, [limit]).sum()) for limit in limits)
-    if total > _MANY:
-        # Whoever is surely beaten in all three figures cannot win, except by keeping limits that others do not.
-        inside = within(points, limits)
-        rivals = points.select(inside)
-        near = np.zeros(total, dtype=np.bool_)
-        near[np.flatnonzero(inside)[contenders(rivals, axes)]] = True
-        points, beaten = points.select(near), total - int(near.sum())
+    points = possible_winners(points, axes, limits)
     draws = draw(points, wanted, item_scores(of, study_id, wanted))
     eligible = points.complete(axes) & within(points, limits)
     kept = keeps(draws, limits) if limits else np.ones((len(points), 0))
     complete = points.complete(axes)
     front = front_share(draws.of(axes), directions(axes)) if len(points) else np.empty(0)
     return Field(
-        draws, eligible, kept, keeps_all(draws, limits), np.where(complete, front, np.nan), passing, total, beaten
+        draws,
+        eligible,
+        kept,
+        keeps_all(draws, limits),
+        np.where(complete, front, np.nan),
+        passing,
+        total,
+        total - len(points),
     )
 
 

@@ -12,7 +12,8 @@ from pages.parts.url_state import UrlState
 from trilemma.analysis.points import labels
 from trilemma.charts.palette import model_colours
 from trilemma.charts.tables import map_table
-from trilemma.charts.ternary import decision_map_figure, decision_map_text
+from trilemma.charts.ternary import decision_map_figure, decision_map_text, marks_text
+from trilemma.schema import Axis
 
 
 def picture(of: Version, found: Field, question: Question, url: UrlState) -> None:
@@ -29,9 +30,12 @@ def picture(of: Version, found: Field, question: Question, url: UrlState) -> Non
         of, question.study, question.axes, question.limits, question.method, question.normalisation
     )
     models = [*explore_data.catalog(of).models, *found.points.meta["model"].astype(str).unique()]
+    presets, _ = decide_data.known_presets()
+    marks = {preset.title: [preset.shares[axis] for axis in Axis] for preset in presets.values()}
     figure = decision_map_figure(
-        whole, found.points, weights=question.weights, models=model_colours(models, is_dark()), dark=is_dark()
-    )
+        whole, found.points, weights=question.weights, models=model_colours(models, is_dark()), marks=marks,
+        dark=is_dark(),
+    )  # fmt: skip
 
     def pick() -> None:
         for point in st.session_state["decide_ternary"].selection.points:
@@ -42,7 +46,7 @@ def picture(of: Version, found: Field, question: Question, url: UrlState) -> Non
 
     st.plotly_chart(
         figure, theme=None, key="decide_ternary", config=chart.config("decision map", bars=True), on_select=pick,
-        selection_mode="points", alt=decision_map_text(whole, found.points),
+        selection_mode="points", alt=f"{decision_map_text(whole, found.points)} Marked use cases: {marks_text(marks)}.",
     )  # fmt: skip
     chart.saves("decide_ternary", "decision map", lambda: map_table(whole, found.points))
     won = whole.won()
@@ -58,3 +62,4 @@ def picture(of: Version, found: Field, question: Question, url: UrlState) -> Non
         f"another where it is open who wins. {shared.plain(str(names.iloc[first]))} wins at "
         f"{100 * won[first]:.0f} % of all mixes; {others}."
     )
+    st.caption(f"Use cases on the map: {shared.plain(marks_text(marks))}.")

@@ -56,7 +56,8 @@ def links(points: Points, told: Recommendation, question: Question, view: dict[s
         if told.runner_up is not None:
             found.append(("compare", "Compare with the runner-up", {**study, "c": [told.pick, told.runner_up]}))
         found.append(("run", "Open the pick's run", {"id": str(points.meta["run_id"].loc[told.pick])}))
-        found.append(("plan", "Plan with the pick", {**study, "c": told.pick}))
+        # The question goes along, for Present; Plan leaves it in the address as it is.
+        found.append(("plan", "Plan with the pick", {**view, **study, "c": told.pick}))
     limits = [f"{limit.key} {limit.op} {limit.value:.12g}" for limit in question.limits]
     axes = {"x": efficiency, "y": performance, "z": speed}
     found.append(("explore", "See all in Explore", {**study, **axes, **({"limit": limits} if limits else {})}))
@@ -87,6 +88,7 @@ def table(of: Version, found: Field, question: Question, ranking: Ranking | None
     st.dataframe(
         styled, key="decide_table", hide_index=True, column_config=config,
         height="content" if len(frame) <= 14 else 528, alt="Configurations by the probability to be the best",
+        placeholder=BLANK,
     )  # fmt: skip
     st.caption(
         "*Best* and *on the front* are shares of draws: what could as well have been measured. A full bar is the best "

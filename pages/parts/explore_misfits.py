@@ -7,7 +7,7 @@ import streamlit as st
 
 from pages import shared
 from pages.parts.explore_filters import Chosen
-from trilemma.analysis.format import scale_for
+from trilemma.analysis.format import BLANK, scale_for
 from trilemma.analysis.points import varying_settings
 
 _SHOWN = 200
@@ -44,7 +44,7 @@ def misfit_list(misfits: pd.DataFrame, chosen: Chosen) -> None:
     event = st.dataframe(
         frame, hide_index=True, key="explore_misfits", on_select="rerun", selection_mode="single-row",
         column_config=config, height="content" if len(frame) <= 10 else 390,
-        alt="Configurations that do not fit their emulated device",
+        alt="Configurations that do not fit their emulated device", placeholder=BLANK,
     )  # fmt: skip
     if len(misfits) > _SHOWN:
         st.caption(f"The first {_SHOWN} of {len(misfits):,}.")

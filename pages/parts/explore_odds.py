@@ -10,10 +10,10 @@ import streamlit as st
 
 from pages import shared
 from pages.parts.explore_filters import Chosen
-from trilemma.analysis.draws import ItemScores, draw, scores_by_item
+from trilemma.analysis.draws import ItemScores, draw
+from trilemma.analysis.item_scores import read_item_scores
 from trilemma.analysis.odds import Dominator, FrontOdds, Hypervolume, contenders, dominators, front_odds, hypervolume
-from trilemma.analysis.points import Points, axis_of
-from trilemma.schema import Axis, split_key
+from trilemma.analysis.points import Points
 
 _MOST_ANSWERS = 50_000
 """Answers above which scores are drawn from their intervals: reading them item by item would take seconds."""
@@ -34,7 +34,12 @@ def sureness(of: tuple[str, int], chosen: Chosen, _points: Points) -> Sureness:
     """How surely each of ``_points``, which ``of`` and ``chosen`` determine, is on the front of the chosen axes."""
     keys = list(dict.fromkeys(chosen.axes))
     near = _points.select(contenders(_points, keys))
-    items, caveats = _items(chosen.study, near, keys)
+    items: ItemScores = {}
+    caveats = []
+    if len(near) > 1:
+        items, too_many = read_item_scores(shared.get_store(), chosen.study, near, keys, most=_MOST_ANSWERS)
+        if too_many:
+            caveats.append("There are too many answers to compare item by item, so that scores count as independent.")
     drawn = draw(near, keys, items)
     if drawn.unknown.any():
         caveats.append("Where nothing was repeated and a figure has no interval of its own, it counts as exact.")
@@ -44,29 +49,6 @@ def sureness(of: tuple[str, int], chosen: Chosen, _points: Points) -> Sureness:
 def _volume(points: Points, keys: Sequence[str], items: ItemScores) -> Hypervolume | None:
     """Of a few hundred configurations at most: with more, the front's edge is made of very many."""
     return hypervolume(draw(points, keys, items), keys) if 1 < len(points) <= 500 and len(keys) > 1 else None
-
-
-def _items(
-    study_id: str, near: Points, keys: Sequence[str]
-) -> tuple[dict[str, dict[str, dict[str, float]]], list[str]]:
-    """Scores by item of those ``keys`` that are scores of suites; none where there are too many to read."""
-    scores = [key for key in keys if axis_of(key) is Axis.PERFORMANCE]
-    if not scores or len(near) < 2:
-        return {}, []
-    store = shared.get_store()
-    frame = store.answer_frame(study_id or None)
-    frame = frame[frame["configuration_id"].isin(near.meta.index)]
-    found, too_many = {}, False
-    for key in scores:
-        figure, subject, _ = split_key(key)
-        suite = subject.partition(" ")[0].partition(":")[0]
-        runs = frame[frame["suite"] == suite]
-        if int(runs["n"].sum()) > _MOST_ANSWERS:
-            too_many = True
-        elif len(runs):
-            found[key] = scores_by_item(store.score_frame(suite, figure, runs["run_id"].tolist()))
-    note = "There are too many answers to compare item by item, so that scores count as independent."
-    return found, [note] if too_many else []
 
 
 def beaten_by(points: Points, keys: Sequence[str], found: Sureness, position: int) -> list[tuple[Dominator, int]]:

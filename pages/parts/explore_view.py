@@ -14,7 +14,15 @@ from pages import shared
 from pages.parts import explore_data
 from pages.parts.explore_odds import Sureness, beaten_by
 from pages.parts.url_state import UrlState
-from trilemma.analysis.format import format_figure, interval_text, key_definition, key_title, scale_for, short_titles
+from trilemma.analysis.format import (
+    BLANK,
+    format_figure,
+    interval_text,
+    key_definition,
+    key_title,
+    scale_for,
+    short_titles,
+)
 from trilemma.analysis.headline import headline_keys
 from trilemma.analysis.odds import SURE, FrontOdds, Standing, probability_text
 from trilemma.analysis.points import Points, labels, varying_settings
@@ -160,7 +168,7 @@ def table(
     st.dataframe(
         styled, key="explore_table", hide_index=True, column_config=config, on_select=pick,
         selection_mode="single-row", height="content" if len(frame) <= 14 else 528,
-        alt="The configurations of the chart with their figures",
+        alt="The configurations of the chart with their figures", placeholder=BLANK,
     )  # fmt: skip
     with st.container(horizontal=True, horizontal_alignment="right"):
         st.download_button(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import streamlit as st
@@ -18,8 +18,9 @@ from trilemma.planning.cost import Cloud, Edge, OnPremise
 from trilemma.planning.demand import DAY_CURVES, HOURS, Demand
 from trilemma.planning.limits import Availability, Latency, default_latency
 from trilemma.planning.measured import Measured
-from trilemma.planning.plan import Assumptions
-from trilemma.planning.tables import Entry, Tables, first
+from trilemma.planning.plan import Assumptions, with_sources
+from trilemma.planning.stated import PriceKind, stated
+from trilemma.planning.tables import Tables, first_name
 
 OWN_CURVE = "hours of your own"
 VIEWS = ("Replicas through the day", "Cost by deployment", "Break-even", "What moves it most")
@@ -66,8 +67,11 @@ NUMBERS: dict[str, Number] = {
 }
 FLAGS = {"returned": "Cloud machines are given back in hours that need fewer",
          "off": "One's own machines are switched off in hours that need fewer"}  # fmt: skip
-PICKS = {"cloud": "hourly", "machine": "price", "electricity": "kwh", "overhead": "pue", "mix": "grid"}
-"""A table's entry, and the number that it fills."""
+PICKS: dict[str, tuple[PriceKind, str]] = {
+    "cloud": ("cloud", "hourly"), "machine": ("machine", "price"), "electricity": ("electricity", "kwh"),
+    "overhead": ("pue", "pue"), "mix": ("grid", "grid"),
+}  # fmt: skip
+"""Which entry of which table was chosen, and the number that it fills."""
 DEFAULTS: dict[str, str | list[str] | bool | None] = {
     "study": None, "c": None, "workload": None, "curve": "office hours", "hours": "", "view": VIEWS[0], "of": "cloud",
     **dict.fromkeys([*NUMBERS, *PICKS]), "returned": True, "off": False,
@@ -105,12 +109,12 @@ def choose(url: UrlState, found: Measured, tables: Tables) -> Assumptions:
     url.keep_to("view", VIEWS)
     defaults = _PLAIN_DEFAULTS | {"ttft": f"{default_latency(found.curve).ttft_p95_s:g}"}
     url.defaults(**defaults)
-    for pick, entries in _entries(tables).items():
-        start = first(entries)
-        url.defaults(**{pick: next((name for name, one in entries.items() if one is start), "")})
+    for pick, (kind, number_name) in PICKS.items():
+        entries = tables.entries(kind)
+        url.defaults(**{pick: first_name(entries)})
         url.keep_to(pick, [*entries])
         chosen = entries.get(url.text(pick))
-        url.defaults(**{PICKS[pick]: "" if chosen is None else f"{_amount(chosen):.10g}"})
+        url.defaults(**{number_name: "" if chosen is None else f"{chosen.amount:.10g}"})
     for name, about in NUMBERS.items():
         url.put(name, _clean(about, url.text(name), defaults.get(name, "")))
     value = {name: _number(url.text(name)) for name in NUMBERS}
@@ -129,7 +133,7 @@ def choose(url: UrlState, found: Measured, tables: Tables) -> Assumptions:
     )  # fmt: skip
     pue, kwh, years = value["pue"] or 1.0, value["kwh"], value["years"] or 4.0
     hourly, price, memory = value["hourly"], value["price"], value["memory"]
-    return Assumptions(
+    assumed = Assumptions(
         demand=demand, latency=latency, availability=availability,
         slots=None if value["slots"] is None else int(value["slots"]), idle_w=value["idle"],
         cloud=None if hourly is None else Cloud(per_hour=hourly, pue=pue, follows=bool(url.get("returned"))),
@@ -144,18 +148,7 @@ def choose(url: UrlState, found: Measured, tables: Tables) -> Assumptions:
         ),
         g_per_kwh=value["grid"] or 0.0, currency=tables.currency,
     )  # fmt: skip
-
-
-def _entries(tables: Tables) -> dict[str, Mapping[str, Entry]]:
-    return {
-        "cloud": tables.cloud, "machine": tables.machine, "electricity": tables.electricity, "overhead": tables.pue,
-        "mix": tables.grid,
-    }  # fmt: skip
-
-
-def _amount(entry: Entry) -> float:
-    names = ("per_hour", "price", "per_kwh", "factor", "g_per_kwh")
-    return next(float(getattr(entry, name)) for name in names if hasattr(entry, name))
+    return with_sources(assumed, tables, {kind: url.text(pick) for pick, (kind, _) in PICKS.items()})
 
 
 def _number(text: str) -> float | None:
@@ -207,7 +200,6 @@ def subject_controls(of: Version, url: UrlState) -> None:
 
 def assumption_controls(url: UrlState, found: Measured, tables: Tables) -> None:
     """Everything else that is assumed, folded away."""
-    entries = _entries(tables)
     with st.expander("Assumptions: demand, limits, prices", icon=":material/tune:"):
         demand, limits, cloud, own, edge, energy = st.tabs(
             ["Demand", "Limits and reserve", "Cloud", "On-premise", "Edge", "Energy"]
@@ -226,11 +218,11 @@ def assumption_controls(url: UrlState, found: Measured, tables: Tables) -> None:
             _row(url, ("ttft", "e2e", "tpot", "slots"))
             _row(url, ("spares", "target", "up"))
         with cloud:
-            _pick(url, "cloud", "A machine like the measured one", entries)
+            _pick(url, tables, "cloud", "A machine like the measured one")
             _row(url, ("hourly",))
             st.checkbox(FLAGS["returned"], key=url.key("returned"))
         with own:
-            _pick(url, "machine", "A machine like the measured one", entries)
+            _pick(url, tables, "machine", "A machine like the measured one")
             _row(url, ("price", "years", "other"))
             st.checkbox(FLAGS["off"], key=url.key("off"))
         with edge:
@@ -238,22 +230,22 @@ def assumption_controls(url: UrlState, found: Measured, tables: Tables) -> None:
             _row(url, ("memory", "factor"))
             st.caption("Each device answers its own user, one request at a time, as fast as the measured machine.")
         with energy:
-            _pick(url, "electricity", "Electricity", entries)
-            _pick(url, "overhead", "Overhead of the data centre", entries)
-            _pick(url, "mix", "Grid", entries)
+            _pick(url, tables, "electricity", "Electricity")
+            _pick(url, tables, "overhead", "Overhead of the data centre")
+            _pick(url, tables, "mix", "Grid")
             _row(url, ("kwh", "pue", "grid", "idle"))
 
 
-def _pick(url: UrlState, name: str, label: str, tables: Mapping[str, Mapping[str, Entry]]) -> None:
-    """A table's entry with its source and date; it fills the number below it."""
-    entries = tables[name]
+def _pick(url: UrlState, tables: Tables, name: str, label: str) -> None:
+    """A table's entry with its source and date; it fills the number below it, which may be changed."""
+    kind, number_name = PICKS[name]
+    entries, value = tables.entries(kind), _number(url.text(number_name))
     if not entries:
         return
     st.selectbox(label, [*entries], format_func=lambda key: entries[key].title if key in entries else key,
                  key=url.key(name))  # fmt: skip
-    chosen = entries[url.text(name)]
-    kind = "Your own" if chosen.own else "An example, to be replaced"
-    st.caption(f"{kind}: {shared.plain(chosen.source)}, {chosen.date}.")
+    if value is not None:
+        st.caption(shared.plain(stated(kind, value, entries[url.text(name)], tables.currency).origin))
 
 
 def _row(url: UrlState, names: Sequence[str]) -> None:

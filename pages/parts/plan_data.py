@@ -17,14 +17,14 @@ from trilemma.planning.cost import Kind
 from trilemma.planning.measured import Measured, measured, plan_keys, workloads
 from trilemma.planning.plan import Assumptions, Plan, make_plan, set_up
 from trilemma.planning.sensitivity import Effect, Swing, base_effect, tornado
+from trilemma.planning.subject import runs_to_replay
 from trilemma.planning.tables import Tables, load_tables
+from trilemma.planning.words import machine_words
 from trilemma.records import SAMPLE
 from trilemma.schema import content_id
 from trilemma.settings import get_settings
 
 Version = tuple[str, int]
-_RUNS = 4
-"""Runs of a configuration whose requests are replayed: enough to tell how requests differ."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,7 @@ def known(of: Version, study_id: str, workload: str, configuration_id: str) -> M
         PlanError: its speed under this workload is not known.
     """
     store, frame = shared.get_store(), explore_data.runs(of, study_id)
-    mine = frame[(frame["configuration_id"] == configuration_id) & (frame["state"] == "done") & ~frame["superseded"]]
-    mine = mine.sort_values(["disturbed", "finished_at"], ascending=[True, False], kind="stable")
-    steady = mine[~mine["disturbed"].astype(bool)]
-    chosen = (steady if len(steady) else mine)["run_id"].astype(str).tolist()[:_RUNS]
-    requests = [store.requests(run_id) for run_id in chosen]
+    requests = [store.requests(run_id) for run_id in runs_to_replay(frame, configuration_id)]
     return measured(figures(of, study_id), configuration_id, workload, requests)
 
 
@@ -127,8 +123,7 @@ def plan(
 def machine(of: Version, study_id: str, configuration_id: str) -> tuple[str, str]:
     """A run of a configuration, its id, and the machine that it was measured on, in words; empty if not known."""
     run_id = str(figures(of, study_id).meta["run_id"].loc[configuration_id])
-    host = shared.get_store().run(run_id).host
-    return run_id, "" if host is None else f"{host.cpu}, {host.cores} {'core' if host.cores == 1 else 'cores'}"
+    return run_id, machine_words(shared.get_store().run(run_id).host)
 
 
 @st.cache_resource(max_entries=32, show_spinner="Looking at other volumes ...")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pandas as pd
 import streamlit as st
 
@@ -13,7 +11,7 @@ from pages.parts.explore_view import is_dark
 from pages.parts.plan_choice import VIEWS
 from pages.parts.plan_data import Version
 from pages.parts.url_state import UrlState
-from trilemma.analysis.format import BLANK, digits, format_figure
+from trilemma.analysis.preferences import upper_first
 from trilemma.charts.plan import (
     bills_table,
     break_even_figure,
@@ -26,10 +24,29 @@ from trilemma.charts.plan import (
 )
 from trilemma.planning import words
 from trilemma.planning.cost import Kind
-from trilemma.planning.plan import Plan
+from trilemma.planning.details import device_sentence
+from trilemma.planning.plan import Assumptions, Plan
+from trilemma.planning.stated import PRICE_WORDS, unit_of
 from trilemma.planning.tables import Tables
 
 _SWINGS = 8
+
+
+def planned(of: Version, study: str, workload: str, configuration: str, assumptions: Assumptions) -> Plan:
+    """The plan, with what is done told while it takes a moment.
+
+    Raises:
+        PlanError: no number of replicas keeps the limits.
+    """
+    place = st.empty()
+
+    def told(text: str) -> None:
+        place.markdown(f":material/progress_activity: {shared.plain(text)} ...")
+
+    try:
+        return plan_data.plan(of, study, workload, configuration, assumptions.model_dump_json(), told)
+    finally:
+        place.empty()
 
 
 def summary(plan: Plan) -> None:
@@ -153,7 +170,7 @@ def table(plan: Plan) -> None:
             "Made up of": ", ".join(f"{part} {words.money(value, currency)}" for part, value in bill.parts.items()),
             "Energy a month": words.quantity(bill.energy_kwh, "kWh"),
             "Mean power": words.quantity(bill.power_w, "W"),
-            "CO2e a month": _mass(bill.co2e_kg.value if bill.co2e_kg else None),
+            "CO2e a month": words.mass(bill.co2e_kg),
         }
         for kind, bill in plan.bills.items()
     ]
@@ -161,34 +178,13 @@ def table(plan: Plan) -> None:
     months = plan.assumptions.demand.months
     if plan.assumptions.demand.growth:
         st.caption(f"Means over {months} months, while demand grows.")
-    device = plan.device
-    if device is not None:
-        told = [f"Each device gets {digits(device.requests_per_day)} requests a day"]
-        if device.battery_share is not None:
-            low, high = device.battery_share.low, device.battery_share.high
-            between = "" if low is None or high is None else f" ({low:.2%} to {high:.2%})"
-            told.append(f"they take {device.battery_share.value:.2%} of its battery a day{between}")
-        if device.memory_left is not None:
-            left = device.memory_left.value
-            told.append(f"{format_figure(left, 'B')} of its memory stay free" if left >= 0 else "it does not fit")
-        st.caption(
-            f"{shared.plain('; '.join(told))}. Its energy and speed are taken to be those of the measured machine."
-        )
-
-
-def _mass(kg: float | None) -> str:
-    if kg is None:
-        return BLANK
-    return f"{digits(kg * 1000)} g" if kg < 1 else f"{digits(kg)} kg" if kg < 1000 else f"{digits(kg / 1000)} t"
+    if told := device_sentence(plan):
+        st.caption(shared.plain(told))
 
 
 def notes(plan: Plan, tables: Tables, machine: str) -> None:
     """What to know before relying on it, and where prices come from."""
-    told = words.caveats(plan)
-    where = f" ({machine})" if machine else ""
-    told.append(f"Every machine and device is taken to be as fast as the one measured{where}, whatever its price.")
-    if not all(entry.own for entry in [*tables.cloud.values(), *tables.machine.values()]):
-        told.append("Prices are examples with source and date: replace them under Assumptions by your own.")
+    told = words.notes(plan, machine)
     st.markdown("##### Before you rely on it")
     st.markdown("\n".join(f"- {shared.plain(one)}" for one in told))
     with st.expander("Where prices and grid intensities come from", icon=":material/receipt_long:"):
@@ -200,14 +196,11 @@ def notes(plan: Plan, tables: Tables, machine: str) -> None:
 
 
 def _sources(tables: Tables) -> pd.DataFrame:
-    kinds: Sequence[tuple[str, str, str]] = (
-        ("cloud", "per_hour", f"{tables.currency} an hour"), ("machine", "price", tables.currency),
-        ("electricity", "per_kwh", f"{tables.currency} a kWh"), ("pue", "factor", ""), ("grid", "g_per_kwh", "g a kWh"),
-    )  # fmt: skip
     return pd.DataFrame(
         {
-            "What": entry.title, "Value": f"{getattr(entry, attribute):g} {unit}".strip(), "Source": entry.source,
-            "Date": entry.date, "": "your own" if entry.own else "example",
+            "What": f"{upper_first(PRICE_WORDS[kind])}: {entry.title}",
+            "Value": f"{entry.amount:g} {unit_of(kind, tables.currency)}".strip(), "Source": entry.source,
+            "As of": entry.date, "": "your own" if entry.own else "example, not checked since",
         }
-        for kind, attribute, unit in kinds for entry in getattr(tables, kind).values()
+        for kind in PRICE_WORDS for entry in tables.entries(kind).values()
     )  # fmt: skip

@@ -12,7 +12,7 @@ from pages.parts import decide_choice, decide_data, explore_data
 from pages.parts.url_state import UrlState
 from trilemma.analysis.limits import Limit
 from trilemma.errors import TrilemmaError
-from trilemma.report import View, html_report, pdf_report
+from trilemma.report import PlanView, View, html_report, pdf_report
 from trilemma.report.gather import Material, gather
 from trilemma.schema import Axis, RunState
 
@@ -31,6 +31,10 @@ class Chosen:
     def key(self) -> str:
         """The view as text, to cache by."""
         return self.view.model_dump_json()
+
+    def report_key(self, plan: PlanView | None) -> str:
+        """The same for the report, which holds the plan as well."""
+        return self.view.model_copy(update={"plan": plan}).model_dump_json()
 
 
 def first_study(of: Version) -> str | None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import streamlit as st
 
 from pages import shared
-from pages.parts import present_data
+from pages.parts import present_data, present_plan
 from pages.parts.explore_view import is_dark
 from pages.parts.present_data import Chosen, Version
+from pages.parts.present_plan import Asked
 from pages.parts.url_state import UrlState
 from trilemma.analysis.odds import Standing
 from trilemma.analysis.text import count_of, pareto_text
@@ -30,12 +32,13 @@ _MAP_HEIGHT = 520
 _STILL = {"displaylogo": False, "displayModeBar": False, "scrollZoom": False}
 
 
-def screens(of: Version, chosen: Chosen) -> Iterator[Screen]:
+def screens(of: Version, chosen: Chosen, asked: Asked) -> Iterator[Screen]:
     """The screens for which there is something to say, in order."""
     yield question
     yield picture
     if _told(of, chosen).decision is not None:
         yield recommendation
+    yield functools.partial(present_plan.screen, asked=asked)
 
 
 def _told(of: Version, chosen: Chosen) -> Material:
@@ -100,7 +103,7 @@ def recommendation(of: Version, chosen: Chosen) -> None:
         )  # fmt: skip
 
 
-def bar(of: Version, chosen: Chosen, url: UrlState, count: int, link: dict[str, str | list[str]]) -> None:
+def bar(of: Version, chosen: Chosen, asked: Asked, url: UrlState, count: int, link: dict[str, str | list[str]]) -> None:
     """Where we are, forward and back, the report to take along, and the way out; small, and the same by keyboard."""
     now = number(url, count)
 
@@ -110,7 +113,7 @@ def bar(of: Version, chosen: Chosen, url: UrlState, count: int, link: dict[str, 
     with st.container(key="present_bar", horizontal=True, vertical_alignment="center", horizontal_alignment="right"):
         leave = st.button("Leave", icon=":material/close:", type="tertiary", shortcut="Escape", key="present_leave")
         with st.popover("Report", icon=":material/download:", type="tertiary"):
-            _report(of, chosen)
+            _report(of, chosen, asked)
         st.button(
             "Back", icon=":material/chevron_left:", type="tertiary", shortcut="Left", key="present_back",
             disabled=now == 1, on_click=turn, args=(now - 1,),
@@ -134,16 +137,16 @@ def number(url: UrlState, count: int) -> int:
     return min(max(int(text), 1), count) if text.isascii() and text.isdigit() and len(text) < 4 else 1
 
 
-def _report(of: Version, chosen: Chosen) -> None:
-    st.markdown("The same view as one file that needs no network: charts, figures, method, machine, definitions.")
-    name = file_name(_told(of, chosen))
+def _report(of: Version, chosen: Chosen, asked: Asked) -> None:
+    st.markdown("The same view as one file that needs no network: charts, figures, plan, method, machine, definitions.")
+    name, key = file_name(_told(of, chosen)), chosen.report_key(asked.view)
     st.download_button(
-        "HTML", data=lambda: present_data.html(of, chosen.study, chosen.key), file_name=f"{name}.html",
+        "HTML", data=lambda: present_data.html(of, chosen.study, key), file_name=f"{name}.html",
         mime="text/html", icon=":material/download:", key="present_html", on_click="ignore",
     )  # fmt: skip
     if find_browser() is not None:
         st.download_button(
-            "PDF", data=lambda: present_data.pdf(of, chosen.study, chosen.key), file_name=f"{name}.pdf",
+            "PDF", data=lambda: present_data.pdf(of, chosen.study, key), file_name=f"{name}.pdf",
             mime="application/pdf", icon=":material/download:", key="present_pdf", on_click="ignore",
             help="Printed by the browser on this machine; takes a few seconds.",
         )  # fmt: skip

@@ -178,7 +178,10 @@ def requests_view(requests: Sequence[RequestRecord]) -> None:
         st.caption("This run sent no request.")
         return
     seconds = {name: st.column_config.NumberColumn(format="%.4g") for name in ("ttft, s", "tpot, s", "e2e, s")}
-    st.dataframe(requests_frame(requests), hide_index=True, column_config=seconds, alt="Every request of this run")
+    st.dataframe(
+        requests_frame(requests), hide_index=True, column_config=seconds, alt="Every request of this run",
+        placeholder=BLANK,
+    )  # fmt: skip
 
 
 def answers_frame(answers: Sequence[AnswerRecord]) -> pd.DataFrame:
@@ -210,7 +213,7 @@ def answers_view(answers: Sequence[AnswerRecord]) -> None:
     st.caption(f"{len(of_suite):,} of {len(answers):,} items. Pick a row to read it in full.")
     event = st.dataframe(
         answers_frame(of_suite), hide_index=True, on_select="rerun", selection_mode="single-row", key="run_answers",
-        alt="Every answered item of this run",
+        alt="Every answered item of this run", placeholder=BLANK,
     )  # fmt: skip
     picked = event["selection"]["rows"]
     if picked and picked[0] < len(of_suite):

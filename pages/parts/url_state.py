@@ -94,6 +94,25 @@ class UrlState:
         st.session_state[self._written] = texts
 
 
+class Snapshot(UrlState):
+    """A copy of some of a page's state: what is put right in it stays in it, and the URL says what it said.
+
+    For a page that shows what another page's part of a link means, without controls for it.
+    """
+
+    def __init__(self, of: UrlState, defaults: Mapping[str, Value]) -> None:
+        self._defaults = dict(defaults)
+        self._values: dict[str, Value] = {name: of.get(name) for name in defaults}
+
+    def get(self, name: str) -> Value:
+        """The present value of ``name`` in the copy."""
+        return self._values[name]
+
+    def put(self, name: str, value: Value) -> None:
+        """Set ``name`` in the copy."""
+        self._values[name] = value
+
+
 def _parse(texts: list[str] | None, default: Value) -> Value:
     if texts is None:
         return list(default) if isinstance(default, list) else default

@@ -71,7 +71,7 @@ def test_every_chart_is_saved_as_png_svg_and_csv(filled, open_page, settled) -> 
         assert Path(waiting.value.path()).read_bytes().startswith(begins)
 
 
-@pytest.mark.parametrize("number", ["1", "2"])
+@pytest.mark.parametrize("number", ["1", "2", "3", "4"])
 def test_nothing_scrolls_sideways_on_a_phone(filled, open_page, settled, number: str) -> None:
     page, _ = open_page(width=390, height=844, scheme="dark")
     page.goto(f"{filled.url}/present?screen={number}")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.analysis.constructed import AXES, points
 from trilemma.analysis.decision_map import DecisionMap, decision_map
 from trilemma.analysis.draws import draw
 from trilemma.analysis.points import Points
-from trilemma.charts.palette import model_colours
-from trilemma.charts.ternary import decision_map_figure, decision_map_text, mixed, region_colours
+from trilemma.analysis.uncertainty import FloatArray
+from trilemma.charts.palette import model_colours, theme
+from trilemma.charts.ternary import decision_map_figure, decision_map_text, marks_text, mixed, region_colours
+from trilemma.charts.ternary_places import numbered, on_paper, place_of_name
 
 ROWS = {"F16": (300e6, 50.0, 0.9), "Q8_0": (160e6, 98.0, 0.6), "Q2_K": (60e6, 130.0, 0.1)}
 
@@ -75,7 +80,7 @@ def test_a_click_gets_the_weights_and_the_ring_is_where_they_are() -> None:
     found, of = made()
     figure = decision_map_figure(found, of, weights=(0.2, 0.5, 0.3))
     assert np.array(figure.data[0].customdata) == pytest.approx(found.weights)
-    rings = [trace for trace in figure.data if len(trace.a) == 1 and trace.a[0] == 0.2]
+    rings = [trace for trace in figure.data if trace.mode == "markers" and tuple(trace.a) == (0.2,)]
     assert len(rings) == 2
 
 
@@ -93,3 +98,62 @@ def test_the_text_says_who_wins_where() -> None:
     assert "M F16 if only performance counts" in text
     assert "M Q2_K if only efficiency counts" in text
     assert "of all mixes of priorities" in text
+
+
+def regions(winner_of: Callable[[FloatArray], NDArray[np.intp]], steps: int = 40) -> DecisionMap:
+    """A map whose winner is told by the weights, grid points x 3."""
+    parts = [(i, j, steps - i - j) for i in range(steps + 1) for j in range(steps + 1 - i)]
+    weights = np.array(parts, dtype=float) / steps
+    winner = winner_of(weights)
+    rows = np.unique(winner)
+    share = (winner[:, None] == rows[None]).astype(float)
+    return DecisionMap(weights, rows, share, winner, np.ones(len(weights)))
+
+
+def test_a_name_is_where_its_region_has_most_room_and_not_in_another_one() -> None:
+    whole = regions(lambda w: np.zeros(len(w), dtype=np.intp))
+    middle = place_of_name(whole, 0, 4, 13)
+    assert middle is not None
+    assert middle[0] < 1 / 3 and middle[1] == pytest.approx(middle[2], abs=0.03), "a wide name sits where it is wide"
+    # A region bent around another one: the mean of its points lies in the other.
+    bent = regions(lambda w: (np.linalg.norm(on_paper(w) - [0.5, 0.25], axis=1) < 0.18).astype(np.intp))
+    for row in (0, 1):
+        at = place_of_name(bent, row, 4, 13)
+        assert at is not None
+        nearest = int(np.argmin(((bent.weights - at) ** 2).sum(axis=1)))
+        assert bent.winner[nearest] == row
+        others = on_paper(bent.weights[bent.winner != row])
+        away = np.abs(others - on_paper(at[None]))
+        # Half a name and half its height on a phone: nothing of another region is behind it.
+        assert not ((away[:, 0] < 0.5 * 0.5 * 4 * 13 / 260) & (away[:, 1] < 0.5 * 13 / 260)).any()
+
+
+def test_a_region_too_small_for_its_name_has_none_and_is_in_the_legend() -> None:
+    sliver = regions(lambda w: (w[:, 0] > 0.93).astype(np.intp))
+    assert place_of_name(sliver, 1, 6, 13) is None
+    of = points({"F16": (300e6, 50.0, 0.9), "Q4_K_M": (160e6, 98.0, 0.6)})
+    figure = decision_map_figure(sliver, of)
+    assert [trace.text[0] for trace in figure.data if trace.mode == "text"] == ["<b>F16</b>"]
+    assert [trace.name for trace in figure.data if trace.showlegend is not False] == ["M F16", "M Q4_K_M"]
+
+
+def test_a_name_keeps_away_from_the_ring_and_from_marks() -> None:
+    whole = regions(lambda w: np.zeros(len(w), dtype=np.intp))
+    at = place_of_name(whole, 0, 4, 13, [[1 / 3, 1 / 3, 1 / 3]])
+    assert at is not None
+    assert np.abs(at - 1 / 3).max() > 0.1
+
+
+def test_use_cases_are_numbered_marks_that_can_be_picked() -> None:
+    found, of = made()
+    marks = {"<i>Phone": [0.5, 0.25, 0.25], "Chat": [0.2, 0.45, 0.35], "Twin": [0.2, 0.45, 0.35]}
+    assert [[number for number, _ in names] for _, names in numbered(marks)] == [[1], [2, 3]]
+    for dark in (False, True):
+        figure = decision_map_figure(found, of, marks=marks, dark=dark)
+        trace = next(one for one in figure.data if one.name == "use cases")
+        assert list(trace.text) == ["1", "2,3"]
+        assert np.array(trace.customdata) == pytest.approx(np.array([[0.5, 0.25, 0.25], [0.2, 0.45, 0.35]]))
+        assert "<i>Phone" not in trace.hovertext[0] and "Phone" in trace.hovertext[0]
+        assert trace.marker.color == theme(dark).ground and trace.textfont.color == theme(dark).text
+    assert marks_text(marks) == "1 <i>Phone, 2 Chat, 3 Twin"
+    assert not [one for one in decision_map_figure(found, of).data if one.name == "use cases"]

@@ -26,13 +26,16 @@ def test_json_has_every_number_and_nothing_else(command: Run, store: Store) -> N
     one = study.spec.configurations[0].id
     result = command(
         "plan", one[:8], "--study", study.id, "--workload", "short_chat", "--day", ",".join(["1"] * 24),
-        "--growth", "5", "--months", "3", "--idle", "40", "--cloud", "aws-g5-xlarge", "--grid", "france-2023",
+        "--growth", "5", "--months", "3", "--idle", "40", "--cloud", "example-gpu", "--grid", "france-2023",
         "--devices", "50", "--json",
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
     assert found["configuration"]["id"] == one
-    assert found["assumptions"]["cloud"]["per_hour"] == 1.006
+    assert found["assumptions"]["cloud"]["per_hour"] == 1
+    whose = {one["kind"]: (one["standing"], one["title"]) for one in found["assumptions"]["stated"]}
+    assert whose["cloud"] == ("example", "Example: a machine with one small GPU")
+    assert whose["grid"] == ("example", "France, 2023")
     assert found["assumptions"]["g_per_kwh"] == 56
     assert found["assumptions"]["edge"]["devices"] == 50
     assert len(found["per_month"]["cloud"]["cost_by_month"]) == 3

@@ -17,18 +17,20 @@ def test_a_report_is_written_and_nothing_is_overwritten(command, store: Store, t
     assert json.loads(result.stdout) == {"study": study.id, "paths": [str(target)]}
     html = target.read_text(encoding="utf-8")
     assert "<h1>Which?</h1>" in html
+    assert "Rented machine" in html and "10,000" in html
     assert [path.name for path in target.parent.iterdir()] == ["out.html"]
     again = command("report", "Demo", str(target))
     assert again.returncode == 1
     assert "exists already" in again.stderr
-    assert command("report", "Demo", str(target), "--overwrite").returncode == 0
-    assert "Which?" not in target.read_text(encoding="utf-8")
+    assert command("report", "Demo", str(target), "--overwrite", "--no-plan").returncode == 0
+    html = target.read_text(encoding="utf-8")
+    assert "Which?" not in html and "Rented machine" not in html
 
 
 def test_a_use_case_and_priorities_of_its_own(command, store: Store, tmp_path: Path) -> None:
     fill_store(store, DEMO[:3], 1)
     target = tmp_path / "out.html"
-    result = command("report", "Demo", str(target), "--preset", "phone-edge", "--weights", "60,20,20")
+    result = command("report", "Demo", str(target), "--preset", "phone-edge", "--weights", "60,20,20", "--no-plan")
     assert result.returncode == 0, result.stderr
     html = target.read_text(encoding="utf-8")
     assert "<h1>Which one fits the device" in html

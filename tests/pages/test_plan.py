@@ -104,7 +104,7 @@ def test_sensible_defaults_come_of_the_study(store: Store) -> None:
     assert rows["Deployment"].tolist() == ["Cloud", "On-premise", "Edge"]
     assert (rows["Cost a month"] != "not known").all()
     sources = table(app, "Source")
-    assert sources["Date"].str.match(r"\d{4}").all()
+    assert sources["As of"].str.match(r"\d{4}").all()
     assert (sources["Source"] != "").all()
 
 
@@ -183,7 +183,28 @@ def test_a_team_uses_its_own_prices(store: Store, home: Path) -> None:
     (folder / "prices.toml").write_text(entry + 'source = "contract 7"\ndate = "2026-02"\n')
     app = plan()
     assert number(app, "Price an hour") == 3.5
-    assert "Your own: contract 7" in told(app)
+    assert "Your own: contract 7" in told(app).replace("\\", "")
     assert not any("![](http" in element.value for element in [*app.markdown, *app.caption])
     (folder / "prices.toml").write_text("[cloud.ours]\nper_hour = 'much'\n")
     assert "cloud" in plan().error[0].value
+
+
+def test_a_price_is_an_example_until_it_is_edited(store: Store) -> None:
+    fill_store(store, DEMO[:1], 1)
+    text = told(plan()).replace("\\", "")
+    assert "An example, to be replaced: a round number of this project" in text
+    assert "not checked since" in text
+    assert "rent at 0.200 USD an hour (example prices)" in text
+    assert "Examples, not prices of yours" in text and "rented machine 0.2 USD an hour" in text
+    text = told(plan(hourly="0.31", price="900", kwh="0.2", pue="1.1", grid="50")).replace("\\", "")
+    assert "example" not in text.lower()
+    assert text.count("Entered here.") == 5
+
+
+def test_present_takes_along_what_was_planned(store: Store) -> None:
+    study = fill_store(store, DEMO[:2], 1)
+    one = study.spec.configurations[1].id
+    app = plan(study=study.id, c=one, day="5000", preset="phone-edge", weights="60,20,20")
+    link = next(element.proto for element in app.get("page_link") if element.proto.label == "Present")
+    asked = dict(pair.split("=") for pair in link.query_string.split("&"))
+    assert asked["c"] == one and asked["day"] == "5000" and asked["preset"] == "phone-edge"

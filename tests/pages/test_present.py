@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from tests.factory import DEMO, SMOL, fill_store
-from trilemma.schema import RunSpec
+from tests.factory import DEMO, HOST, SMOL, artifact, fill_store
+from trilemma.schema import Configuration, Measurement, Method, Provenance, RunSpec, RunState, StudySpec
 from trilemma.settings import Settings
 from trilemma.store import Store
 
@@ -74,7 +76,7 @@ def test_forward_and_back_by_buttons_that_keys_press_too(store: Store) -> None:
     assert app.query_params == {}
 
 
-def test_the_last_screen_is_what_decide_recommends(store: Store) -> None:
+def test_the_third_screen_is_what_decide_recommends(store: Store) -> None:
     study = fill_store(store)
     query = {"study": study.id, "preset": "phone-edge", "weights": "60,20,20", "limit": "peak_memory_bytes <= 300 MiB"}
     app = present(**query, screen="3")
@@ -96,6 +98,72 @@ def test_the_last_screen_is_what_decide_recommends(store: Store) -> None:
     words = " ".join(element.value for element in app.markdown)
     assert "Phone or edge device" in words
     assert "peak memory ≤ 300 MiB" in words
+
+
+def words(app: AppTest) -> str:
+    assert not app.exception
+    return "\n".join(one.value for one in [*app.title, *app.markdown, *app.caption]).replace("\\", "")
+
+
+def test_the_plan_is_what_plan_shows_for_the_same_link(store: Store) -> None:
+    study = fill_store(store)
+    one = study.spec.configurations[4].id
+    query = {"study": study.id, "c": one, "day": "120000", "hourly": "0.75", "curve": "flat"}
+    app = present(**query, screen="4")
+    text = words(app)
+
+    def script() -> None:
+        from pages import plan
+
+        plan.page()
+
+    other = AppTest.from_function(script, default_timeout=120)
+    for name, value in query.items():
+        other.query_params[name] = value
+    bills = next(frame.value for frame in other.run().dataframe if "Cost a month" in frame.value.columns)
+    for column in ("Deployment", "Cost a month", "Energy a month", "CO2e a month"):
+        for shown in bills[column]:
+            assert shown in text, shown
+    count = next(m.value for m in other.markdown if m.value.startswith("### "))[4:]
+    assert app.title[0].value.replace("\\", "").startswith(f"{count} in the busiest hour")
+    assert "120,000 requests a day" in text
+    # The address keeps what it said, and says nothing more.
+    kept = {name: value for name, value in query.items() if name != "study"}  # the only one there is goes unsaid
+    assert set(app.query_params) == {*kept, "screen"}
+    assert all(app.query_params[name] in (value, [value]) for name, value in kept.items())
+
+
+def test_the_plan_is_for_what_is_recommended(store: Store) -> None:
+    study = fill_store(store)
+    for weights in ("100,0,0", "0,0,100"):
+        picked = present(study=study.id, weights=weights, screen="3").title[0].value
+        name = re.search(r"(SmolLM2-135M-Instruct|gemma-3-270m-it) \w+", picked.replace("\\", ""))
+        assert name is not None
+        told = words(present(study=study.id, weights=weights, screen="4", c="made-up", day="nan", ttft="x"))
+        assert f"{name[0]}: " in told
+        assert "10,000 requests a day" in told
+
+
+def test_without_a_speed_the_plan_says_what_to_measure(store: Store) -> None:
+    weights = artifact("tiny", "Q8_0")
+    store.add_artifact(weights)
+    configuration = Configuration(artifact_id=weights.id, engine="llama.cpp")
+    runs = [RunSpec(configuration=configuration)]
+    study = store.add_study(StudySpec(name="mute", configurations=(configuration,)), runs)
+    run = store.claim_next("test")
+    assert run is not None
+    store.start_run(run.id, HOST)
+    about = Provenance(method=Method.MEASURED, source="clock")
+    store.set_measurements(run.id, [Measurement(figure="load_s", value=1.0, n=1, provenance=about)])
+    store.finish_run(run.id, RunState.DONE)
+    app = present(study=study.id, screen="9")
+    assert "measure this study's configurations with a workload" in words(app)
+
+
+def test_a_limit_that_no_fleet_keeps_is_told(store: Store) -> None:
+    fill_store(store, DEMO[:2], 1)
+    assert "No number of replicas keeps" in present(e2e="0.001", screen="4").error[0].value
+    assert "cannot be read" in present(curve="hours of your own", hours="1,2", screen="4").error[0].value
 
 
 @pytest.mark.parametrize("screen", ["0", "99", "-1", "two", "²", "1e9", "9" * 5000])

@@ -21,7 +21,13 @@ from trilemma.analysis.recommendation import Priorities, recommend
 from trilemma.analysis.scoring import ScoringMethod
 from trilemma.errors import NotFoundError, ReportError, TrilemmaError
 from trilemma.figures import FIGURES
-from trilemma.report import View, html_report
+from trilemma.planning.demand import Demand
+from trilemma.planning.details import assumption_rows
+from trilemma.planning.limits import Latency
+from trilemma.planning.plan import default_assumptions, make_plan, with_sources
+from trilemma.planning.tables import load_tables
+from trilemma.planning.words import notes, summary
+from trilemma.report import PlanView, View, html_report
 from trilemma.report.document import html_json
 from trilemma.report.gather import gather
 from trilemma.schema import Axis, Configuration, Measurement, Method, Provenance, RunSpec, RunState, StudySpec
@@ -73,9 +79,9 @@ def test_two_processes_write_the_same_bytes(store: Store) -> None:
     code = (
         "import sys\n"
         "from trilemma.store import open_store\n"
-        "from trilemma.report import View, html_report\n"
+        "from trilemma.report import PlanView, View, html_report\n"
         "with open_store() as store:\n"
-        "    sys.stdout.buffer.write(html_report(store, sys.argv[1], View(limits=sys.argv[2:])))"
+        "    sys.stdout.buffer.write(html_report(store, sys.argv[1], View(limits=sys.argv[2:], plan=PlanView())))"
     )
     limits = ("peak_memory_bytes <= 300 MiB",)
     # The dashboard has imported Streamlit, which changes defaults of plotly.
@@ -88,7 +94,8 @@ def test_two_processes_write_the_same_bytes(store: Store) -> None:
         for before, seed, zone, language in ways
     ]  # fmt: skip
     assert written[0] == written[1]
-    assert written[0] == html_report(store, study.id, View(limits=limits))
+    assert written[0] == html_report(store, study.id, View(limits=limits, plan=PlanView()))
+    assert b"Before you rely on it" in written[0] and b"Replicas through the day" in written[0]
     assert written[0] != html_report(store, study.id)
 
 
@@ -210,6 +217,42 @@ def test_without_an_axis_there_is_no_recommendation_and_the_rest_stands(store: S
     text = text_of(store, hostile_study(store).id)
     assert "The recommendation" not in text
     assert "All configurations" in text
+
+
+def test_the_plan_says_all_that_it_rests_on(store: Store) -> None:
+    study = fill_store(store, DEMO[:3], 2)
+    one = study.spec.configurations[2].id
+    start = default_assumptions(load_tables(), Demand(requests_per_day=54_321, growth=0.05, months=7))
+    assert start.cloud is not None
+    entered = with_sources(
+        start.model_copy(update={"cloud": start.cloud.model_copy(update={"per_hour": 0.77})}), load_tables(),
+        {"grid": "france-2023"},
+    )  # fmt: skip
+    page = Page(html_report(store, study.id, View(plan=PlanView(configuration=one, assumptions=entered))))
+    plan = page.text.partition("The plan")[2]
+    material = gather(store, study.id, View(plan=PlanView(configuration=one, assumptions=entered)))
+    assert material.to_plan is not None and material.to_plan.found is not None
+    made = make_plan(material.to_plan.found, entered)
+    folded = [" ".join(text.split()) for text in (*notes(made, "AMD EPYC 7B13, 2 cores"), *summary(made))]
+    assert [text for text in folded if text not in plan] == []
+    for name, text in assumption_rows(made):
+        assert name in plan and text in plan, name
+    assert "54,321" in plan and "+5 % a month, 7 months ahead" in plan
+    assert "0.77 USD an hour" in plan and "entered" in plan
+    for stated in entered.stated:
+        assert stated.amount in plan and stated.source in plan and stated.date in plan
+    assert [chart["file"] for chart in page.data("trilemma-charts")][-2:] == [
+        "trilemma-demo-cost", "trilemma-demo-replicas",
+    ]  # fmt: skip
+    assert page.data("trilemma-figures")["view"]["plan"]["assumptions"]["demand"]["months"] == 7
+
+
+def test_what_cannot_be_planned_is_said_in_a_sentence(store: Store) -> None:
+    study = fill_store(store, DEMO[:2], 1)
+    none = View(limits=("peak_memory_bytes <= 1 KiB",), plan=PlanView())
+    assert "Nothing is recommended, so there is nothing to plan with" in text_of(store, study.id, none)
+    tight = default_assumptions(load_tables()).model_copy(update={"latency": Latency(e2e_p95_s=0.001)})
+    assert "No number of replicas keeps" in text_of(store, study.id, View(plan=PlanView(assumptions=tight)))
 
 
 def test_where_nothing_keeps_the_limits_that_is_said(store: Store) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 from scipy import stats
 
 from trilemma.analysis.draws import ItemScores
+from trilemma.analysis.item_scores import is_mean
 from trilemma.analysis.paired import holm, paired
 from trilemma.analysis.points import Points, better
 from trilemma.analysis.uncertainty import CONFIDENCE
@@ -38,7 +39,6 @@ COUNTED = frozenset(
 
 STUDENT = "Student's t"
 _EXACT = "counted"
-_SAME_MEAN = 1e-6
 
 
 class Verdict(StrEnum):
@@ -124,7 +124,7 @@ def _contrast(points: Points, key: str, first: str, other: str, scores: Mapping[
     if split_key(key)[0] in COUNTED:
         return replace(plain, test=_EXACT)
     by_item = [scores.get(name, {}) for name in (first, other)]
-    if all(_is_mean(float(value[name]), table) for name, table in zip((first, other), by_item, strict=True)):
+    if all(is_mean(float(value[name]), table) for name, table in zip((first, other), by_item, strict=True)):
         result = paired(by_item[0], by_item[1])
         if result.n > 1 and result.difference is not None:
             return replace(
@@ -161,11 +161,6 @@ def _by_errors(plain: Contrast, points: Points, first: str) -> Contrast:
 def _as_share(log_ratio: float) -> float:
     """Infinite where a figure is known so badly that its ratio has no bound that a number could hold."""
     return math.expm1(log_ratio) if log_ratio < 700 else math.inf
-
-
-def _is_mean(value: float, table: Mapping[str, float]) -> bool:
-    """Whether a figure is the mean of these scores: pass@k, for one, is not."""
-    return bool(table) and abs(float(np.mean(list(table.values()))) - value) <= _SAME_MEAN * max(1.0, abs(value))
 
 
 def _judged(one: Contrast) -> Contrast:

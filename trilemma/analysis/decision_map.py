@@ -15,10 +15,15 @@ from numpy.typing import NDArray
 
 from trilemma.analysis.draws import Draws
 from trilemma.analysis.front import BoolArray, on_front
+from trilemma.analysis.limits import Limit, within
+from trilemma.analysis.odds import contenders
+from trilemma.analysis.points import Points
 from trilemma.analysis.scoring import Normalisation, ScoringMethod, axis_losses, ends, rough_scores, scores
 from trilemma.analysis.uncertainty import FloatArray
 from trilemma.schema import Axis
 
+_MANY = 300
+"""Configurations above which those that cannot be on the front are left out."""
 MAP_DRAWS = 200
 """Draws behind a point of the map: its colours are told apart no finer."""
 _EQUAL = 1e-12
@@ -61,6 +66,19 @@ class DecisionMap:
         found, counts = np.unique(self.winner, return_counts=True)
         order = np.argsort(-counts, kind="stable")
         return {int(found[one]): float(counts[one] / len(self.winner)) for one in order}
+
+
+def possible_winners(points: Points, keys: Sequence[str], limits: Sequence[Limit]) -> Points:
+    """Those of ``points`` that may win under some priorities; all of them where they are few.
+
+    Whoever is surely beaten in all of ``keys`` cannot win, except by keeping ``limits`` that others do not.
+    """
+    if len(points) <= _MANY:
+        return points
+    inside = within(points, limits)
+    near = np.zeros(len(points), dtype=np.bool_)
+    near[np.flatnonzero(inside)[contenders(points.select(inside), keys)]] = True
+    return points.select(near)
 
 
 def best(

@@ -10,17 +10,15 @@ import plotly.graph_objects as go
 from trilemma.analysis.decision_map import DecisionMap
 from trilemma.analysis.points import Points, labels
 from trilemma.analysis.uncertainty import FloatArray
-from trilemma.charts.palette import axis_colour, escape, ink_on, layout, model_colours, theme
+from trilemma.charts.palette import Theme, axis_colour, escape, ink_on, layout, model_colours, theme
+from trilemma.charts.ternary_places import numbered, place_of_name
 from trilemma.schema import Axis
 
 HEIGHT = 470
-_LABELLED = 0.03
-"""Share of the map from which a region has its winner's name in it."""
 _PALEST = 0.72
 _HOVERED = 3
 _NAMED = 8
-_CLOSE = 0.16
-"""How far a name stays from the ring, in weights."""
+_TYPE = 13
 
 
 def region_colours(
@@ -55,6 +53,7 @@ def decision_map_figure(
     *,
     weights: Sequence[float] | None = None,
     models: Mapping[str, str] | None = None,
+    marks: Mapping[str, Sequence[float]] | None = None,
     dark: bool = False,
 ) -> go.Figure:
     """The map; where the winner is in doubt, the colours of those that may win run into one another across its border.
@@ -64,10 +63,11 @@ def decision_map_figure(
         points: the configurations that its positions are of.
         weights: the present priorities, marked by a ring.
         models: the colour of every model in the catalog; chosen from the points' own models if absent.
+        marks: other priorities to be marked, by name (use cases), numbered in their order.
         dark: which theme.
 
     Returns:
-        A figure whose first trace has the grid's weights as ``customdata``.
+        A figure whose first trace has the grid's weights as ``customdata``, as the marks have theirs.
     """
     look = theme(dark)
     rows = [int(row) for row in found.rows]
@@ -97,7 +97,9 @@ def decision_map_figure(
         )
     )
     figure.add_trace(_borders(found, look.ground))
-    _name_regions(figure, found, points, colours, weights)
+    avoided = [*([weights] if weights is not None else []), *(marks or {}).values()]
+    figure.add_traces(_names(found, points, colours, avoided))
+    figure.add_traces(_marks(marks or {}, look))
     figure.add_traces(_legend(found, names, colours))
     if weights is not None:
         here = {"a": [weights[0]], "b": [weights[1]], "c": [weights[2]], "mode": "markers", "hoverinfo": "skip"}
@@ -126,9 +128,12 @@ def _hover(found: DecisionMap, rows: Sequence[int], names: Sequence[str]) -> lis
         likely = [one for one in np.argsort(-share, kind="stable")[:_HOVERED] if share[one] >= 0.01]
         lines = [f"{escape(names[rows[one]], 90)}: wins in {100 * share[one]:.0f} of 100 draws" for one in likely]
         lines[0] = f"<b>{lines[0]}</b>"
-        mix = ", ".join(f"{axis} {100 * weight:.0f} %" for axis, weight in zip(Axis, weights, strict=True))
-        texts.append("<br>".join([*lines, mix]))
+        texts.append("<br>".join([*lines, _mix(weights)]))
     return texts
+
+
+def _mix(weights: Sequence[float] | FloatArray) -> str:
+    return ", ".join(f"{axis} {100 * weight:.0f} %" for axis, weight in zip(Axis, weights, strict=True))
 
 
 def _borders(found: DecisionMap, colour: str) -> go.Scatterternary:
@@ -158,33 +163,56 @@ def _borders(found: DecisionMap, colour: str) -> go.Scatterternary:
     )  # fmt: skip
 
 
-def _name_regions(
-    figure: go.Figure,
-    found: DecisionMap,
-    points: Points,
-    colours: Mapping[int, str],
-    weights: Sequence[float] | None,
-) -> None:
-    """The quantization of the winner inside each region that has room for it, out of the way of the ring."""
-    quantizations = points.meta["quantization"].astype(str)
-    for row, share in found.won().items():
-        if share < _LABELLED:
+def _names(
+    found: DecisionMap, points: Points, colours: Mapping[int, str], avoided: Sequence[Sequence[float]]
+) -> list[go.Scatterternary]:
+    """The quantization of the winner inside each region that has room for it; the others are in the legend alone."""
+    traces = []
+    for row in found.won():
+        name = escape(points.meta["quantization"].iloc[row], 14)
+        at = place_of_name(found, row, len(name), _TYPE, avoided)
+        if at is None:
             continue
-        mine = found.weights[found.winner == row]
-        # The point of the region nearest to its middle: the middle of a bent one may lie outside.
-        far = ((mine - mine.mean(axis=0)) ** 2).sum(axis=1)
-        if weights is not None:
-            far += np.where(((mine - np.array(weights)) ** 2).sum(axis=1) < _CLOSE**2, 1.0, 0.0)
-        at = mine[int(np.argmin(far))]
         # A name in a narrow corner reaches beyond its region: it takes its ground along.
         halo = ", ".join([f"0 0 3px {colours[row]}"] * 4)
-        font = {"size": 13, "color": ink_on(colours[row]), "shadow": halo}
-        figure.add_trace(
+        traces.append(
             go.Scatterternary(
-                a=[at[0]], b=[at[1]], c=[at[2]], mode="text", text=[f"<b>{escape(quantizations.iloc[row], 14)}</b>"],
-                hoverinfo="skip", textfont=font, showlegend=False, cliponaxis=False,
+                a=[at[0]], b=[at[1]], c=[at[2]], mode="text", text=[f"<b>{name}</b>"], hoverinfo="skip",
+                textfont={"size": _TYPE, "color": ink_on(colours[row]), "shadow": halo}, showlegend=False,
+                cliponaxis=False,
             )
         )  # fmt: skip
+    return traces
+
+
+def _marks(marks: Mapping[str, Sequence[float]], look: Theme) -> list[go.Scatterternary]:
+    """A small number where each named mix of weights is; a click on it takes these weights."""
+    groups = numbered(marks)
+    if not groups:
+        return []
+    at = np.array([weights for weights, _ in groups])
+    numbers = [",".join(str(number) for number, _ in names) for _, names in groups]
+    told = ["<br>".join([*(f"<b>{escape(name)}</b>" for _, name in names), _mix(weights)]) for weights, names in groups]
+    disc = {
+        "symbol": "circle",
+        "size": 15,
+        "opacity": 1,
+        "color": look.ground,
+        "line": {"width": 1, "color": look.text},
+    }
+    steady = {"marker": {"opacity": 1}, "textfont": {"color": look.text}}
+    return [
+        go.Scatterternary(
+            a=at[:, 0], b=at[:, 1], c=at[:, 2], mode="markers+text", marker=disc, text=numbers,
+            textfont={"size": 10, "color": look.text}, selected=steady, unselected=steady, customdata=at.tolist(),
+            hovertext=told, hoverinfo="text", cliponaxis=False, showlegend=False, name="use cases",
+        )
+    ]  # fmt: skip
+
+
+def marks_text(marks: Mapping[str, Sequence[float]]) -> str:
+    """What the numbers on the map are: ``1 Phone or edge device, 2 ...``; empty without any."""
+    return ", ".join(f"{number} {name}" for number, name in enumerate(marks, 1))
 
 
 def _legend(found: DecisionMap, names: Sequence[str], colours: Mapping[int, str]) -> list[go.Scatterternary]:

@@ -16,13 +16,13 @@ from trilemma.planning.break_even import volumes
 from trilemma.planning.demand import DAY_CURVES, Demand
 from trilemma.planning.limits import Availability, Latency
 from trilemma.planning.measured import Measured, measured, plan_keys, workloads
-from trilemma.planning.plan import Assumptions, Plan, default_assumptions, make_plan
+from trilemma.planning.plan import Assumptions, Plan, default_assumptions, make_plan, with_sources
 from trilemma.planning.sensitivity import tornado
-from trilemma.planning.tables import Tables, load_tables, pick
-from trilemma.schema import RunState
+from trilemma.planning.stated import PRICE_WORDS, PriceKind
+from trilemma.planning.subject import runs_to_replay
+from trilemma.planning.tables import Tables, first_name, load_tables, pick
 from trilemma.store import Store
 
-_RUNS = 4
 _SWINGS = 5
 
 
@@ -116,10 +116,8 @@ def _measured(store: Store, study: str, configuration: str, workload: str) -> Me
         raise PlanError(f"There is no speed under {workload!r}.", f"Known: {', '.join(known)}.")
     chosen = workload or next(iter(known))
     wanted = _find(points, known[chosen], configuration)
-    mine = frame[(frame["configuration_id"] == wanted) & (frame["state"] == RunState.DONE) & ~frame["superseded"]]
-    steady = mine[~mine["disturbed"].astype(bool)]
-    run_ids = (steady if len(steady) else mine).sort_values("finished_at", ascending=False)["run_id"][:_RUNS]
-    return measured(points, wanted, chosen, [store.requests(str(run_id)) for run_id in run_ids])
+    requests = [store.requests(run_id) for run_id in runs_to_replay(frame, wanted)]
+    return measured(points, wanted, chosen, requests)
 
 
 def _find(points: Points, ids: list[str], configuration: str) -> str:
@@ -159,7 +157,10 @@ def _with_prices(assumed: Assumptions, tables: Tables, names: dict[str, str]) ->
         edge = edge and edge.model_copy(update={"per_kwh": per_kwh})
     if names["grid"]:
         changes["g_per_kwh"] = pick(tables.grid, names["grid"], "grid").g_per_kwh
-    return assumed.model_copy(update={**changes, "on_premise": own, "edge": edge})
+    picks: dict[PriceKind, str] = {
+        kind: names.get(kind) or first_name(tables.entries(kind)) for kind in PRICE_WORDS
+    }  # fmt: skip
+    return with_sources(assumed.model_copy(update={**changes, "on_premise": own, "edge": edge}), tables, picks)
 
 
 def _print(made: Plan, break_even: list[str]) -> None:
@@ -171,7 +172,7 @@ def _print(made: Plan, break_even: list[str]) -> None:
         shown.add_row(
             words.KIND_WORDS[kind], words.money_between(bill.cost, made.assumptions.currency),
             words.quantity(bill.energy_kwh, "kWh"), words.quantity(bill.power_w, "W"),
-            words.quantity(bill.co2e_kg, "kg"),
+            words.mass(bill.co2e_kg),
         )  # fmt: skip
     out.print()
     out.print(shown)
@@ -183,6 +184,6 @@ def _print(made: Plan, break_even: list[str]) -> None:
 
 def _print_notes(made: Plan) -> None:
     out.print()
-    last = "Modelled from what was measured; see docs/planning.md. Prices are assumptions."
-    for note in [*words.caveats(made), last]:
+    last = "Modelled from what was measured; see docs/planning.md."
+    for note in [*words.notes(made), last]:
         out.print(plain(f"- {note}", "dim"), soft_wrap=True)

@@ -13,6 +13,9 @@ import typer
 from trilemma.cli.base import Json, emit_json, err, out, plain, session
 from trilemma.cli.queue import find_study
 from trilemma.errors import DiskFullError, ReportError
+from trilemma.planning.demand import Demand
+from trilemma.planning.plan import default_assumptions
+from trilemma.planning.tables import load_tables
 from trilemma.presets import find_preset
 from trilemma.schema import Axis
 
@@ -33,12 +36,16 @@ def report(
         str, typer.Option(help="How much efficiency, speed and performance count, such as 20,45,35.")
     ] = "",
     question: Annotated[str, typer.Option(help="What the report answers; its headline.")] = "",
+    plan: Annotated[
+        bool, typer.Option(help="With what the recommended configuration takes at scale, under Plan's defaults.")
+    ] = True,
+    requests: Annotated[float, typer.Option(min=1e-3, help="Requests a day to plan for.")] = 10_000.0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     json_: Json = False,
 ) -> None:
     """Write a study as one self-contained HTML file: charts, figures, method, machine, definitions."""
     # Charts take a while to import, which no other command need wait for.
-    from trilemma.report import View, html_report, pdf_report  # noqa: PLC0415
+    from trilemma.report import PlanView, View, html_report, pdf_report  # noqa: PLC0415
 
     targets = [path.expanduser()]
     if pdf:
@@ -55,6 +62,9 @@ def report(
             "x": x, "y": y, "question": question, "limits": tuple(limits or ()), "weights": _weights(weights),
         }  # fmt: skip
         view = view.model_copy(update={name: value for name, value in given.items() if value})
+        if plan:
+            assumed = default_assumptions(load_tables(settings.home), Demand(requests_per_day=requests))
+            view = view.model_copy(update={"plan": PlanView(assumptions=assumed)})
         page = html_report(store, record.id, view)
     _write(targets[0], page)
     if pdf:

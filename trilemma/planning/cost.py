@@ -34,7 +34,7 @@ class Cloud(Frozen):
     """Machines by the hour. Power is in the price; it is counted for CO2e alone."""
 
     per_hour: float = Field(ge=0, le=1e6, description="Price of one machine that does as the measured one did.")
-    pue: float = Field(default=1.56, ge=1, le=5)
+    pue: float = Field(default=1.58, ge=1, le=5)
     follows: bool = Field(default=True, description="Machines are given back in hours that need fewer.")
 
 
@@ -45,7 +45,7 @@ class OnPremise(Frozen):
     years: float = Field(default=4.0, gt=0, le=30, description="Over which it is written off.")
     other_per_month: float = Field(default=0.0, ge=0, le=1e9, description="Rack, network, staff: a machine and month.")
     per_kwh: float = Field(ge=0, le=1e3)
-    pue: float = Field(default=1.56, ge=1, le=5)
+    pue: float = Field(default=1.58, ge=1, le=5)
     follows: bool = Field(default=False, description="Machines are switched off in hours that need fewer.")
 
 

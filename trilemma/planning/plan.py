@@ -33,7 +33,8 @@ from trilemma.planning.limits import Availability, Latency, default_latency, unr
 from trilemma.planning.measured import Measured
 from trilemma.planning.queueing import best_slots
 from trilemma.planning.service import PowerCurve, ServiceCurve
-from trilemma.planning.tables import Tables, first
+from trilemma.planning.stated import PRICE_WORDS, PriceKind, Stated, stated
+from trilemma.planning.tables import Tables, first, first_name
 
 
 class Assumptions(Frozen):
@@ -49,6 +50,7 @@ class Assumptions(Frozen):
     edge: Edge | None = None
     g_per_kwh: float = Field(default=481.0, ge=0, le=5000)
     currency: str = Field(default="USD", max_length=8)
+    stated: tuple[Stated, ...] = Field(default=(), description="Where the prices above come from.")
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def default_assumptions(tables: Tables, demand: Demand | None = None) -> Assumpt
     overhead, grid = first(tables.pue), first(tables.grid)
     pue = overhead.factor if overhead else 1.0
     per_kwh = electricity.per_kwh if electricity else None
-    return Assumptions(
+    assumed = Assumptions(
         demand=demand or Demand(),
         cloud=Cloud(per_hour=cloud.per_hour, pue=pue) if cloud else None,
         on_premise=OnPremise(price=machine.price, per_kwh=per_kwh, pue=pue)
@@ -113,6 +115,30 @@ def default_assumptions(tables: Tables, demand: Demand | None = None) -> Assumpt
         g_per_kwh=grid.g_per_kwh if grid else 0.0,
         currency=tables.currency,
     )
+    return with_sources(assumed, tables, {kind: first_name(tables.entries(kind)) for kind in PRICE_WORDS})
+
+
+def with_sources(assumed: Assumptions, tables: Tables, picks: Mapping[PriceKind, str]) -> Assumptions:
+    """``assumed`` with where each of its prices comes from.
+
+    Args:
+        assumed: With prices.
+        tables: What they may come from.
+        picks: By kind, the name of the entry that was chosen; a price that is another was entered.
+    """
+    power, housed = assumed.on_premise or assumed.edge, assumed.on_premise or assumed.cloud
+    prices: dict[PriceKind, float | None] = {
+        "cloud": assumed.cloud.per_hour if assumed.cloud else None,
+        "machine": assumed.on_premise.price if assumed.on_premise else None,
+        "electricity": power.per_kwh if power else None,
+        "pue": housed.pue if housed else None,
+        "grid": assumed.g_per_kwh,
+    }
+    found = tuple(
+        stated(kind, value, tables.entries(kind).get(picks.get(kind, "")), assumed.currency)
+        for kind, value in prices.items() if value is not None
+    )  # fmt: skip
+    return assumed.model_copy(update={"stated": found})
 
 
 def set_up(found: Measured, assumed: Assumptions) -> Setup:

@@ -7,18 +7,17 @@ are in another.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from trilemma.base import Frozen
 from trilemma.errors import PlanError
+from trilemma.toml_files import read_toml
 
-_MAX_FILE_BYTES = 256 * 1024
 _FILES = ("prices.toml", "grid.toml")
 _MONEY = ("cloud", "machine", "electricity")
 
@@ -30,35 +29,46 @@ class Entry(Frozen):
     source: str = Field(min_length=1, max_length=300, description="Who states it.")
     date: str = Field(pattern=r"^\d{4}(-\d{2}){0,2}$", description="When it was so: 2026, 2026-03 or 2026-03-15.")
     own: bool = Field(default=False, description="The team's own, not an example that comes with Trilemma.")
+    amount_field: ClassVar[str]
+
+    @property
+    def amount(self) -> float:
+        """The number that it states."""
+        return float(getattr(self, self.amount_field))
 
 
 class CloudPrice(Entry):
     """What a machine like the measured one is rented for."""
 
+    amount_field: ClassVar[str] = "per_hour"
     per_hour: float = Field(ge=0, le=1e6)
 
 
 class MachinePrice(Entry):
     """What a machine like the measured one is bought for."""
 
+    amount_field: ClassVar[str] = "price"
     price: float = Field(ge=0, le=1e9)
 
 
 class ElectricityPrice(Entry):
     """What a kWh costs."""
 
+    amount_field: ClassVar[str] = "per_kwh"
     per_kwh: float = Field(ge=0, le=1e3)
 
 
 class Overhead(Entry):
     """Power usage effectiveness: all of a data centre's energy over that of its machines."""
 
+    amount_field: ClassVar[str] = "factor"
     factor: float = Field(ge=1, le=5)
 
 
 class GridIntensity(Entry):
     """What a kWh of electricity emits."""
 
+    amount_field: ClassVar[str] = "g_per_kwh"
     g_per_kwh: float = Field(ge=0, le=5000)
 
 
@@ -71,6 +81,11 @@ class Tables(Frozen):
     electricity: dict[str, ElectricityPrice] = Field(default_factory=dict)
     pue: dict[str, Overhead] = Field(default_factory=dict)
     grid: dict[str, GridIntensity] = Field(default_factory=dict)
+
+    def entries(self, kind: str) -> Mapping[str, Entry]:
+        """The entries of ``cloud``, ``machine``, ``electricity``, ``pue`` or ``grid``, by name."""
+        found: Mapping[str, Entry] = getattr(self, kind)
+        return found
 
 
 _Entry = TypeVar("_Entry", bound=Entry)
@@ -89,7 +104,12 @@ def pick(entries: dict[str, _Entry], name: str, what: str) -> _Entry:
 
 def first(entries: Mapping[str, _Entry]) -> _Entry | None:
     """The entry to begin with: the team's own first, else the first example."""
-    return next((one for one in entries.values() if one.own), next(iter(entries.values()), None))
+    return entries.get(first_name(entries))
+
+
+def first_name(entries: Mapping[str, Entry]) -> str:
+    """The name of :func:`first`; empty without any."""
+    return next((name for name, one in entries.items() if one.own), next(iter(entries), ""))
 
 
 def load_tables(home: Path | None = None) -> Tables:
@@ -111,32 +131,23 @@ def load_tables(home: Path | None = None) -> Tables:
 
 
 def _read(folder: Path, *, own: bool) -> dict[str, Any]:
+    def made(content: Mapping[str, Any]) -> dict[str, Any]:
+        marked = {kind: _marked(entries, own) for kind, entries in content.items()}
+        Tables.model_validate(marked)
+        return marked
+
     found: dict[str, Any] = {}
     for name in _FILES:
-        path = folder / name
-        if own and not path.exists():
-            continue
-        try:
-            with path.open("rb") as file:
-                data = file.read(_MAX_FILE_BYTES + 1)
-            if len(data) > _MAX_FILE_BYTES:
-                raise PlanError(f"{path.name} is larger than {_MAX_FILE_BYTES // 1024} KiB.", _ADVICE)
-            content = tomllib.loads(data.decode())
-            for kind, entries in content.items():
-                if isinstance(entries, dict):
-                    content[kind] = {key: {**entry, "own": own} for key, entry in entries.items()}
-            Tables.model_validate(content)
-        except OSError as error:
-            raise PlanError(f"The table {path.name} cannot be read ({error.strerror}).", _ADVICE) from error
-        except ValidationError as error:
-            first_error = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(map(str, first_error["loc"]))
-            raise PlanError(f"The table {path.name}: {where}: {first_error['msg']}.", _ADVICE) from error
-        except (ValueError, TypeError, RecursionError) as error:
-            reason = str(error).splitlines()[0][:200]
-            raise PlanError(f"The table {path.name} is not valid: {reason}", _ADVICE) from error
-        found |= content
+        if not own or (folder / name).exists():
+            found |= read_toml(folder / name, made, what="table", error=PlanError, advice=_ADVICE)
     return found
+
+
+def _marked(entries: Any, own: bool) -> Any:
+    """Entries with whose they are, whatever they say themselves; what is no table of entries as it is."""
+    if not isinstance(entries, dict):
+        return entries
+    return {key: {**entry, "own": own} if isinstance(entry, dict) else entry for key, entry in entries.items()}
 
 
 _ADVICE = "Mend or remove the file in the folder planning of the data folder; docs/planning.md shows one."

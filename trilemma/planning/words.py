@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from trilemma.analysis.format import digits, format_figure, interval_text, scale_for
+from trilemma.analysis.format import BLANK, Scale, digits, format_figure, interval_text, scale_for
 from trilemma.planning.arrays import Interval
 from trilemma.planning.break_even import Volumes
 from trilemma.planning.cost import Kind
 from trilemma.planning.limits import SHARE
 from trilemma.planning.plan import Plan
 from trilemma.planning.sensitivity import Swing
+from trilemma.planning.stated import PriceKind, Standing
+from trilemma.records import HostInfo
 
 KIND_WORDS: dict[Kind, str] = {"cloud": "Cloud", "on-premise": "On-premise", "edge": "Edge"}
+_PRICES: dict[Kind, frozenset[PriceKind]] = {
+    "cloud": frozenset({"cloud"}), "on-premise": frozenset({"machine", "electricity"}),
+    "edge": frozenset({"electricity"}),
+}  # fmt: skip
 LATENCY_WORDS = {
     "ttft": "time to first token", "e2e": "time to last token", "tpot": "time per output token",
     "wait": "wait for a slot",
@@ -28,7 +34,7 @@ def hour_words(hour: int) -> str:
 def money(value: float | None, currency: str) -> str:
     """``1,230 USD``; cents below 100."""
     if value is None:
-        return "–"
+        return BLANK
     return f"{value:,.2f} {currency}" if abs(value) < 100 else f"{round(value):,} {currency}"
 
 
@@ -46,6 +52,19 @@ def money_between(value: Interval | None, currency: str) -> str:
 def seconds(value: Interval) -> str:
     """``0.61 s ±0.02``."""
     return format_figure(value.value, "s", value.low, value.high)
+
+
+def headline(plan: Plan) -> str:
+    """The plan in the few words that a meeting reads: ``3 replicas; cloud costs least, 295 USD a month.``"""
+    count = plan.largest.machines
+    text = f"{count:,} {'replica' if count == 1 else 'replicas'} in the busiest hour, reserve included"
+    cheapest = plan.cheapest
+    if cheapest is None or cheapest.cost is None:
+        return f"{text}; no cost is known."
+    cost = money(cheapest.cost.value, plan.assumptions.currency)
+    if len(plan.bills) == 1:
+        return f"{text}; {cost} a month."
+    return f"{text}; {KIND_WORDS[cheapest.kind].lower()} costs least, {cost} a month."
 
 
 def replicas_sentence(plan: Plan) -> str:
@@ -79,13 +98,16 @@ def bill_caption(plan: Plan, kind: Kind) -> str:
     if bill.cost is not None and bill.cost.low is not None and bill.cost.high is not None:
         ends = [money(end, assumed.currency).removesuffix(f" {assumed.currency}") for end in bill.cost[1:]]
         between = "" if ends[0] == ends[1] else f" ({ends[0]} to {ends[1]})"
+    examples = {one.kind for one in assumed.stated if one.standing is Standing.EXAMPLE}
+    note = " (example prices)" if examples & _PRICES[kind] else ""
     if kind == "cloud" and assumed.cloud:
-        return f"a month in the cloud{between}: rent at {digits(assumed.cloud.per_hour)} {assumed.currency} an hour"
+        rent = f"rent at {digits(assumed.cloud.per_hour)} {assumed.currency} an hour"
+        return f"a month in the cloud{between}: {rent}{note}"
     if kind == "on-premise" and assumed.on_premise:
-        return f"a month on-premise{between}: purchase over {assumed.on_premise.years:g} years, and electricity"
+        return f"a month on-premise{between}: purchase over {assumed.on_premise.years:g} years, and electricity{note}"
     assert assumed.edge is not None
     bought = "bought for this" if assumed.edge.price else "that users bring"
-    return f"a month at the edge{between}: electricity of {assumed.edge.devices:,} devices {bought}"
+    return f"a month at the edge{between}: electricity of {assumed.edge.devices:,} devices {bought}{note}"
 
 
 def cost_sentences(plan: Plan) -> list[str]:
@@ -157,6 +179,25 @@ def caveats(plan: Plan) -> list[str]:
     return told
 
 
+def notes(plan: Plan, machine: str = "") -> list[str]:
+    """:func:`caveats`, and what any plan rests on; ``machine`` is what was measured on, in words."""
+    told = caveats(plan)
+    where = f" ({machine})" if machine else ""
+    told.append(f"Every machine and device is taken to be as fast as the one measured{where}, whatever its price.")
+    examples = [one.words for one in plan.assumptions.stated if one.standing is Standing.EXAMPLE]
+    if examples:
+        told.append(
+            f"Examples, not prices of yours, and not checked since the date that each states: {'; '.join(examples)}. "
+            "Put yours in their place."
+        )
+    return told
+
+
+def machine_words(host: HostInfo | None) -> str:
+    """``AMD EPYC, 2 cores``; empty where it is not known."""
+    return "" if host is None else f"{host.cpu}, {host.cores} {'core' if host.cores == 1 else 'cores'}"
+
+
 def tornado_text(swings: Sequence[Swing], currency: str) -> str:
     """The text alternative of a tornado: what moves the cost most."""
     if not swings:
@@ -170,10 +211,19 @@ def tornado_text(swings: Sequence[Swing], currency: str) -> str:
 
 
 def quantity(value: Interval | None, unit: str) -> str:
-    """Energy, power or mass with its interval; a dash where it is not known."""
-    if value is None:
-        return "–"
-    scale = scale_for([value.value], unit)
+    """Energy or power with its interval; a dash where it is not known."""
+    return BLANK if value is None else _with_interval(value, scale_for([value.value], unit))
+
+
+def mass(kg: Interval | None) -> str:
+    """A mass in g, kg or t with its interval; a dash where it is not known."""
+    if kg is None:
+        return BLANK
+    scale = Scale(1e-3, "g") if kg.value < 1 else Scale(1.0, "kg") if kg.value < 1000 else Scale(1000.0, "t")
+    return _with_interval(kg, scale)
+
+
+def _with_interval(value: Interval, scale: Scale) -> str:
     between = interval_text(*value, scale)
     if between and not between.startswith("±"):
         between = f"({between})"

@@ -7,13 +7,11 @@ folder and win over one of the same name. Its numbers are where a discussion beg
 from __future__ import annotations
 
 import math
-import tomllib
-from collections.abc import Iterator, Mapping
-from importlib import resources
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from trilemma.analysis.preferences import read_limit
 from trilemma.errors import PresetError, TrilemmaError
@@ -21,11 +19,8 @@ from trilemma.figures import FIGURES
 from trilemma.presets.study_text import study_options
 from trilemma.schema import Axis, Frozen, SuiteSpec, WorkloadSpec, split_key
 from trilemma.settings import Settings
+from trilemma.toml_files import read_folders, read_toml
 from trilemma.workloads import PROMPT_SETS
-
-_MAX_FILE_BYTES = 64 * 1024
-_MAX_FILES = 200
-_ADVICE = "Mend or remove the file; docs/user-guide.md shows one."
 
 
 class PresetFile(Frozen):
@@ -119,34 +114,12 @@ def read_preset(path: Path, *, own: bool = True) -> Preset:
         PresetError: it cannot be read, or a field is missing, unknown or out of range; the message names file and
             field.
     """
-    try:
-        if not path.is_file():
-            raise PresetError(f"The preset {path.name} is not a file.", _ADVICE)
-        with path.open("rb") as file:
-            data = file.read(_MAX_FILE_BYTES + 1)
-        if len(data) > _MAX_FILE_BYTES:
-            raise PresetError(f"The preset {path.name} is larger than {_MAX_FILE_BYTES // 1024} KiB.", _ADVICE)
-        found = PresetFile.model_validate(tomllib.loads(data.decode()))
-        return Preset(name=path.stem, own=own, **dict(found))
-    except OSError as error:
-        raise PresetError(f"The preset {path.name} cannot be read ({error.strerror}).", _ADVICE) from error
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        if where == "name":
-            where = "the file's name (small letters, digits, dots and dashes)"
-        reason = first["msg"].removeprefix("Value error, ").rstrip(".")
-        raise PresetError(f"The preset {path.name}: {where}: {reason}.", _ADVICE) from error
-    except (ValueError, RecursionError) as error:
-        reason = str(error).splitlines()[0][:200]
-        raise PresetError(f"The preset {path.name} is not valid TOML: {reason}", _ADVICE) from error
 
+    def made(content: Mapping[str, Any]) -> Preset:
+        return Preset(name=path.stem, own=own, **dict(PresetFile.model_validate(content)))
 
-def _files(home: Path | None) -> Iterator[tuple[Path, bool]]:
-    with resources.as_file(resources.files(__name__) / "data") as folder:
-        yield from ((path, False) for path in sorted(folder.glob("*.toml")))
-    if home is not None:
-        yield from ((path, True) for path in sorted((home / "presets").glob("*.toml"))[:_MAX_FILES])
+    advice = "Mend or remove the file; docs/user-guide.md shows one."
+    return read_toml(path, made, what="preset", error=PresetError, advice=advice)
 
 
 def load_presets(home: Path | None) -> tuple[dict[str, Preset], list[str]]:
@@ -155,14 +128,8 @@ def load_presets(home: Path | None) -> tuple[dict[str, Preset], list[str]]:
     Args:
         home: The data folder; None for the built-in ones alone.
     """
-    found: dict[str, Preset] = {}
-    problems: list[str] = []
-    for path, own in _files(home):
-        try:
-            found[path.stem] = read_preset(path, own=own)
-        except PresetError as error:
-            found.pop(path.stem, None)  # a broken one of the team's own shall not silently be the built-in one
-            problems.append(str(error))
+    own = None if home is None else home / "presets"
+    found, problems = read_folders(__name__, own, lambda path, is_own: read_preset(path, own=is_own))
     order = sorted(found.values(), key=lambda preset: (preset.own, preset.title.casefold(), preset.name))
     return {preset.name: preset for preset in order}, problems
 

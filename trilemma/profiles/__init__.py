@@ -8,20 +8,18 @@ slower, so that speeds are an upper bound of the real device's and fitting is wh
 from __future__ import annotations
 
 import sys
-import tomllib
-from collections.abc import Iterator, Sequence
-from importlib import resources
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from pydantic import ByteSize, Field, ValidationError
+from pydantic import ByteSize, Field
 
 from trilemma import registry
 from trilemma.errors import ProfileError
 from trilemma.limits import cpu_count
 from trilemma.schema import Artifact, Configuration, DeviceProfile, Frozen
+from trilemma.toml_files import read_folders, read_toml
 
-_MAX_FILE_BYTES = 64 * 1024
-_MAX_FILES = 200
 NO_DEVICE = "this machine"
 """Stands for the machine as it is wherever a device is named."""
 
@@ -71,39 +69,19 @@ def read_profile(path: Path, *, own: bool = True) -> Profile:
         ProfileError: it cannot be read, or a field is missing, unknown or out of range; the message names file and
             field.
     """
+
     advice = "Mend or remove the file; docs/user-guide.md shows one."
-    try:
-        if not path.is_file():
-            raise ProfileError(f"The device profile {path.name} is not a file.", advice)
-        with path.open("rb") as file:
-            data = file.read(_MAX_FILE_BYTES + 1)
-        if len(data) > _MAX_FILE_BYTES:
-            raise ProfileError(f"The device profile {path.name} is larger than {_MAX_FILE_BYTES // 1024} KiB.", advice)
-        found = ProfileFile.model_validate(tomllib.loads(data.decode()))
+
+    def made(content: Mapping[str, Any]) -> Profile:
+        found = ProfileFile.model_validate(content)
         budget = None if found.memory is None else int(found.memory) - int(found.system)
         if budget is not None and budget <= 0:
             raise ProfileError(f"The device profile {path.name}: system takes all of its memory.", advice)
         device = DeviceProfile(name=path.stem, cores=found.cores, memory_bytes=budget, context=found.context)
-    except OSError as error:
-        raise ProfileError(f"The device profile {path.name} cannot be read ({error.strerror}).", advice) from error
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        if where == "name":
-            where = "the file's name (small letters, digits, dots and dashes)"
-        raise ProfileError(f"The device profile {path.name}: {where}: {first['msg']}.", advice) from error
-    except (ValueError, RecursionError) as error:
-        reason = str(error).splitlines()[0][:200]
-        raise ProfileError(f"The device profile {path.name} is not valid TOML: {reason}", advice) from error
-    about = found.model_dump(include={"title", "stands_for", "source"})
-    return Profile(device=device, own=own, **about)
+        about = found.model_dump(include={"title", "stands_for", "source"})
+        return Profile(device=device, own=own, **about)
 
-
-def _files(home: Path | None) -> Iterator[tuple[Path, bool]]:
-    with resources.as_file(resources.files(__name__) / "data") as folder:
-        yield from ((path, False) for path in sorted(folder.glob("*.toml")))
-    if home is not None:
-        yield from ((path, True) for path in sorted((home / "profiles").glob("*.toml"))[:_MAX_FILES])
+    return read_toml(path, made, what="device profile", error=ProfileError, advice=advice)
 
 
 def load_profiles(home: Path | None) -> tuple[dict[str, Profile], list[str]]:
@@ -112,14 +90,8 @@ def load_profiles(home: Path | None) -> tuple[dict[str, Profile], list[str]]:
     Args:
         home: The data folder; None for the built-in ones alone.
     """
-    found: dict[str, Profile] = {}
-    problems: list[str] = []
-    for path, own in _files(home):
-        try:
-            found[path.stem] = read_profile(path, own=own)
-        except ProfileError as error:
-            found.pop(path.stem, None)  # a broken one of the team's own shall not silently be the built-in one
-            problems.append(str(error))
+    own = None if home is None else home / "profiles"
+    found, problems = read_folders(__name__, own, lambda path, is_own: read_profile(path, own=is_own))
     order = sorted(found.values(), key=lambda p: (p.device.memory_bytes or 1 << 60, p.device.name))
     return {profile.device.name: profile for profile in order}, problems
 

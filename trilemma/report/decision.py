@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from trilemma.analysis.decision_map import DecisionMap, Ranking, best, decision_map
+from trilemma.analysis.decision_map import DecisionMap, Ranking, best, decision_map, possible_winners
 from trilemma.analysis.draws import Draws, ItemScores, draw
 from trilemma.analysis.front import BoolArray
 from trilemma.analysis.limits import Limit, keeps_all, within
-from trilemma.analysis.odds import contenders
 from trilemma.analysis.points import Points
 from trilemma.analysis.recommendation import Priorities, Recommendation, recommend
 from trilemma.analysis.uncertainty import FloatArray
@@ -19,8 +16,6 @@ from trilemma.report.view import View
 from trilemma.schema import Axis
 
 STEPS = 40
-_MANY = 300
-"""Configurations above which those that cannot be on the front are left out: they cannot win."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +63,7 @@ def decide(
     keys = [axes[axis] for axis in Axis]
     wanted = tuple(sorted({*keys, *(limit.key for limit in limits)}))
     total = len(points)
-    if total > _MANY:
-        inside = within(points, limits)
-        near = np.zeros(total, dtype=np.bool_)
-        near[np.flatnonzero(inside)[contenders(points.select(inside), keys)]] = True
-        points = points.select(near)
+    points = possible_winners(points, keys, limits)
     draws = draw(points, wanted, items)
     eligible = points.complete(keys) & within(points, limits)
     weights = {axis: view.weights.get(axis, 0.0) for axis in Axis} if sum(view.weights.values()) > 0 else {}

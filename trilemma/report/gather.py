@@ -9,27 +9,27 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from trilemma.analysis.draws import ItemScores, scores_by_item
+from trilemma.analysis.draws import ItemScores
 from trilemma.analysis.format import find_key
 from trilemma.analysis.front import BoolArray
 from trilemma.analysis.headline import default_axes, headline_keys, in_order
+from trilemma.analysis.item_scores import read_item_scores
 from trilemma.analysis.limits import Limit, within
 from trilemma.analysis.odds import FrontOdds, front_odds
-from trilemma.analysis.points import Points, axis_of, configuration_points
+from trilemma.analysis.points import Points, configuration_points
 from trilemma.analysis.preferences import axis_keys, read_limit
-from trilemma.analysis.subjects import level_of
 from trilemma.charts.palette import model_colours
 from trilemma.errors import ReportError
 from trilemma.records import SAMPLE, RunRecord, SampleFacts, StudyRecord
 from trilemma.report.decision import Decision, decide
 from trilemma.report.scrub import Scrubber
+from trilemma.report.to_plan import ToPlan, to_plan
 from trilemma.report.view import View
-from trilemma.schema import Axis, split_key
+from trilemma.schema import Axis
 from trilemma.store import Store
 
 _A_COLUMN_AXIS = 3
 """How many figures of each axis the table of configurations has."""
-_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class Material:
     all their figures; ``shown`` those that pass the view's choices and limits, which are the ones drawn. ``odds`` has
     one entry for each of ``shown``: how often it is on the front of ``axes``. ``unmeasured`` are limits on figures
     that the study has not measured, as somebody wrote them. ``decision`` is None where the study lacks one of the
-    three axes. ``versions`` has by key the versions of the definitions that figures were stored under.
+    three axes, ``to_plan`` where the view plans nothing. ``versions`` has by key the versions of the definitions that
+    figures were stored under.
     """
 
     study: StudyRecord
@@ -59,6 +60,7 @@ class Material:
     odds: FrontOdds
     items: ItemScores
     decision: Decision | None
+    to_plan: ToPlan | None
     versions: dict[str, tuple[int, ...]]
     models: list[str]
     artifact_labels: dict[str, str]
@@ -101,7 +103,9 @@ def gather(store: Store, study_id: str, view: View) -> Material:
     chosen = points.select(_chosen(points, view))
     shown = chosen.select(within(chosen, limits))
     wanted = list(dict.fromkeys([x, y, *by_axis.values(), *(limit.key for limit in limits)]))
-    items = item_scores(store, study.id, points, wanted)
+    items = read_item_scores(store, study.id, points, wanted).items
+    decision = decide(chosen, by_axis, view, limits, unmeasured, items) if set(by_axis) == set(Axis) else None
+    pick = decision.told.pick if decision is not None else None
     return Material(
         study=study,
         sample=store.sample() if study.id == SAMPLE else None,
@@ -118,39 +122,13 @@ def gather(store: Store, study_id: str, view: View) -> Material:
         unmeasured=unmeasured,
         odds=front_odds(shown, (x, y), items) if len(shown) else FrontOdds(np.empty(0)),
         items=items,
-        decision=decide(chosen, by_axis, view, limits, unmeasured, items) if set(by_axis) == set(Axis) else None,
+        decision=decision,
+        to_plan=None if view.plan is None else to_plan(store, points, run_frame, pick, view.plan),
         versions=store.definition_versions(study.id),
         models=store.models(),
         artifact_labels={key: scrub.text(artifact.label) for key, artifact in artifacts.items()},
         scrub=scrub,
     )
-
-
-def item_scores(store: Store, study_id: str, points: Points, keys: Sequence[str]) -> ItemScores:
-    """The scores by item behind those of ``keys`` that are means over a suite's items.
-
-    Scores that do not average to what was measured (another file of questions, another scoring) are left out.
-    """
-    answered = store.answer_frame(study_id)
-    found: dict[str, Mapping[str, Mapping[str, float]]] = {}
-    for key in keys:
-        figure, subject, statistic = split_key(key)
-        level = level_of(subject)
-        if axis_of(key) is not Axis.PERFORMANCE or statistic or level is None:
-            continue
-        suite = level.workload.partition(":")[0]
-        run_ids = answered.loc[answered["suite"] == suite, "run_id"].tolist()
-        scores = scores_by_item(store.score_frame(suite, figure, run_ids)) if run_ids else {}
-        if scores and all(_agrees(points, key, one, table) for one, table in scores.items()):
-            found[key] = scores
-    return found
-
-
-def _agrees(points: Points, key: str, configuration_id: str, table: Mapping[str, float]) -> bool:
-    if configuration_id not in points.value.index:
-        return True
-    value = float(points.value[key].loc[[configuration_id]].iloc[0])
-    return bool(np.isnan(value)) or abs(value - float(np.mean([*table.values()]))) < _ROUNDING
 
 
 def _cleaned(points: Points, scrub: Scrubber) -> Points:

@@ -16,6 +16,7 @@ from trilemma.records import HostInfo, RunRecord
 from trilemma.report.configurations import configurations
 from trilemma.report.gather import Material
 from trilemma.report.parts import Chart, Column, Listing, Section, Table, Value, drawn, rows_of
+from trilemma.report.planned import planned
 from trilemma.report.recommended import recommendation
 from trilemma.report.words import how_measured, limits_of_validity, picture_sentences
 from trilemma.schema import Axis, RunState, split_key
@@ -31,6 +32,8 @@ def sections(material: Material) -> Iterator[Section]:
     yield picture(material)
     if (told := recommendation(material)) is not None:
         yield told
+    if (plan := planned(material)) is not None:
+        yield plan
     yield configurations(material)
     yield Section("method", "How it was measured", lists=(Listing("", tuple(how_measured(material))),))
     yield machine(material)

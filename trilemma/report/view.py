@@ -5,8 +5,17 @@ from __future__ import annotations
 from pydantic import Field
 
 from trilemma.analysis.scoring import Normalisation, ScoringMethod
+from trilemma.planning.plan import Assumptions
 from trilemma.presets import Preset
 from trilemma.schema import Axis, Frozen
+
+
+class PlanView(Frozen):
+    """What is planned. What is empty is chosen as Plan would choose it."""
+
+    configuration: str = Field(default="", description="Its id; the one that is recommended if empty.")
+    workload: str = Field(default="", description="The first that it was measured under if empty.")
+    assumptions: Assumptions | None = Field(default=None, description="None: the examples that come with Trilemma.")
 
 
 class View(Frozen):
@@ -32,6 +41,7 @@ class View(Frozen):
     )
     method: ScoringMethod = ScoringMethod.CHEBYSHEV
     normalisation: Normalisation = Normalisation.RANGE
+    plan: PlanView | None = Field(default=None, description="None: nothing is planned.")
 
     @classmethod
     def of_preset(cls, preset: Preset) -> View:
