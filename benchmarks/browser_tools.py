@@ -14,7 +14,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ class Tab:
         self._connection = connection
         self._number = 0
         self._session: str | None = None
+        self._held = False
         self._context = self._call("Target.createBrowserContext")["browserContextId"]
         target = self._call("Target.createTarget", url="about:blank", browserContextId=self._context)["targetId"]
         self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -76,10 +77,28 @@ class Tab:
             pressed = {"button": "left", "clickCount": 1} if kind != "mouseMoved" else {}
             self._call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **pressed)
 
+    def move(self, at: Sequence[float], kind: str = "mouseMoved") -> None:
+        """Move the mouse to a point of the window, or press or release its button there."""
+        pressed = {"button": "left", "clickCount": 1} if kind != "mouseMoved" else {}
+        self._held = kind == "mousePressed" or (self._held and kind != "mouseReleased")
+        x, y = at
+        self._call("Input.dispatchMouseEvent", type=kind, x=x, y=y, buttons=int(self._held), **pressed)
+
+    def insert(self, text: str) -> None:
+        """Type ``text`` into what has the focus."""
+        self._call("Input.insertText", text=text)
+
     def escape(self) -> None:
         """Press the escape key."""
+        self.key("Escape", 27)
+
+    def key(self, name: str, code: int, **more: str) -> None:
+        """Press the key of this name and Windows' code."""
         for kind in ("keyDown", "keyUp"):
-            self._call("Input.dispatchKeyEvent", type=kind, key="Escape", code="Escape", windowsVirtualKeyCode=27)
+            extra = more if kind == "keyDown" else {}
+            self._call(
+                "Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=code, **extra
+            )  # fmt: skip
 
     def close(self) -> None:
         """Close the page and forget all that it stored."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 import plotly.graph_objects as go
@@ -11,20 +12,44 @@ from streamlit.delta_generator import DeltaGenerator
 
 from pages import shared
 from pages.parts import chart as charts
-from pages.parts import explore_data, explore_misfits, explore_odds, explore_view, load_view
-from pages.parts.explore_filters import Chosen, choose, controls
+from pages.parts import (
+    explore_chart,
+    explore_data,
+    explore_misfits,
+    explore_odds,
+    explore_selection,
+    explore_view,
+    load_view,
+)
+from pages.parts.explore_filters import SEVERAL, Chosen, choose, controls
+from pages.parts.explore_selection import Selected
 from pages.parts.url_state import UrlState
 from trilemma.analysis.format import key_title
 from trilemma.analysis.limits import within
+from trilemma.analysis.odds import FrontOdds
 from trilemma.analysis.points import Points
+from trilemma.analysis.selection import Selection
 from trilemma.analysis.text import caveats, emulated_text, front_headline, odds_sentences, pareto_text
+from trilemma.charts.pairs import pairs_figure
 from trilemma.charts.palette import model_colours
+from trilemma.charts.parallel import parallel_figure
 from trilemma.charts.pareto import blank_figure, pareto_figure
 from trilemma.charts.pareto3d import pareto3d_figure
 
+
+class _Look(TypedDict):
+    """What every chart is told."""
+
+    colours: dict[str, str]
+    dark: bool
+    picked: tuple[str, ...]
+    odds: FrontOdds
+
+
 DEFAULTS: dict[str, str | list[str] | bool | None] = {
     "study": None, "model": [], "quantization": [], "engine": [], "limit": [],
-    "x": None, "y": None, "z": None, "size": None, "view": "2D", "log": [], "point": "",
+    "x": None, "y": None, "z": None, "size": None, "view": "2D", "log": [], "figures": [], "logs": False,
+    "point": [], "brush": [], "only": False,
 }  # fmt: skip
 
 
@@ -58,26 +83,31 @@ def page() -> None:
     shown, total = _shown(of, chosen)
     blank.empty()
     # The picture first: the browser draws it while the widgets above and the table below are still made.
+    selection = explore_selection.read(url, catalog.keys)
+    selected = explore_selection.among(selection, of, chosen, shown)
+    side = None
     with answer:
         if not len(shown):
             _nothing_left(url, total)
+        elif chosen.load:
+            load_view.explore_view(of, chosen, catalog.models)
+        elif len(set(chosen.axes)) < 2 and chosen.view in SEVERAL:
+            st.info("Pick at least two figures above.", icon=":material/checklist:")
         else:
-            side = None
-            if chosen.load:
-                _load(of, catalog.models, chosen)
-            else:
-                side = _picture(of, catalog.models, chosen, url)
+            side = _picture(of, catalog.models, chosen, selected, url)
     with above:
         controls(catalog, url, chosen)
     if len(shown):
         if side is not None:
+            found = explore_odds.sureness(of, chosen, shown)
             with side, st.container(key="explore_card"):
-                explore_view.card(shown, chosen.study, chosen.axes, explore_odds.sureness(of, chosen, shown), url)
+                explore_view.card(shown, chosen.study, chosen.axes, found, selected, url)
         with below:
-            odds = None if chosen.load else explore_odds.sureness(of, chosen, shown).odds
-            explore_view.table(shown, chosen.axes, chosen.columns, catalog.models, odds, url)
+            odds = None if side is None else explore_odds.sureness(of, chosen, shown).odds
+            explore_view.table(shown, chosen, catalog.models, odds, selected, url)
     with below:
         explore_misfits.misfit_list(explore_data.misfits(of, chosen.study), chosen)
+    explore_view.prepare(chosen.study, [*url.texts("figures"), url.text("z")])
 
 
 def _nothing_left(url: UrlState, total: int) -> None:
@@ -108,20 +138,27 @@ class _Drawn:
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
-def _drawn(of: tuple[str, int], chosen: Chosen, models: list[str], picked: str | None, dark: bool) -> _Drawn:
-    """The chart of what is shown: with thousands of points, making it takes longer than sending it."""
+def _drawn(
+    of: tuple[str, int], chosen: Chosen, models: list[str], selection: Selection, dark: bool, _picked: tuple[str, ...]
+) -> _Drawn:
+    """The chart of what is shown: with thousands of points, making it takes longer than sending it.
+
+    ``_picked`` are the shown ones of ``selection``.
+    """
     shown, axes = _shown(of, chosen)[0], chosen.axes
     found = explore_odds.sureness(of, chosen, shown)
     colours = model_colours([*models, *shown.meta["model"].astype(str).unique()], dark)
-    if len(axes) == 3:
-        figure = pareto3d_figure(
-            shown, *axes, size=chosen.size, colours=colours, dark=dark, picked=picked, odds=found.odds
-        )
+    look: _Look = {"colours": colours, "dark": dark, "picked": _picked, "odds": found.odds}
+    if chosen.view == "3D":
+        figure = pareto3d_figure(shown, *axes[:3], size=chosen.size, **look)
+    elif chosen.view == "Pairs":
+        figure = pairs_figure(shown, axes, size=chosen.size, log=bool(chosen.log), **look)
+    elif chosen.view == "Parallel":
+        figure = parallel_figure(shown, axes, spans=selection.spans, log=bool(chosen.log), **look)
     else:
         figure = pareto_figure(
-            shown, *axes, size=chosen.size, colours=colours, dark=dark, log_x="x" in chosen.log,
-            log_y="y" in chosen.log, picked=picked, odds=found.odds,
-        )  # fmt: skip
+            shown, *axes[:2], size=chosen.size, log_x="x" in chosen.log, log_y="y" in chosen.log, **look
+        )
     sure = odds_sentences(found.odds, found.volume)
     return _Drawn(
         figure=figure,
@@ -132,49 +169,24 @@ def _drawn(of: tuple[str, int], chosen: Chosen, models: list[str], picked: str |
     )
 
 
-def _picture(of: tuple[str, int], models: list[str], chosen: Chosen, url: UrlState) -> DeltaGenerator:
+def _picture(
+    of: tuple[str, int], models: list[str], chosen: Chosen, selected: Selected, url: UrlState
+) -> DeltaGenerator:
     """What the chart says, and the chart; returns the column beside it."""
-    drawn = _drawn(of, chosen, models, url.text("point") or None, explore_view.is_dark())
+    shown = _shown(of, chosen)[0]
+    drawn = _drawn(of, chosen, models, selected.selection, explore_view.is_dark(), selected.ids)
     st.markdown(drawn.headline)
+    explore_selection.bar(selected, of, chosen, shown, url)
     chart, side = st.columns([3, 1], gap="medium")
     with chart:
-        _chart(drawn, chosen, url)
+        explore_chart.chart(drawn.figure, drawn.alt, shown, chosen, selected.selection, url)
+        if drawn.emulated:
+            st.caption(f":material/devices: {shared.plain(drawn.emulated)}")
+        if chosen.view == "2D" and not drawn.intervals:
+            st.caption("No intervals: each configuration has one run, and these figures have none of their own.")
         name = " and ".join(key_title(key) for key in chosen.axes)
-        key = "explore_3d" if len(chosen.axes) == 3 else "explore_2d"
-        charts.saves(key, name, lambda: explore_view.export(_shown(of, chosen)[0]))
+        charts.saves(explore_chart.key_of(chosen), name, lambda: explore_view.export(shown))
     return side
-
-
-def _load(of: tuple[str, int], models: list[str], chosen: Chosen) -> None:
-    """Curves of the configurations that are shown and were measured under several loads, over the whole width."""
-    load_view.explore_view(of, chosen, models)
-
-
-def _chart(drawn: _Drawn, chosen: Chosen, url: UrlState) -> None:
-    config = charts.config(" and ".join(key_title(key) for key in chosen.axes))
-    if len(chosen.axes) == 3:
-        st.plotly_chart(drawn.figure, theme=None, key="explore_3d", config=config, alt=drawn.alt)
-        st.caption("Drag to turn, scroll to come closer. Pick a point in the table below.")
-        _legend_lines(drawn)
-        return
-
-    def pick() -> None:
-        hits = st.session_state["explore_2d"].selection.points
-        found = [point["customdata"][0] for point in hits if point.get("customdata")]
-        url.put("point", str(found[0]) if found else "")
-
-    st.plotly_chart(
-        drawn.figure, theme=None, key="explore_2d", config=config, alt=drawn.alt, on_select=pick,
-        selection_mode="points",
-    )  # fmt: skip
-    _legend_lines(drawn)
-    if not drawn.intervals:
-        st.caption("No intervals: each configuration has one run, and these figures have none of their own.")
-
-
-def _legend_lines(drawn: _Drawn) -> None:
-    if drawn.emulated:
-        st.caption(f":material/devices: {shared.plain(drawn.emulated)}")
 
 
 if __name__ == "__main__":  # a cold server's first deep link runs this file itself

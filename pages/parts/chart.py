@@ -13,7 +13,8 @@ import streamlit as st
 from trilemma.store.export import harmless
 
 _STATIC = Path(__file__).parents[2] / "static"
-_UNUSED = ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"]
+_UNUSED = ["autoScale2d", "zoomIn2d", "zoomOut2d"]
+_SELECTING = ["select2d", "lasso2d"]
 
 Csv = Callable[[], pd.DataFrame | bytes]
 
@@ -26,12 +27,13 @@ _pictures = st.components.v2.component(
 )
 
 
-def config(name: str, *, bars: bool = False) -> dict[str, Any]:
+def config(name: str, *, bars: bool = False, selects: bool = False) -> dict[str, Any]:
     """The configuration that plotly.js gets for a chart whose files are called ``name``.
 
     Args:
         name: What the chart shows: ``energy and accuracy``.
         bars: A chart in which there is nothing to zoom into.
+        selects: A chart on which boxes and outlines can be drawn.
     """
     found: dict[str, Any] = {
         "displaylogo": False,
@@ -39,7 +41,9 @@ def config(name: str, *, bars: bool = False) -> dict[str, Any]:
         "scrollZoom": False,
         "toImageButtonOptions": {"format": "png", "filename": file_name(name), "scale": 2},
     }
-    return found | ({"modeBarButtons": [["toImage"]]} if bars else {"modeBarButtonsToRemove": _UNUSED})
+    if bars:
+        return found | {"modeBarButtons": [["toImage"]]}
+    return found | {"modeBarButtonsToRemove": _UNUSED if selects else [*_UNUSED, *_SELECTING]}
 
 
 def file_name(name: str) -> str:

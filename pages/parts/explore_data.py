@@ -10,10 +10,11 @@ import streamlit as st
 
 from pages import shared
 from trilemma.analysis.headline import in_order
-from trilemma.analysis.points import Points, configuration_points
+from trilemma.analysis.joined import joined
+from trilemma.analysis.points import Points, configuration_meta, configuration_points
 from trilemma.charts.palette import quantization_bits
 from trilemma.records import SAMPLE
-from trilemma.schema import RunState
+from trilemma.schema import Artifact, RunState
 
 _MISFIT_KEYS = ("needed_memory_bytes", "memory_budget_bytes")
 
@@ -82,13 +83,43 @@ def choices(of: tuple[str, int], study_id: str) -> dict[str, list[str]]:
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def points(of: tuple[str, int], study_id: str, keys: tuple[str, ...]) -> Points:
-    """All configurations with the figures ``keys``; of one study, or of all when ``study_id`` is empty."""
-    store = shared.get_store()
-    frame = store.figure_frame(keys, study_id or None)
-    artifacts = {artifact.id: artifact for artifact in store.artifacts(forgotten=True)}
-    found = configuration_points(frame, runs(of, study_id), artifacts, keys)
+    """All configurations with the figures ``keys``; of one study, or of all when ``study_id`` is empty.
+
+    A figure is read once: another choice of figures costs no more than those that are new.
+    """
+    known = read(of, study_id, keys)
+    found = joined({key: known[key] for key in dict.fromkeys(keys)}, _meta(of, study_id))
     _latest()[of[0]] = of[1]
     return found
+
+
+def read(of: tuple[str, int], study_id: str, keys: Sequence[str]) -> dict[str, Points]:
+    """By key the points among which it was read, of at least ``keys``: what is missing is read now."""
+    known = _known(of, study_id)
+    missing = [key for key in dict.fromkeys(keys) if key not in known]
+    if missing:
+        frame = shared.get_store().figure_frame(missing, study_id or None, among=runs(of, study_id))
+        found = configuration_points(frame, runs(of, study_id), _artifacts(of), missing, _meta(of, study_id))
+        known.update(dict.fromkeys(missing, found))
+    return known
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _known(of: tuple[str, int], study_id: str) -> dict[str, Points]:
+    return {}
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _artifacts(of: tuple[str, int]) -> dict[str, Artifact]:
+    return {artifact.id: artifact for artifact in shared.get_store().artifacts(forgotten=True)}
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _meta(of: tuple[str, int], study_id: str) -> pd.DataFrame:
+    """Every configuration that has a finished run."""
+    frame = runs(of, study_id)
+    done = frame[(frame["state"] == RunState.DONE) & ~frame["superseded"].astype(bool)]
+    return configuration_meta(done, frame, _artifacts(of))
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

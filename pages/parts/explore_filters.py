@@ -16,16 +16,23 @@ from trilemma.analysis.front import BoolArray
 from trilemma.analysis.headline import default_axes, headline_keys, pictures
 from trilemma.analysis.limits import Limit, parse_limit
 from trilemma.analysis.points import Points
+from trilemma.charts import pairs
 from trilemma.errors import TrilemmaError
 from trilemma.schema import Axis
 
 # On a phone the filters would push the picture off the screen: they fold behind one switch, and only there.
 _FOLD = "@media (min-width: 641px) { .st-key-explore_fold { display: none; } }"
 _FOLDED = "@media (max-width: 640px) { .st-key-explore_filters, .st-key-explore_axes { display: none; } }"
-# Beside a narrow chart there is no room for names; the table has them.
-_NARROW = "@media (max-width: 640px) { .st-key-explore_2d .textpoint { display: none; } }"
+# Beside a narrow chart there is no room for names; the table has them. Nor is there for many small charts.
+_NARROW = (
+    "@media (max-width: 640px) { .st-key-explore_2d .textpoint, .st-key-explore_many { display: none; } }"
+    "@media (min-width: 641px) { .st-key-explore_too_narrow { display: none; } }"
+)
 
-VIEWS = ["2D", "3D", "Load"]
+VIEWS = ["2D", "3D", "Pairs", "Parallel", "Load"]
+SEVERAL = ("Pairs", "Parallel")
+"""Views of two to five figures; all pairs are of the first four."""
+FIGURES = 5
 _LIMITS_HELP = (
     "A figure, then `<=` or `>=`, a number and a unit: `peak memory <= 400 MiB`, `accuracy_norm@hellaswag >= 0.4`. "
     "A configuration that lacks the figure does not pass."
@@ -45,7 +52,19 @@ class Chosen:
     axes: tuple[str, ...] = ()
     size: str | None = None
     log: tuple[str, ...] = ()
-    load: bool = False
+    view: str = "2D"
+
+    @property
+    def load(self) -> bool:
+        """Whether curves against the load are shown in place of points."""
+        return self.view == "Load"
+
+    @property
+    def logs(self) -> tuple[str, ...]:
+        """The figures that are asked for on logarithmic axes."""
+        return self.axes if self.view in SEVERAL and self.log else tuple(
+            key for key, name in zip(self.axes, "xy", strict=False) if name in self.log
+        )  # fmt: skip
 
     @property
     def columns(self) -> list[str]:
@@ -75,7 +94,9 @@ def choose(catalog: Catalog, url: UrlState) -> Chosen:
         url.keep_to(name, choices)
     x, y, size = default_axes(catalog.keys, catalog.workloads)
     z = next((key for key in headline_keys(catalog.keys)[Axis.SPEED] if key not in (x, y)), y)
-    url.defaults(x=x, y=y, z=z, size=size)
+    several = [*dict.fromkeys(key for key in (size, x, z, y) if key)]
+    url.defaults(x=x, y=y, z=z, size=size, figures=several)
+    url.keep_to("figures", catalog.keys)
     for name in ("x", "y", "z"):
         url.keep_to(name, catalog.keys)
     url.keep_to("size", ["", *catalog.keys])
@@ -87,12 +108,15 @@ def choose(catalog: Catalog, url: UrlState) -> Chosen:
             limits.append(parse_limit(text, catalog.keys))
         except TrilemmaError as error:
             problems.append(error)
-    deep = url.text("view") == "3D"
+    view = url.text("view")
+    deep, many = view == "3D", view in SEVERAL
+    figures = tuple(dict.fromkeys(url.texts("figures")))[: pairs.AT_MOST if view == "Pairs" else FIGURES]
     return Chosen(
         study=url.text("study"), models=url.texts("model"), quantizations=url.texts("quantization"),
         engines=url.texts("engine"), limits=limits, problems=problems,
-        axes=tuple(url.text(name) for name in ("x", "y", *(["z"] if deep else []))), size=url.text("size") or None,
-        log=() if deep else tuple(url.texts("log")), load=url.text("view") == "Load",
+        axes=figures if many else tuple(url.text(name) for name in ("x", "y", *(["z"] if deep else []))),
+        size=url.text("size") or None, view=view,
+        log=() if deep else tuple(url.texts("log")) if not many else ("all",) if url.get("logs") else (),
     )  # fmt: skip
 
 
@@ -147,10 +171,19 @@ def _filters(catalog: Catalog, url: UrlState) -> None:
 
 
 def _axis_pickers(catalog: Catalog, url: UrlState) -> None:
-    """The figures for the axes and the size, and the switch between two and three dimensions."""
-    deep = url.text("view") == "3D"
+    """The figures for the axes and the size, and the switch between the views."""
+    view = url.text("view")
+    deep, many = view == "3D", view in SEVERAL
     with st.container(key="explore_axes"):
-        columns = st.columns([2, 2, 2, 2, 1.6] if deep else [2, 2, 2, 1, 1.6])
+        columns = st.columns([6, 1.2, 2.8] if many else [2, 2, 2, 2, 2.8] if deep else [2, 2, 2, 1, 2.8])
+        if many:
+            columns[0].multiselect(
+                f"Figures, two to {FIGURES}", catalog.keys, format_func=key_title, key=url.key("figures"),
+                max_selections=FIGURES,
+            )  # fmt: skip
+            columns[1].toggle("Logarithmic", key=url.key("logs"), help="Where all values of a figure are above 0.")
+            columns[2].segmented_control("View", VIEWS, key=url.key("view"), required=True)
+            return
         names = {"x": "Horizontal axis", "y": "Vertical axis"}
         if deep:
             names = {"x": "Axis to the right", "y": "Axis to the back", "z": "Vertical axis"}

@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
 
 import numpy as np
 import streamlit as st
 
 from pages import shared
 from pages.parts.explore_filters import Chosen
-from trilemma.analysis.draws import ItemScores, draw
+from trilemma.analysis.draws import DRAWS, Draws, ItemScores, draw, together
+from trilemma.analysis.front import BoolArray, dominated_by
 from trilemma.analysis.item_scores import read_item_scores
-from trilemma.analysis.odds import Dominator, FrontOdds, Hypervolume, contenders, dominators, front_odds, hypervolume
+from trilemma.analysis.odds import (
+    Dominator,
+    FrontOdds,
+    Hypervolume,
+    contenders,
+    directions,
+    dominators,
+    enough_draws,
+    hypervolume,
+    odds_of,
+)
 from trilemma.analysis.points import Points
+from trilemma.analysis.uncertainty import NORMAL
 
 _MOST_ANSWERS = 50_000
 """Answers above which scores are drawn from their intervals: reading them item by item would take seconds."""
+_RIVALS = 100
+"""Configurations among which the one is looked for that most surely beats another."""
+_MOST_MEASURED = 500
+"""Configurations whose front is measured."""
 
 
 @dataclass(frozen=True)
@@ -27,35 +44,67 @@ class Sureness:
     volume: Hypervolume | None
     items: ItemScores
     caveats: list[str]
+    near: BoolArray
+    draws: Draws
+    """Of those that ``near`` marks among the points."""
+
+
+def sureness(of: tuple[str, int], chosen: Chosen, points: Points) -> Sureness:
+    """How surely each of ``points``, which ``of`` and ``chosen`` determine, is on the front of the chosen axes."""
+    # However it is drawn, it is as sure.
+    return _sureness(of, replace(chosen, size=None, log=(), view=""), points)
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
-def sureness(of: tuple[str, int], chosen: Chosen, _points: Points) -> Sureness:
-    """How surely each of ``_points``, which ``of`` and ``chosen`` determine, is on the front of the chosen axes."""
+def _sureness(of: tuple[str, int], chosen: Chosen, _points: Points) -> Sureness:
     keys = list(dict.fromkeys(chosen.axes))
-    near = _points.select(contenders(_points, keys))
+    near = contenders(_points, keys)
+    inside = _points.select(near)
     items: ItemScores = {}
     caveats = []
-    if len(near) > 1:
-        items, too_many = read_item_scores(shared.get_store(), chosen.study, near, keys, most=_MOST_ANSWERS)
+    if len(inside) > 1:
+        items, too_many = read_item_scores(shared.get_store(), chosen.study, inside, keys, most=_MOST_ANSWERS)
         if too_many:
             caveats.append("There are too many answers to compare item by item, so that scores count as independent.")
-    drawn = draw(near, keys, items)
+    rows = sha256(near.tobytes()).hexdigest()
+    bare, count = replace(chosen, axes=()), enough_draws(int(near.sum()))
+    drawn = together(inside, [_drawn(of, bare, rows, key, count, inside, items) for key in keys])
     if drawn.unknown.any():
         caveats.append("Where nothing was repeated and a figure has no interval of its own, it counts as exact.")
-    return Sureness(front_odds(_points, keys, items), _volume(_points, keys, items), items, caveats)
+    if len(drawn.values) < DRAWS:
+        caveats.append(
+            f"{int(near.sum()):,} may be on the front: how surely is counted in {len(drawn.values):,} draws instead of "
+            f"{DRAWS:,}, within {_within(len(drawn.values)):.2f}."
+        )
+    return Sureness(odds_of(_points, keys, near, drawn), _volume(_points, keys, items), items, caveats, near, drawn)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _drawn(
+    of: tuple[str, int], chosen: Chosen, rows: str, key: str, count: int, _points: Points, _items: ItemScores
+) -> Draws:
+    """The draws of one figure: another choice of figures of the same configurations costs no more than the new ones."""
+    return draw(_points, [key], _items, count=count)
+
+
+def _within(draws: int) -> float:
+    """How far a share of so many draws is from the probability, at most, 95 times of 100."""
+    return NORMAL * 0.5 / float(np.sqrt(draws))
 
 
 def _volume(points: Points, keys: Sequence[str], items: ItemScores) -> Hypervolume | None:
-    """Of a few hundred configurations at most: with more, the front's edge is made of very many."""
-    return hypervolume(draw(points, keys, items), keys) if 1 < len(points) <= 500 and len(keys) > 1 else None
+    """Of a few figures and a few hundred configurations at most: with more, the front's edge is made of very many."""
+    few = 1 < len(points) <= _MOST_MEASURED and 1 < len(keys) <= 3
+    return hypervolume(draw(points, keys, items), keys) if few else None
 
 
 def beaten_by(points: Points, keys: Sequence[str], found: Sureness, position: int) -> list[tuple[Dominator, int]]:
     """Who dominates the point at ``position``, most surely first, with its position among ``points``."""
-    near = contenders(points, list(keys))
-    near[position] = True
-    rows = np.flatnonzero(near)
-    drawn = draw(points.select(near), list(keys), found.items)
+    rows, drawn = np.flatnonzero(found.near), found.draws
+    if not found.near[position]:
+        # On the front in no draw, so it is not in them: drawn again with those that are better as measured.
+        better = dominated_by(points.value[list(keys)].to_numpy(dtype=np.float64), directions(keys), position)
+        rows = np.union1d(better[found.near[better]][:_RIVALS], [position])
+        drawn = draw(points.select(rows), list(keys), found.items)
     own = int(np.flatnonzero(rows == position)[0])
     return [(one, int(rows[one.index])) for one in dominators(drawn, list(keys), own)]

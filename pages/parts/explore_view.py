@@ -11,11 +11,14 @@ from pandas.io.formats.style import Styler
 from streamlit.elements.lib.column_types import ColumnConfig
 
 from pages import shared
-from pages.parts import explore_data
+from pages.parts import explore_data, explore_selection
+from pages.parts.explore_filters import Chosen
 from pages.parts.explore_odds import Sureness, beaten_by
+from pages.parts.explore_selection import Selected
 from pages.parts.url_state import UrlState
 from trilemma.analysis.format import (
     BLANK,
+    Scale,
     format_figure,
     interval_text,
     key_definition,
@@ -25,12 +28,15 @@ from trilemma.analysis.format import (
 )
 from trilemma.analysis.headline import headline_keys
 from trilemma.analysis.odds import SURE, FrontOdds, Standing, probability_text
-from trilemma.analysis.points import Points, labels, varying_settings
+from trilemma.analysis.points import Points, labels
+from trilemma.analysis.selection import Selection
 from trilemma.charts.palette import model_colours, quantization_glyph
 from trilemma.charts.profile import profile_figure
 from trilemma.schema import Axis, Method
 
 _STYLED_UP_TO = 400
+_WRITTEN_UP_TO = 1000
+_OPTIONS = 8
 
 
 def is_dark() -> bool:
@@ -38,16 +44,23 @@ def is_dark() -> bool:
     return bool(st.context.theme.type == "dark")
 
 
-def card(points: Points, study_id: str, keys: Sequence[str], found: Sureness, url: UrlState) -> None:
-    """The picked point's figures by axis, or the front's options when none is picked."""
-    picked = url.text("point")
-    if picked and picked in points.meta.index:
-        _picked_card(points, study_id, keys, picked, found, url)
+def card(
+    points: Points, study_id: str, keys: Sequence[str], found: Sureness, selected: Selected, url: UrlState
+) -> None:
+    """The one selected point's figures by axis, the names of several, or the front's options when none is selected."""
+    if len(selected) == 1:
+        _picked_card(points, study_id, keys, selected.ids[0], found, url)
+    elif len(selected):
+        st.markdown("#### Selected")
+        st.caption("Click one to see its figures. Two to five can be compared.")
+        rows = np.flatnonzero(selected.rows)
+        likely = np.nan_to_num(found.odds.probability[rows])
+        _options(points, rows[np.argsort(-likely, kind="stable")].tolist(), found, url)
     else:
-        _front_card(points, keys, found, url)
+        _front_card(points, found, url)
 
 
-def _front_card(points: Points, keys: Sequence[str], found: Sureness, url: UrlState) -> None:
+def _front_card(points: Points, found: Sureness, url: UrlState) -> None:
     likely = np.nan_to_num(found.odds.probability)
     rows = [int(row) for row in np.argsort(-likely, kind="stable") if likely[row] > 1 - SURE]
     st.markdown("#### On the front, or maybe")
@@ -55,16 +68,23 @@ def _front_card(points: Points, keys: Sequence[str], found: Sureness, url: UrlSt
         "With the probability that nothing else is at least as good in everything. Click a point, or one of these, to "
         "see its figures."
     )
-    names = labels(points)
+    _options(points, rows, found, url)
+
+
+def _options(points: Points, rows: Sequence[int], found: Sureness, url: UrlState) -> None:
+    """A button for each of the first few of ``rows``, which selects it, with how surely it is on the front."""
+    first = np.array(rows[:_OPTIONS], dtype=np.intp)
     with st.container(gap=None):
-        for row in rows[:8]:
+        for row, name in zip(first.tolist(), labels(points, first), strict=True):
+            probability = float(found.odds.probability[row])
+            chance = "" if np.isnan(probability) else f" :small[{shared.plain(probability_text(probability))}]"
+            one = str(points.meta.index[row])
             st.button(
-                f"{shared.plain(str(names.iloc[row]))} :small[{shared.plain(probability_text(float(likely[row])))}]",
-                key=f"explore_pick_{points.meta.index[row]}", type="tertiary", width="content",
-                on_click=url.put, args=("point", str(points.meta.index[row])),
+                f"{shared.plain(str(name))}{chance}", key=f"explore_pick_{one}", type="tertiary", width="content",
+                on_click=explore_selection.put, args=(url, Selection((one,))),
             )  # fmt: skip
-    if len(rows) > 8:
-        st.caption(f"and {len(rows) - 8:,} more in the table below.")
+    if len(rows) > _OPTIONS:
+        st.caption(f"and {len(rows) - _OPTIONS:,} more in the table below.")
 
 
 def _picked_card(
@@ -72,13 +92,11 @@ def _picked_card(
 ) -> None:
     row = points.meta.index.get_loc(picked)
     run_id = str(points.meta["run_id"].iloc[row])
-    st.markdown(f"#### {shared.plain(str(labels(points).iloc[row]))}")
+    st.markdown(f"#### {shared.plain(str(labels(points, np.array([row])).iloc[0]))}")
     for sentence in _standing(points, keys, picked, found):
         st.caption(sentence)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        shared.link("run", "Open run", {"id": run_id}, icon=":material/query_stats:")
-        st.button("Unpick", icon=":material/close:", type="tertiary", on_click=url.put, args=("point", ""))
-    by_axis = headline_keys(explore_data.catalog(explore_data.version()).keys, per_axis=2)
+    shared.link("run", "Open run", {"id": run_id}, icon=":material/query_stats:")
+    by_axis = _headlines()
     wanted = [key for axis in Axis for key in by_axis[axis]]
     around = explore_data.load(study_id, wanted)
     around = around.select(np.asarray(around.meta.index.isin(points.meta.index)))
@@ -92,6 +110,16 @@ def _picked_card(
                 figure, theme=None, key=f"explore_bars_{axis}", config={"staticPlot": True}, alt=alt, width="stretch"
             )
     st.caption("A full bar is the best in view. " + _provenance(around, wanted, picked))
+
+
+def _headlines() -> dict[Axis, list[str]]:
+    return headline_keys(explore_data.catalog(explore_data.version()).keys, per_axis=2)
+
+
+def prepare(study_id: str, more: Sequence[str]) -> None:
+    """Read what the card of a point and other views will show: once all of the page is sent, nobody waits for it."""
+    wanted = [key for keys in _headlines().values() for key in keys]
+    explore_data.read(explore_data.version(), study_id, [*more, *wanted])
 
 
 def _written(points: Points, key: str, row: str) -> str:
@@ -147,28 +175,36 @@ def _provenance(points: Points, keys: Sequence[str], picked: str) -> str:
 
 def table(
     points: Points,
-    axes: Sequence[str],
-    keys: Sequence[str],
+    chosen: Chosen,
     models: Sequence[str],
     odds: FrontOdds | None,
+    selected: Selected,
     url: UrlState,
 ) -> None:
-    """The same points in the same order with the same marks; a click on a row picks it."""
-    frame, config = _display(points, axes, keys, odds)
+    """The same points in the same order with the same marks; its ticks are what is selected."""
+    kept = np.arange(len(points))
+    if len(selected) and st.toggle("Only what is selected", key=url.key("only")):
+        kept = np.flatnonzero(selected.rows)
+        points = points.select(kept)
+        odds = None if odds is None else FrontOdds(odds.probability[kept])
+    frame, config = _display(points, chosen.axes, chosen.columns, odds)
     styled: pd.DataFrame | Styler = frame
     if len(frame) <= _STYLED_UP_TO:
         colours = model_colours(models, is_dark())
         marks = [f"color: {colours.get(str(model), 'inherit')}; font-size: 16px" for model in points.meta["model"]]
         styled = frame.style.apply(lambda _: marks, subset=["Mark"])
+    ticked = np.flatnonzero(selected.rows[kept]).tolist()
 
     def pick() -> None:
-        rows = st.session_state["explore_table"].selection.rows
-        url.put("point", str(points.meta.index[rows[0]]) if rows else "")
+        rows = st.session_state["explore_table"]["selection"]["rows"]
+        if sorted(rows) != ticked:
+            explore_selection.put(url, Selection(tuple(str(points.meta.index[row]) for row in sorted(rows))))
 
+    st.session_state["explore_table"] = {"selection": {"rows": ticked, "columns": [], "cells": []}}
     st.dataframe(
         styled, key="explore_table", hide_index=True, column_config=config, on_select=pick,
-        selection_mode="single-row", height="content" if len(frame) <= 14 else 528,
-        alt="The configurations of the chart with their figures", placeholder=BLANK,
+        selection_mode="multi-row", height="content" if len(frame) <= 14 else 528, placeholder=BLANK,
+        alt="The configurations of the chart with their figures; ticked are those that are selected",
     )  # fmt: skip
     with st.container(horizontal=True, horizontal_alignment="right"):
         st.download_button(
@@ -184,7 +220,8 @@ def _display(
     # The chart's own marks: the size of a mark is no axis.
     hollow = [method == Method.MODELLED for method in points.methods(axes)]
     names = points.meta["quantization"].astype(str)
-    glyphs = [quantization_glyph(name, empty) for name, empty in zip(names, hollow, strict=True)]
+    known = {pair: quantization_glyph(*pair) for pair in set(zip(names, hollow, strict=True))}
+    glyphs = [known[pair] for pair in zip(names, hollow, strict=True)]
     columns: dict[str, object] = {
         "Mark": glyphs,
         "Model": points.meta["model"].astype(str).to_numpy(),
@@ -197,7 +234,7 @@ def _display(
             "P(front)", format="%.2f", width=84, help="How probable it is that nothing else is at least as good in "
             "every axis and better in one, given what is known of each figure.",
         )  # fmt: skip
-    extra = varying_settings(points.meta)
+    extra = points.settings
     if (extra != "").any():
         columns["Settings"] = extra.to_numpy()
     if points.meta["profile"].notna().any():
@@ -208,16 +245,26 @@ def _display(
         scale = scale_for(values, key_definition(key).unit)
         title = f"{titles[key]}{', ' + scale.unit if scale.unit else ''}"
         columns[title] = (values / scale.factor).to_numpy()
-        columns[f"{key} interval"] = [
-            interval_text(value, a, b, scale) for value, a, b in zip(values, low, high, strict=True)
-        ]
+        columns[f"{key} interval"] = _intervals(values, low, high, scale)
         meaning = f"{shared.plain(key_title(key))}. {shared.plain(key_definition(key).definition)}"
         config[title] = st.column_config.NumberColumn(title, format="%.3g", help=meaning)
-        config[f"{key} interval"] = st.column_config.TextColumn("95 %", width=84, help="95 % interval")
+        config[f"{key} interval"] = (
+            st.column_config.TextColumn("95 %", width=84, help="95 % interval")
+            if len(points) <= _WRITTEN_UP_TO
+            else st.column_config.NumberColumn("± 95 %", width=84, format="%.2g", help="Half of the 95 % interval")
+        )
     notes = ["disturbed" if one else "" for one in points.disturbed[list(keys)].any(axis=1).tolist()]
     if any(notes):
         columns["Note"] = notes
     return pd.DataFrame(columns), config
+
+
+def _intervals(values: pd.Series, low: pd.Series, high: pd.Series, scale: Scale) -> list[str] | np.ndarray:
+    """The intervals in words; of very many configurations half their width, since words take longer than all else."""
+    if len(values) > _WRITTEN_UP_TO:
+        half: np.ndarray = ((high - low) / (2 * scale.factor)).to_numpy()
+        return half
+    return [interval_text(value, a, b, scale) for value, a, b in zip(values, low, high, strict=True)]
 
 
 def export(points: Points) -> bytes:

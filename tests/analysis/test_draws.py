@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from tests.analysis import constructed
 from tests.factory import fill_store, points_of
-from trilemma.analysis.draws import draw, scores_by_item
+from trilemma.analysis.draws import draw, scores_by_item, together
 from trilemma.analysis.points import Points
 from trilemma.store import Store
 
@@ -85,3 +86,18 @@ def test_scores_come_from_the_run_that_answered_most() -> None:
     rows.append(("r3", "d", "a#1", 0.0))
     frame = pd.DataFrame(rows, columns=["run_id", "configuration_id", "item_id", "score"])
     assert scores_by_item(frame) == {"c": {"a": 0.0, "b": 1.0}, "d": {"a": 0.5}}
+
+
+def test_figures_drawn_one_by_one_are_drawn_as_if_at_once() -> None:
+    rows = {
+        "F16": (400.0, 30.0, 0.5),
+        "Q8_0": (200.0, 50.0, 0.4),
+        "Q6_K": (160.0, 60.0, 0.45),
+        "Q2_K": (80.0, 90.0, 0.3),
+    }
+    found = constructed.points(rows, unknown=["decode_tps@short_chat"])
+    whole = draw(found, found.keys, count=50)
+    parts = together(found, [draw(found, [key], count=50) for key in found.keys])
+    assert parts.keys == whole.keys
+    assert np.array_equal(parts.values, whole.values)
+    assert np.array_equal(parts.unknown, whole.unknown)

@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trilemma.analysis.draws import Draws, draw
+from trilemma.analysis.draws import DRAWS, Draws, draw
 from trilemma.analysis.odds import (
+    SURE,
     FrontOdds,
     Standing,
     contenders,
     dominators,
+    enough_draws,
     front_odds,
     front_share,
     hypervolume,
@@ -84,6 +86,40 @@ def test_whoever_is_no_contender_is_on_no_front(values: list[tuple[float, float]
     front = found.front([COST, SCORE])
     assert (near | ~front).all()
     assert near.tolist() == front.tolist(), "without errors only the front is left"
+
+
+@given(
+    st.lists(st.tuples(st.floats(1, 2), st.floats(0.2, 0.9)), min_size=2, max_size=25),
+    st.floats(0.0005, 0.05),
+)
+@settings(max_examples=50, deadline=None)
+def test_leaving_out_what_is_no_contender_changes_no_probability(
+    values: list[tuple[float, float]], noise: float
+) -> None:
+    """Against the plain count over all options, in the same draws."""
+    found = points(values, [(noise * cost, noise * score) for cost, score in values])
+    near = contenders(found, [COST, SCORE])
+    drawn = draw(found, [COST, SCORE])
+    plain = front_share(drawn.of([COST, SCORE]), ["lower", "higher"])
+    assert plain[~near] == pytest.approx(0.0, abs=0.005)
+    assert front_share(drawn.of([COST, SCORE])[:, near], ["lower", "higher"]) == pytest.approx(plain[near], abs=0.005)
+
+
+@pytest.mark.parametrize(("options", "draws"), [(1, DRAWS), (50, DRAWS), (250, 200), (5_000, 64), (0, DRAWS)])
+def test_of_very_many_fewer_draws_are_counted(options: int, draws: int) -> None:
+    assert enough_draws(options) == draws
+
+
+@given(st.lists(st.sampled_from([0.0, 0.04, 0.05, 0.051, 0.5, 0.9499, 0.95, 1.0, np.nan]), max_size=9))
+def test_each_probability_has_its_word(probabilities: list[float]) -> None:
+    def word(probability: float) -> Standing:
+        if np.isnan(probability):
+            return Standing.UNKNOWN
+        if probability >= SURE:
+            return Standing.CERTAIN
+        return Standing.CONTESTED if probability > 1 - SURE else Standing.DOMINATED
+
+    assert FrontOdds(np.array(probabilities)).standing == [word(one) for one in probabilities]
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=2, max_size=10))

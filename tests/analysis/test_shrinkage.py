@@ -54,6 +54,25 @@ def test_no_noise_is_left_alone() -> None:
 )
 def test_the_projection_keeps_means_of_models(models: list[str], bits: list[float]) -> None:
     projection = expected(models, bits[: len(models)])
-    assert projection == pytest.approx(projection @ projection, abs=1e-6)
+    figures = np.random.default_rng(0).normal(size=(5, len(models)))
+    assert projection.of(projection.of(figures)) == pytest.approx(projection.of(figures), abs=1e-6)
     shifted = np.array([float(ord(model)) for model in models])
-    assert projection @ shifted == pytest.approx(shifted, abs=1e-5)
+    assert projection.of(shifted) == pytest.approx(shifted, abs=1e-5)
+
+
+@given(
+    st.lists(st.sampled_from("abc"), min_size=1, max_size=12),
+    st.lists(st.one_of(st.sampled_from([2.0, 4.0, 8.0, 16.0]), st.just(np.nan)), min_size=12, max_size=12),
+)
+def test_the_projection_is_least_squares(models: list[str], bits: list[float]) -> None:
+    """Against the pseudo-inverse of the design: a column a model, and one of 2^-bits where all are known."""
+    known = bits[: len(models)]
+    columns = [[float(model == one) for model in models] for one in dict.fromkeys(models)]
+    if np.isfinite(known).all():
+        columns.append([2.0**-one for one in known])
+    design = np.array(columns).T
+    square = design @ np.linalg.pinv(design)
+    projection = expected(models, known)
+    assert projection.of(np.eye(len(models))) == pytest.approx(square, abs=1e-6)
+    assert projection.leverage == pytest.approx(np.diag(square), abs=1e-6)
+    assert projection.rank == round(float(np.trace(square)))

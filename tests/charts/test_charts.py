@@ -13,6 +13,7 @@ from trilemma.analysis.format import scale_for
 from trilemma.analysis.points import Points
 from trilemma.charts.labels import place
 from trilemma.charts.latency import ecdf_figure
+from trilemma.charts.pairs import pairs_figure
 from trilemma.charts.palette import (
     AXIS_COLOURS,
     DARK,
@@ -24,6 +25,7 @@ from trilemma.charts.palette import (
     quantization_glyph,
     quantization_symbol,
 )
+from trilemma.charts.parallel import parallel_figure
 from trilemma.charts.pareto import pareto_figure
 from trilemma.charts.pareto3d import pareto3d_figure
 from trilemma.charts.profile import profile_figure
@@ -156,6 +158,8 @@ def test_hostile_names_are_shown_letter_for_letter(store: Store) -> None:
     figures = [
         pareto_figure(points, ENERGY, QUALITY),
         pareto3d_figure(points, ENERGY, QUALITY, MEMORY),
+        pairs_figure(points, (ENERGY, QUALITY, MEMORY)),
+        parallel_figure(points, (ENERGY, QUALITY, MEMORY)),
         profile_figure(points, points.meta.index[0], [ENERGY, QUALITY]),
     ]
     for figure in figures:
@@ -168,7 +172,7 @@ def test_hostile_names_are_shown_letter_for_letter(store: Store) -> None:
 
 
 def test_three_figures_are_reversed_where_less_is_better(points: Points) -> None:
-    figure = pareto3d_figure(points, ENERGY, QUALITY, SPEED, size=MEMORY, picked=points.meta.index[0])
+    figure = pareto3d_figure(points, ENERGY, QUALITY, SPEED, size=MEMORY, picked=[points.meta.index[0]])
     assert figure.layout.scene.xaxis.autorange == "reversed"
     assert figure.layout.scene.yaxis.autorange is True
     assert set(drawn(figure)) == set(points.meta.index)

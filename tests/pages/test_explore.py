@@ -43,6 +43,11 @@ def shown(app: AppTest) -> pd.DataFrame:
     return frame
 
 
+def ticked(app: AppTest) -> list[int]:
+    rows: list[int] = app.session_state["explore_table"]["selection"]["rows"]
+    return rows
+
+
 def test_an_empty_store_says_what_will_be_here_and_how_to_get_there(store: Store) -> None:
     app = explore().run()
     assert not app.exception
@@ -120,7 +125,8 @@ def test_the_view_writes_its_link_and_leaves_out_defaults(store: Store) -> None:
     "query",
     [
         {"x": "nothing"}, {"y": "'; drop table runs"}, {"view": "4D"}, {"study": "gone"}, {"point": "<script>"},
-        {"model": ["nobody"]}, {"log": ["z"]}, {"engine": "x"}, {"size": "?"},
+        {"model": ["nobody"]}, {"log": ["z"]}, {"engine": "x"}, {"size": "?"}, {"brush": ["beauty >= 3", "<script>"]},
+        {"view": "Pairs", "figures": ["nothing"]}, {"view": "Parallel", "figures": "<b>"}, {"only": "1"},
     ],
 )  # fmt: skip
 def test_a_made_up_link_falls_back_to_what_there_is(store: Store, query: dict[str, str | list[str]]) -> None:
@@ -165,6 +171,71 @@ def test_three_dimensions_have_a_third_picker(store: Store) -> None:
     assert "Decode speed, tok/s" in frame.columns
     app.selectbox(key="explore:z").set_value("load_s").run()
     assert app.query_params == {"view": "3D", "z": "load_s"}
+
+
+@pytest.mark.parametrize("view", ["Pairs", "Parallel"])
+def test_several_figures_have_one_front_and_are_columns(store: Store, view: str) -> None:
+    fill_store(store)
+    app = explore(view=view).run()
+    frame = shown(app)
+    assert {"Peak memory, MiB", "Energy per token, mJ/tok", "Decode speed, tok/s"} <= set(frame.columns)
+    keys = ["peak_memory_bytes", ENERGY, "decode_tps@short_chat", QUALITY]
+    on = int(points_of(store, *keys).front(keys).sum())
+    assert f"{on} of 9 configurations are on the front" in app.markdown[0].value
+    assert app.query_params == {"view": view}
+    app.multiselect(key="explore:figures").set_value(keys[1:3]).run()
+    assert app.query_params == {"view": view, "figures": keys[1:3]}
+    assert "Peak memory, MiB" in shown(app).columns, "the size of marks is a column, too"
+    app.multiselect(key="explore:figures").set_value(keys[1:2]).run()
+    assert any("at least two figures" in one.value for one in app.info)
+    assert len(shown(app)) == 9
+
+
+@pytest.mark.parametrize("view", ["2D", "3D", "Pairs", "Parallel"])
+def test_a_selection_is_the_same_in_every_view_and_can_be_cleared(store: Store, view: str) -> None:
+    fill_store(store)
+    ids = points_of(store, ENERGY).meta.index
+    app = explore(view=view, point=[ids[4], ids[1]]).run()
+    shown(app)
+    assert ticked(app) == [1, 4]
+    assert any("2 of 9 selected" in one.value for one in app.markdown)
+    app.toggle(key="explore:only").set_value(True).run()
+    assert len(shown(app)) == 2
+    next(one for one in app.button if one.label == "Clear selection").click().run()
+    assert len(shown(app)) == 9
+    assert "point" not in app.query_params
+    assert not any("selected" in one.value for one in app.markdown)
+
+
+@pytest.mark.parametrize("view", ["2D", "3D", "Pairs", "Parallel"])
+def test_a_range_selects_by_a_figure_that_the_view_does_not_show(store: Store, view: str) -> None:
+    fill_store(store)
+    points = points_of(store, "load_s")
+    middle = float(points.value["load_s"].median())
+    wanted = points.value["load_s"] >= middle
+    link = {"view": view, "brush": f"load_s >= {middle!r}"}
+    app = explore(**link).run()
+    shown(app)
+    assert ticked(app) == [i for i, one in enumerate(wanted) if one]
+    assert app.query_params == {name: value for name, value in link.items() if value != "2D"}
+    assert any("Time to load from" in one.value for one in app.markdown)
+
+
+def test_a_link_from_before_there_were_selections_still_picks_its_point(store: Store) -> None:
+    fill_store(store)
+    one = points_of(store, ENERGY).meta.index[3]
+    app = explore(point=one).run()
+    shown(app)
+    assert ticked(app) == [3]
+    assert any("Full bar" in element.value or "full bar" in element.value for element in app.caption)
+
+
+def test_selected_but_filtered_out_is_said(store: Store) -> None:
+    fill_store(store)
+    ids = points_of(store, ENERGY).meta.index
+    app = explore(point=[ids[0], ids[8]], model=SMOL).run()
+    assert any("1 of 6 selected" in one.value for one in app.markdown)
+    assert any("1 more selected" in one.value for one in app.caption)
 
 
 def test_new_results_are_seen_at_the_next_look(store: Store) -> None:

@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trilemma.analysis.points import Points
-from trilemma.analysis.shrinkage import expected, shrunk
+from trilemma.analysis.shrinkage import Projection, expected, shrunk
 from trilemma.analysis.uncertainty import SEED, FloatArray
 
 DRAWS = 1000
@@ -44,7 +44,9 @@ class Draws:
     paired: frozenset[str]
 
     def of(self, keys: Sequence[str]) -> FloatArray:
-        """Draws x configurations x ``keys``."""
+        """Draws x configurations x ``keys``; not to be written to."""
+        if tuple(keys) == self.keys:
+            return self.values
         return self.values[:, :, [self.keys.index(key) for key in keys]]
 
     @property
@@ -70,7 +72,9 @@ def draw(points: Points, keys: Sequence[str], items: ItemScores | None = None, *
     value, error, df = (
         table[list(names)].to_numpy(dtype=np.float64) for table in (points.value, points.error, points.df)
     )
-    values = np.broadcast_to(value, (count, *value.shape)).copy()
+    # Figure by figure, so that what is written and read together lies together.
+    planes = np.empty((len(names), count, len(value)))
+    planes[:] = value.T[:, None, :]
     paired = set()
     unknown = np.isfinite(value) & ~np.isfinite(error)
     for column, key in enumerate(names):
@@ -80,7 +84,7 @@ def draw(points: Points, keys: Sequence[str], items: ItemScores | None = None, *
         if table is not None:
             has = np.flatnonzero(np.isfinite(value[:, column]))
             drawn = _resampled_means(table, count, rng)
-            values[:, has, column] = shrunk(drawn, table.mean(axis=1), _expected(points, has), rng)
+            planes[column][:, has] = shrunk(drawn, table.mean(axis=1), _expected(points, has), rng)
             unknown[:, column] = False
             paired.add(key)
             continue
@@ -93,13 +97,24 @@ def draw(points: Points, keys: Sequence[str], items: ItemScores | None = None, *
         projection = _expected(points, known)
         if (finite > 0).all():
             logs = np.log(middle)
-            values[:, known, column] = np.exp(shrunk(logs + noise / middle, logs, projection, rng))
+            planes[column][:, known] = np.exp(shrunk(logs + noise / middle, logs, projection, rng))
         else:
-            values[:, known, column] = shrunk(middle + noise, middle, projection, rng)
-    return Draws(points, names, values, unknown, frozenset(paired))
+            planes[column][:, known] = shrunk(middle + noise, middle, projection, rng)
+    return Draws(points, names, np.moveaxis(planes, 0, 2), unknown, frozenset(paired))
 
 
-def _expected(points: Points, rows: NDArray[np.intp]) -> FloatArray:
+def together(points: Points, parts: Sequence[Draws]) -> Draws:
+    """The draws of several figures of the same ``points``, drawn one by one: the same as if drawn at once."""
+    return Draws(
+        points,
+        tuple(key for part in parts for key in part.keys),
+        np.moveaxis(np.stack([part.values[:, :, 0] for part in parts]), 0, 2),
+        np.column_stack([part.unknown for part in parts]),
+        frozenset[str]().union(*(part.paired for part in parts)),
+    )
+
+
+def _expected(points: Points, rows: NDArray[np.intp]) -> Projection:
     meta = points.meta.iloc[rows]
     return expected(meta["model"].tolist(), meta["bits"].to_numpy(dtype=np.float64))
 

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from trilemma.analysis.subjects import subject_title
 from trilemma.errors import TrilemmaError
 from trilemma.figures import FIGURES, FigureDefinition, figure
@@ -40,10 +42,13 @@ def scale_for(values: Iterable[float | None], unit: str) -> Scale:
     """
     head, slash, tail = unit.partition("/")
     steps = _PREFIXES.get(head)
-    sizes = sorted(abs(v) for v in values if v is not None and math.isfinite(v) and v != 0)
-    if steps is None or not sizes:
+    if steps is None:
         return Scale(1.0, unit)
-    middle = sizes[len(sizes) // 2]
+    table = np.asarray(values if isinstance(values, np.ndarray) else list(values), dtype=np.float64)
+    sizes = np.abs(table[np.isfinite(table) & (table != 0)])
+    if not len(sizes):
+        return Scale(1.0, unit)
+    middle = float(np.partition(sizes, len(sizes) // 2)[len(sizes) // 2])
     factor, prefix = next((step for step in steps if middle >= step[0]), steps[-1])
     return Scale(factor, f"{prefix}{head}{slash}{tail}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -53,20 +54,23 @@ def curves_of_points(points: Points) -> dict[str, dict[str, Curve]]:
     """By workload, the curve of each configuration of ``points`` (by its label) that was measured under several."""
     found: dict[str, dict[str, Curve]] = {}
     names = labels(points)
-    for row, configuration in enumerate(points.meta.index):
-        known = [
-            (key, float(points.value[key].iloc[row]), points.method[key].iloc[row])
-            for key in points.keys
-            if np.isfinite(points.value[key].iloc[row])
-        ]
+    keys = load_keys(points.keys)
+    values, methods = points.value[keys].to_numpy(dtype=np.float64), points.method[keys].to_numpy(dtype=object)
+    finite = np.isfinite(values)
+    for row in np.flatnonzero(finite.any(axis=1)):
+        known = [(keys[at], float(values[row, at]), methods[row, at]) for at in np.flatnonzero(finite[row])]
         for workload, curve in _curves(known).items():
-            found.setdefault(workload, {})[str(names[configuration])] = curve
+            found.setdefault(workload, {})[str(names.iloc[row])] = curve
     return found
 
 
 def load_keys(keys: Iterable[str]) -> list[str]:
-    """Those of ``keys`` that curves are made of."""
-    return [key for key in keys if key.partition("@")[0] in FIGURES and level_of(split_key(key)[1]) is not None]
+    """Those of ``keys`` that curves are made of: of workloads that were measured under several loads."""
+    known = [key for key in keys if key.partition("@")[0] in FIGURES]
+    # The figure as curves know it: with its statistic, so that what follows the first @ is the workload.
+    levels = {key: level for key in known if (level := level_of(split_key(key)[1])) is not None}
+    counts = Counter((level.workload, level.kind) for level in set(levels.values()))
+    return [key for key, level in levels.items() if counts[level.workload, level.kind] > 1]
 
 
 def _curves(figures: Iterable[tuple[str, float, object]]) -> dict[str, Curve]:

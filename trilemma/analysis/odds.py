@@ -22,6 +22,9 @@ SURE = 0.95
 """From here on an option is said to be on the front for certain; below the rest to one, not to be."""
 _FAR = 5.0
 """Standard errors beyond which an option is not looked at again: out of a thousand draws none gets there."""
+LEAST_DRAWS = 64
+_WORK = 50_000
+"""Draws times options that are looked at in a moment."""
 
 
 class Standing(StrEnum):
@@ -43,7 +46,9 @@ class FrontOdds:
     @property
     def standing(self) -> list[Standing]:
         """In words."""
-        return [_standing(float(p)) for p in self.probability]
+        words = np.array([*Standing], dtype=object)
+        known = (self.probability >= SURE, self.probability > 1 - SURE, self.probability <= 1 - SURE)
+        return list(words[np.select(known, [0, 1, 2], 3)])
 
 
 @dataclass(frozen=True)
@@ -66,14 +71,6 @@ class Hypervolume:
     value: float
     low: float
     high: float
-
-
-def _standing(probability: float) -> Standing:
-    if np.isnan(probability):
-        return Standing.UNKNOWN
-    if probability >= SURE:
-        return Standing.CERTAIN
-    return Standing.CONTESTED if probability > 1 - SURE else Standing.DOMINATED
 
 
 def probability_text(probability: float) -> str:
@@ -103,20 +100,35 @@ def contenders(points: Points, keys: Sequence[str]) -> BoolArray:
     if inside.any():
         rivals = worst[inside]
         rivals = rivals[moocore.is_nondominated(rivals, keep_weakly=False)]
-        for rival in rivals:
-            inside &= ~((rival <= best).all(axis=1) & (rival < best).any(axis=1))
-    return np.asarray(inside, dtype=np.bool_)
+        rows = np.flatnonzero(inside)
+        for rival in rivals[np.argsort(rivals.sum(axis=1))]:
+            ahead = best[rows]
+            rows = rows[~((rival <= ahead).all(axis=1) & (rival < ahead).any(axis=1))]
+        return np.isin(np.arange(len(costs)), rows)
+    return np.zeros(len(costs), dtype=np.bool_)
+
+
+def enough_draws(options: int) -> int:
+    """How many draws to count for so many options: all up to fifty, and of very many fewer, down to 64.
+
+    A share of 64 draws is within 0.13 of the probability 95 times of 100, a share of 1,000 within 0.03.
+    """
+    return max(LEAST_DRAWS, min(DRAWS, _WORK // max(1, options)))
 
 
 def front_odds(
     points: Points, keys: Sequence[str], items: ItemScores | None = None, *, count: int = DRAWS
 ) -> FrontOdds:
     """The probability of every point that it is on the front of ``keys``."""
-    probability = np.where(points.complete(keys), 0.0, np.nan)
     near = contenders(points, keys)
+    return odds_of(points, keys, near, draw(points.select(near), keys, items, count=count))
+
+
+def odds_of(points: Points, keys: Sequence[str], near: BoolArray, draws: Draws) -> FrontOdds:
+    """:func:`front_odds` by ``draws`` of the points that ``near`` marks; the others are not on the front in any."""
+    probability = np.where(points.complete(keys), 0.0, np.nan)
     if near.any():
-        drawn = draw(points.select(near), keys, items, count=count)
-        probability[near] = front_share(drawn.of(keys), directions(keys))
+        probability[near] = front_share(draws.of(keys), directions(keys))
     return FrontOdds(probability)
 
 

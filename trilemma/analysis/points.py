@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,8 @@ class Points:
     def select(self, rows: BoolArray | pd.Series[bool] | NDArray[np.intp]) -> Points:
         """The points of ``rows`` (a mask or positions), in their order."""
         index = np.asarray(rows)
+        if index.dtype == np.bool_ and index.all():
+            return self
         return Points(
             self.meta.iloc[index] if index.dtype != np.bool_ else self.meta[index],
             **{name: self._table(name, index) for name in _PART_COLUMNS},
@@ -71,6 +74,11 @@ class Points:
     def _table(self, name: str, index: NDArray[Any]) -> pd.DataFrame:
         table: pd.DataFrame = getattr(self, name)
         return table[index] if index.dtype == np.bool_ else table.iloc[index]
+
+    @cached_property
+    def settings(self) -> pd.Series[str]:
+        """What tells configurations of the same model and quantization apart: :func:`varying_settings`."""
+        return varying_settings(self.meta)
 
     def complete(self, keys: Sequence[str]) -> BoolArray:
         """Which points have all of ``keys``; what is infinite is no figure."""
@@ -84,7 +92,9 @@ class Points:
     def methods(self, keys: Sequence[str]) -> list[Method]:
         """Per point, the least certain way in which any of ``keys`` came to be."""
         table = self.method.reindex(columns=list(keys)).to_numpy(dtype=object)
-        return [combined_method(row) for row in table]
+        modelled, imported = ((table == one.value).any(axis=1) for one in (Method.MODELLED, Method.IMPORTED))
+        known = np.array([Method.MEASURED, Method.IMPORTED, Method.MODELLED], dtype=object)
+        return list(known[np.where(modelled, 2, imported.astype(int))])
 
 
 def better(key: str) -> Better:
@@ -106,8 +116,9 @@ def combined_method(methods: Iterable[object]) -> Method:
 
 
 def configuration_points(
-    frame: pd.DataFrame, run_frame: pd.DataFrame, artifacts: Mapping[str, Artifact], keys: Sequence[str]
-) -> Points:
+    frame: pd.DataFrame, run_frame: pd.DataFrame, artifacts: Mapping[str, Artifact], keys: Sequence[str],
+    meta: pd.DataFrame | None = None,
+) -> Points:  # fmt: skip
     """Gather the figures ``keys`` of all runs into one point a configuration.
 
     Speed and efficiency are the mean over repeats. Their 95 % interval is Student's t with a variance that the
@@ -122,6 +133,7 @@ def configuration_points(
         run_frame: ``Store.run_frame``: one row a run.
         artifacts: by id; one that the catalog forgot is named by what the run frame says.
         keys: the measurement keys wanted.
+        meta: of all configurations (:func:`configuration_meta`), if it is known already.
 
     Returns:
         Every configuration that has a finished run in ``frame``; a figure it lacks is NaN.
@@ -138,7 +150,9 @@ def configuration_points(
     answered = rows[quality]
     answered = answered.assign(newest=answered["run_id"].map(rank).fillna(-1))
     parts = pd.concat([_repeated(rows[~quality]), _asked_once(answered)])
-    meta = _meta(frame, run_frame, artifacts)
+    if meta is None:
+        meta = configuration_meta(frame, run_frame, artifacts)
+    meta = meta[meta.index.isin(frame["configuration_id"].unique())]
     tables = {}
     for name in _PART_COLUMNS:
         wide = parts[name].unstack("key") if len(parts) else pd.DataFrame(dtype=float)
@@ -203,8 +217,11 @@ def _asked_once(rows: pd.DataFrame) -> pd.DataFrame:
     return kept.assign(error=error, df=np.inf, runs=1, disturbed=False, left_out=0)
 
 
-def _meta(frame: pd.DataFrame, run_frame: pd.DataFrame, artifacts: Mapping[str, Artifact]) -> pd.DataFrame:
-    """One row a configuration, newest undisturbed run first choice, in order of model, bits (most first), settings."""
+def configuration_meta(
+    frame: pd.DataFrame, run_frame: pd.DataFrame, artifacts: Mapping[str, Artifact]
+) -> pd.DataFrame:  # fmt: skip
+    """:attr:`Points.meta` of the runs in ``frame`` (only its run_id is looked at): one row a configuration, newest
+    undisturbed run first choice, in order of model, bits (most first), settings."""
     runs = run_frame[run_frame["run_id"].isin(frame["run_id"].unique())]
     ordered = runs.sort_values(["disturbed", "finished_at"], ascending=[True, False], na_position="last")
     groups = ordered.groupby("configuration_id", sort=False)
@@ -230,8 +247,12 @@ def varying_settings(meta: pd.DataFrame) -> pd.Series[str]:
     What is the same for all points is left out, and all of it where nothing differs; but that a device is emulated is
     always said.
     """
-    pairs = list(zip(meta["settings"], meta["engine"], meta["adapter"], meta["profile"], strict=True))
-    known = {pair: _distinctions(*pair) for pair in dict.fromkeys(pairs)}
+    # What is told apart is told once: of a hundred thousand points few are different here.
+    names_of = ["settings", "engine", "adapter", "profile"]
+    rows = meta[names_of].astype(object).groupby(names_of, sort=False, dropna=False).ngroup().to_numpy()
+    first = np.unique(rows, return_index=True)[1]
+    pairs = list(meta[names_of].iloc[first].itertuples(index=False, name=None))
+    known = {pair: _distinctions(*pair) for pair in pairs}
     absent = object()
     names = sorted({name for one in known.values() for name in one})
     varying = [name for name in names if len({_spelled(one.get(name, absent)) for one in known.values()}) > 1]
@@ -239,7 +260,8 @@ def varying_settings(meta: pd.DataFrame) -> pd.Series[str]:
     for pair, one in known.items():
         words = [f"{name.replace('_', ' ')} {one[name]}" for name in varying if name in one]
         texts[pair] = ", ".join([*words, *([f"emulated {pair[-1]}"] if pair[-1] else [])])
-    return pd.Series([texts[pair] for pair in pairs], index=meta.index, dtype=object)
+    told = np.array([texts[pair] for pair in pairs], dtype=object)
+    return pd.Series(told[rows] if len(rows) else rows, index=meta.index, dtype=object)
 
 
 def _distinctions(settings: object, engine: object, adapter: object, _profile: object) -> dict[str, Any]:
@@ -258,8 +280,15 @@ def _spelled(value: object) -> str:
     return json.dumps(value, sort_keys=True, default=str) if type(value) is not object else "absent"
 
 
-def labels(points: Points) -> pd.Series[str]:
-    """``SmolLM2-135M-Instruct Q4_K_M``, with the settings that tell points apart where there are any."""
-    names = points.meta["model"].astype(str) + " " + points.meta["quantization"].astype(str)
-    extra = varying_settings(points.meta)
+def labels(points: Points, rows: NDArray[np.intp] | None = None) -> pd.Series[str]:
+    """``SmolLM2-135M-Instruct Q4_K_M``, with the settings that tell points apart where there are any.
+
+    Args:
+        points: All that are to be told apart.
+        rows: The positions of those whose names are wanted; all if None.
+    """
+    extra, meta = points.settings, points.meta
+    if rows is not None:
+        extra, meta = extra.iloc[rows], meta.iloc[rows]
+    names = meta["model"].astype(str) + " " + meta["quantization"].astype(str)
     return names.where(extra == "", names + " · " + extra)

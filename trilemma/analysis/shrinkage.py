@@ -12,6 +12,7 @@ nothing changes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,22 +24,50 @@ _LEAST = 3
 """Degrees of freedom among configurations from which their true scatter is estimated."""
 
 
-def expected(models: Sequence[object], bits: ArrayLike) -> FloatArray:
-    """The projection that gives what models and bits lead to expect: configurations x configurations.
+@dataclass(frozen=True)
+class Projection:
+    """What models and bits lead to expect, as a linear map of figures, one a configuration.
 
-    A mean for each model, and one slope for all on the error of rounding, which halves with every bit; no slope where
-    bits are unknown.
+    ``basis`` is configurations x dimensions, orthonormal: with thousands of configurations the square matrix would
+    take a second to multiply with.
     """
-    names = list(dict.fromkeys(models))
-    columns = [np.array([model == name for model in models], dtype=np.float64) for name in names]
+
+    basis: FloatArray
+
+    @property
+    def rank(self) -> int:
+        """Dimensions."""
+        return int(self.basis.shape[1])
+
+    @property
+    def leverage(self) -> FloatArray:
+        """How much of each configuration's own figure is in what is expected of it, 0 to 1."""
+        return np.asarray((self.basis**2).sum(axis=1))
+
+    def of(self, figures: FloatArray) -> FloatArray:
+        """What is expected, given ``figures``: any number of rows x configurations."""
+        return np.asarray((figures @ self.basis) @ self.basis.T)
+
+
+def expected(models: Sequence[object], bits: ArrayLike) -> Projection:
+    """What models and bits lead to expect: a mean for each model, and one slope for all on the error of rounding, which
+    halves with every bit; no slope where bits are unknown."""
+    names = {model: code for code, model in enumerate(dict.fromkeys(models))}
+    codes = np.array([names[model] for model in models], dtype=np.intp)
+    means = np.zeros((len(codes), len(names)))
+    means[np.arange(len(codes)), codes] = 1 / np.sqrt(np.bincount(codes, minlength=len(names)))[codes]
     rounding = 2.0 ** -np.asarray(bits, dtype=np.float64)
-    if np.isfinite(rounding).all():
-        columns.append(rounding)
-    design = np.column_stack(columns)
-    return design @ np.linalg.pinv(design)
+    if not np.isfinite(rounding).all():
+        return Projection(means)
+    # What of the rounding the models' means do not say already.
+    slope = rounding - means @ (means.T @ rounding)
+    size = float(np.linalg.norm(slope))
+    if size <= 1e-12 * float(np.linalg.norm(rounding)):
+        return Projection(means)
+    return Projection(np.column_stack([means, slope / size]))
 
 
-def shrunk(draws: FloatArray, value: FloatArray, projection: FloatArray, rng: np.random.Generator) -> FloatArray:
+def shrunk(draws: FloatArray, value: FloatArray, projection: Projection, rng: np.random.Generator) -> FloatArray:
     """``draws`` regressed towards what ``projection`` makes of ``value``.
 
     Args:
@@ -50,20 +79,20 @@ def shrunk(draws: FloatArray, value: FloatArray, projection: FloatArray, rng: np
     Returns:
         As ``draws``; unchanged where too few configurations are left to tell how they scatter, or without noise.
     """
-    df = len(value) - round(float(np.trace(projection)))
+    df = len(value) - projection.rank
     noise = draws - value
-    common = noise @ projection
+    common = projection.of(noise)
     own = noise - common
     variance = own.var(axis=0)
     if df < _LEAST or variance.sum() <= 0:
         return draws
-    centre = projection @ value
+    centre = projection.of(value)
     mean_variance = float(variance.sum() / df)
     rate = max(float(((value - centre) ** 2).sum() / (2 * mean_variance)), 1e-12)
     # The share of noise in the scatter: a gamma distribution cut off at 1, by its inverse.
     shape = df / 2 + 1
     share = special.gammaincinv(shape, rng.uniform(size=len(draws)) * special.gammainc(shape, rate)) / rate
     true_variance = mean_variance * (1 / np.clip(share, 1e-12, 1.0) - 1)[:, None]
-    alone = variance / np.maximum(1 - np.diag(projection), 1e-9)
+    alone = variance / np.maximum(1 - projection.leverage, 1e-9)
     kept = true_variance / np.maximum(true_variance + alone, 1e-300)
     return np.asarray(centre + common + kept * (value - centre) + np.sqrt(kept) * own)

@@ -35,7 +35,8 @@ def front_headline(points: Points, keys: Sequence[str]) -> str:
 
 def odds_sentences(odds: FrontOdds, volume: Hypervolume | None) -> list[str]:
     """How surely: ``Certain: 3; contested: 4.`` and how much of what is possible the front covers."""
-    counts = {one: odds.standing.count(one) for one in Standing}
+    standing = odds.standing
+    counts = {one: standing.count(one) for one in Standing}
     sentences = []
     if counts[Standing.CERTAIN] or counts[Standing.CONTESTED]:
         sentences.append(

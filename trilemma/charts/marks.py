@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from trilemma.analysis.format import Scale, digits, interval_text, key_definition, key_title, scale_for
 from trilemma.analysis.front import BoolArray
-from trilemma.analysis.odds import FrontOdds, Standing, probability_text
+from trilemma.analysis.odds import SURE, FrontOdds, probability_text
 from trilemma.analysis.points import Points, labels
-from trilemma.charts.palette import escape, model_colours, quantization_symbol, theme
+from trilemma.charts.palette import escape, model_colours, quantization_symbol, theme, with_alpha
 from trilemma.schema import Method
 
 FloatArray = NDArray[np.float64]
@@ -43,6 +44,8 @@ class Marks:
     """On the front as measured."""
     contested: BoolArray
     """Neither certainly on the front nor certainly off it; none where nothing was said of how sure it is."""
+    bright: BoolArray
+    """On the front, or maybe: the others are dimmed."""
     method: NDArray[np.object_]
     disturbed: BoolArray
     symbol: NDArray[np.object_]
@@ -53,17 +56,24 @@ class Marks:
     hover: list[str]
 
     @property
-    def bright(self) -> BoolArray:
-        """What is on the front, or may be: the others are dimmed."""
-        return self.front | self.contested
-
-    @property
     def crowded(self) -> bool:
         """Whether the dominated points are too many to be told apart as marks."""
         return int((~self.bright).sum()) > MANY
 
+    def picked(self, ids: Collection[str]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Positions of the configurations ``ids``, as far as they are here: those that have marks of their own, and
+        those that are only counted."""
+        inside = self.points.meta.index.isin(list(ids)) if ids else np.zeros(len(self.points), dtype=np.bool_)
+        alone = self.bright | (not self.crowded)
+        return np.flatnonzero(inside & alone), np.flatnonzero(inside & ~alone)
+
     def ladders(self) -> list[NDArray[np.intp]]:
-        """Positions of each ladder: one model, engine and settings, from most to fewest bits; at least two steps."""
+        """Positions of each ladder: one model, engine and settings, from most to fewest bits; at least two steps.
+
+        None among so many points that they would be a carpet.
+        """
+        if self.crowded:
+            return []
         meta = self.points.meta.reset_index(drop=True)
         groups = meta.groupby(
             ["model", "engine", "settings", "profile", "adapter"], sort=False, dropna=False
@@ -94,19 +104,12 @@ def marks(
     complete = points.complete(keys)
     shown = points.select(complete)
     value, low, high = (table[list(keys)].to_numpy(dtype=np.float64) for table in (shown.value, shown.low, shown.high))
-    scales = tuple(scale_for(value[:, i], key_definition(key).unit) for i, key in enumerate(keys))
+    scales = scales_of(shown, keys)
     factors = np.array([scale.factor for scale in scales])
     model = shown.meta["model"].to_numpy(dtype=object)
     front = shown.front(keys)
     probability = np.full(len(shown), np.nan) if odds is None else odds.probability[complete]
-    standing = FrontOdds(probability).standing
-    contested = np.array(
-        [
-            one is Standing.CONTESTED or (on and one is Standing.DOMINATED)
-            for one, on in zip(standing, front, strict=True)
-        ],
-        dtype=np.bool_,
-    )
+    bright: BoolArray = front | (probability > 1 - SURE)
     return Marks(
         points=shown,
         keys=tuple(keys),
@@ -115,15 +118,21 @@ def marks(
         low=low / factors,
         high=high / factors,
         front=front,
-        contested=contested,
+        contested=(probability < SURE) & bright,
+        bright=bright,
         method=np.array(shown.methods(keys), dtype=object),
         disturbed=np.asarray(shown.disturbed[list(keys)].any(axis=1), dtype=np.bool_),
         symbol=_symbols(shown),
         size=_sizes(shown, size),
         model=model,
         colours=colours or model_colours(sorted(set(model)), dark),
-        hover=_hover(shown, [*keys, *([size] if size and size not in keys else [])], front | contested, probability),
+        hover=_hover(shown, [*keys, *([size] if size and size not in keys else [])], bright, probability),
     )
+
+
+def scales_of(points: Points, keys: Sequence[str]) -> tuple[Scale, ...]:
+    """The unit in which each axis of a chart of ``keys`` is drawn; ``points`` must have all of them."""
+    return tuple(scale_for(points.value[key].to_numpy(dtype=np.float64), key_definition(key).unit) for key in keys)
 
 
 def _symbols(points: Points) -> NDArray[np.object_]:
@@ -151,18 +160,17 @@ def _hover(points: Points, keys: Sequence[str], bright: BoolArray, probability: 
     """One block of text a point: its name, each figure with interval, number of runs and where it comes from, and how
     surely it is on the front.
 
-    Among very many points only those that may be on the front get all of it, for the text would be most of what is
-    sent; the others get their name.
+    Among very many points only those that may be on the front get any, for the text would be most of what is sent.
     """
-    lines = [[f"<b>{escape(name, 90)}</b>"] for name in labels(points)]
-    told = bright if (~bright).sum() > MANY else np.ones(len(points), dtype=np.bool_)
-    rows = np.flatnonzero(told)
+    found = [""] * len(points)
+    rows = np.flatnonzero(bright | ((~bright).sum() <= MANY))
+    lines = {row: [f"<b>{escape(name, 90)}</b>"] for row, name in zip(rows.tolist(), labels(points, rows), strict=True)}
     for key in keys:
         title, unit = key_title(key), key_definition(key).unit
-        scale = scale_for(points.value[key], unit)
+        scale = scale_for(points.value[key].to_numpy(dtype=np.float64), unit)
         tables = (points.value, points.low, points.high, points.runs, points.method, points.disturbed)
         for row, value, low, high, runs, method, disturbed in zip(
-            rows, *(table[key].to_numpy()[rows].tolist() for table in tables), strict=True
+            rows.tolist(), *(table[key].to_numpy()[rows].tolist() for table in tables), strict=True
         ):
             notes = [f"{runs} runs"] if runs > 1 else []
             notes += [str(method)] if isinstance(method, str) and method != Method.MEASURED else []
@@ -171,9 +179,11 @@ def _hover(points: Points, keys: Sequence[str], bright: BoolArray, probability: 
             lines[row].append(
                 f"{escape(title)}: {' '.join(numbers.split())}{' (' + ', '.join(notes) + ')' if notes else ''}"
             )
-    for row in rows[np.isfinite(probability[rows])]:
-        lines[row].append(f"On the front with a probability of {probability_text(float(probability[row]))}")
-    return ["<br>".join(line) for line in lines]
+    for row in rows[np.isfinite(probability[rows])].tolist():
+        lines[row].append(f"On the front with a probability of {escape(probability_text(float(probability[row])))}")
+    for row, texts in lines.items():
+        found[row] = "<br>".join(texts)
+    return found
 
 
 def hollow(symbol: str) -> str:
@@ -195,12 +205,12 @@ def legend_marks(
             legendgroup=name,
         )  # fmt: skip
 
-    models = list(dict.fromkeys(shown.model))
+    models = pd.unique(shown.model).tolist()
     found = []
     for position, model in enumerate(models if len(models) <= MANY_MODELS else []):
         found.append(entry(escape(model), "circle", shown.colours[model], 1000 + position))
         found[-1].legendgroup = escape(model)
-    meta = shown.points.meta.sort_values("bits", ascending=False)
+    meta = shown.points.meta[["quantization", "bits"]].drop_duplicates().sort_values("bits", ascending=False)
     by_symbol: dict[str, list[str]] = {}
     for name in dict.fromkeys(meta["quantization"].astype(str)):
         by_symbol.setdefault((symbol_of or {}).get(name, quantization_symbol(name)), []).append(name)
@@ -209,6 +219,8 @@ def legend_marks(
         found.append(entry(escape(text), symbol, rank=2000 + position))
     if counted:
         found.append(entry("how many are beaten here: darker for more", "square", look.line, 1600))
+    elif not shown.bright.all():
+        found.append(entry("faint: beaten", "circle", with_alpha(look.muted, DIMMED), 1600))
     if shown.contested.any():
         found.append(entry("ringed: may be on the front or not", "circle-open", look.text, 1550))
     if (shown.method == Method.MODELLED).any():

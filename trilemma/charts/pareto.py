@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import plotly.graph_objects as go
@@ -34,7 +34,7 @@ def pareto_figure(
     dark: bool = False,
     log_x: bool = False,
     log_y: bool = False,
-    picked: str | None = None,
+    picked: Collection[str] = (),
     odds: FrontOdds | None = None,
 ) -> go.Figure:
     """Two figures of every configuration, with the front, intervals, ladders and provenance.
@@ -54,7 +54,7 @@ def pareto_figure(
         dark: which theme.
         log_x: logarithmic horizontal axis; ignored when a value is not positive.
         log_y: likewise.
-        picked: the configuration to ring.
+        picked: the configurations to ring.
         odds: how surely each of ``points`` is on the front; contested ones get a thin ring.
     """
     shown = marks(points, (x, y), size=size, colours=colours, dark=dark, odds=odds)
@@ -71,7 +71,7 @@ def pareto_figure(
                 *_points(shown, bright=True),
                 *_contested(shown, dark),
                 *_provenance(shown, dark),
-                *_picked(shown, picked, dark),
+                *_picked(shown, picked, ranges, logs, dark),
                 *_names(shown, ranges, logs, dark),
                 *legend_marks(shown, dark, counted=shown.crowded),
             ]
@@ -94,8 +94,9 @@ def pareto_figure(
 
 def blank_figure() -> go.Figure:
     """Nothing, in the size of the chart."""
-    hidden = {"visible": False}
-    return go.Figure(layout=layout(False) | {"height": HEIGHT, "xaxis": hidden, "yaxis": hidden})
+    return go.Figure(
+        layout=layout(False) | {"height": HEIGHT, "xaxis": {"visible": False}, "yaxis": {"visible": False}}
+    )
 
 
 def _range(shown: Marks, axis: int, log: bool, lower_is_better: bool) -> list[float]:
@@ -199,12 +200,11 @@ def _points(shown: Marks, bright: bool) -> list[go.Scatter]:
     """One trace a model, so that the legend can hide it."""
     opacity = 1.0 if bright else DIMMED
     modelled = shown.method == Method.MODELLED
-    ids = shown.points.meta.index.to_numpy(dtype=object)
+    ids = shown.points.meta.index
     found = []
-    for model in dict.fromkeys(shown.model):
-        rows = np.flatnonzero((shown.bright == bright) & (shown.model == model))
-        if not rows.size:
-            continue
+    alike = np.flatnonzero(shown.bright == bright)
+    for model in dict.fromkeys(shown.model[alike]):
+        rows = alike[shown.model[alike] == model]
         colour = shown.colours[model]
         marker = {
             "symbol": [hollow(shown.symbol[row]) if modelled[row] else shown.symbol[row] for row in rows],
@@ -260,32 +260,43 @@ def _contested(shown: Marks, dark: bool) -> list[go.Scatter]:
     return [_ring(shown, rows, "circle-open", 7, 1, theme(dark).text)] if rows.size else []
 
 
-def _picked(shown: Marks, picked: str | None, dark: bool) -> list[go.Scatter]:
-    rows = np.flatnonzero(shown.points.meta.index.to_numpy() == picked) if picked else np.empty(0, dtype=np.intp)
-    return [_ring(shown, rows, "circle-open", 12, 2.5, theme(dark).text)] if rows.size else []
+def _picked(
+    shown: Marks, picked: Collection[str], ranges: list[list[float]], logs: tuple[bool, bool], dark: bool
+) -> list[go.Scatter | go.Heatmap]:
+    """A ring around each mark; those that are only counted are counted once more."""
+    marked, counted = shown.picked(picked)
+    found: list[go.Scatter | go.Heatmap] = []
+    if counted.size:
+        units = [scale.unit for scale in shown.scales]
+        found.append(density(shown.value[counted], ranges, logs, units, dark, selected=True))
+    if marked.size:
+        found.append(_ring(shown, marked, "circle-open", 12, 2.5, theme(dark).text))
+    return found
 
 
 def _names(shown: Marks, ranges: list[list[float]], logs: tuple[bool, bool], dark: bool) -> list[go.Scatter]:
     """The short name beside each front point where it fits."""
+    # A crowd is no marks, so that nothing of it is in a name's way.
+    drawn = np.flatnonzero(shown.bright | (not shown.crowded))
+    value = shown.value[drawn]
     unit = np.column_stack(
         [
-            ((np.log10(shown.value[:, i]) if logs[i] else shown.value[:, i]) - ends[0]) / (ends[1] - ends[0])
+            ((np.log10(value[:, i]) if logs[i] else value[:, i]) - ends[0]) / (ends[1] - ends[0])
             for i, ends in enumerate(ranges)
         ]
     )
-    front = np.flatnonzero(shown.bright)
-    names = short_names(shown.points)
-    texts = {int(row): names[row] for row in front}
-    placed = place(unit, shown.size, texts)
+    front = np.flatnonzero(shown.bright[drawn])
+    names = dict(zip(front.tolist(), short_names(shown.points.select(drawn[front])), strict=True))
+    placed = {int(drawn[at]): (names[at], where) for at, where in place(unit, shown.size[drawn], names).items()}
     if not placed:
         return []
     rows = list(placed)
     return [
         go.Scatter(
-            x=shown.value[rows, 0], y=shown.value[rows, 1], mode="markers+text", text=[texts[row] for row in rows],
+            x=shown.value[rows, 0], y=shown.value[rows, 1], mode="markers+text", text=[placed[row][0] for row in rows],
             # Unseen marks of the points' size keep the names off the points.
             marker={"size": shown.size[rows], "opacity": 0}, selected={"marker": {"opacity": 0}},
-            textposition=[placed[row] for row in rows], textfont={"size": 12, "color": theme(dark).text},
+            textposition=[placed[row][1] for row in rows], textfont={"size": 12, "color": theme(dark).text},
             hoverinfo="skip", showlegend=False, cliponaxis=False,
             unselected={"marker": {"opacity": 0}, "textfont": {"color": theme(dark).text}},
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import plotly.graph_objects as go
@@ -27,13 +27,13 @@ def pareto3d_figure(
     size: str | None = None,
     colours: Mapping[str, str] | None = None,
     dark: bool = False,
-    picked: str | None = None,
+    picked: Collection[str] = (),
     odds: FrontOdds | None = None,
 ) -> go.Figure:
     """Three figures of every configuration; marks as in the 2-D chart, as far as 3-D charts have them.
 
     The front is of all three figures, so a point that the 2-D chart dims may be on it here. Intervals are in the
-    hover text. Axes on which less is better are reversed.
+    hover text. Very many dominated points are dust without hover text. Axes on which less is better are reversed.
 
     Args:
         points: must hold ``x``, ``y``, ``z`` and ``size``; points that lack one of the axes are not drawn.
@@ -43,7 +43,7 @@ def pareto3d_figure(
         size: key that the size of a mark shows.
         colours: of every model in the catalog.
         dark: which theme.
-        picked: the configuration to ring.
+        picked: the configurations to ring.
         odds: how surely each of ``points`` is on the front; contested ones are ringed.
     """
     keys = (x, y, z)
@@ -61,9 +61,12 @@ def pareto3d_figure(
         line = {"width": 3, "color": with_alpha(colour, 0.5)}
         figure.add_scatter3d(x=a, y=b, z=c, mode="lines", line=line, hoverinfo="skip", showlegend=False)
     beside = short_names(shown.points)
-    for model in dict.fromkeys(shown.model):
-        for bright in (True, False):
-            rows = np.flatnonzero((shown.model == model) & (shown.bright == bright))
+    if shown.crowded:
+        figure.add_trace(_dust(shown.value[~shown.bright], look.line, DIMMED))
+    # Each trace costs the graphics card as much as thousands of marks, so that a crowd's models share one.
+    for model in [None] if shown.crowded else dict.fromkeys(shown.model):
+        for bright in (True,) if shown.crowded else (True, False):
+            rows = np.flatnonzero((shown.bright == bright) & ((shown.model == model) | (model is None)))
             if not rows.size:
                 continue
             a, b, c = shown.value[rows].T
@@ -76,10 +79,10 @@ def pareto3d_figure(
                 text=[beside[row] for row in rows] if named else None,
                 textfont={"size": 11, "color": look.text},
                 textposition="top center",
-                name=escape(model), legendgroup=escape(model), showlegend=False,
+                name=escape(model or ""), legendgroup=escape(model or ""), showlegend=False,
                 marker={
                     "symbol": [_hollow(s) if modelled[row] else s for s, row in zip(drawn, rows, strict=True)],
-                    "size": shown.size[rows] * 0.6, "color": shown.colours[model],
+                    "size": shown.size[rows] * 0.6, "color": [shown.colours[one] for one in shown.model[rows]],
                     "opacity": 1.0 if bright else DIMMED, "line": {"width": 0},
                 },
                 hovertext=[shown.hover[row] for row in rows], hovertemplate="%{hovertext}<extra></extra>",
@@ -88,9 +91,11 @@ def pareto3d_figure(
     _outline(figure, shown.value, np.flatnonzero(shown.contested), "circle-open", look.muted)
     _outline(figure, shown.value, np.flatnonzero(shown.method == Method.IMPORTED), "diamond-open", look.muted)
     _outline(figure, shown.value, np.flatnonzero(shown.disturbed), "diamond-open", look.warning)
-    if picked is not None:
-        _outline(figure, shown.value, np.flatnonzero(meta.index.to_numpy() == picked), "circle-open", look.text)
-    figure.add_traces([_as_3d(entry) for entry in legend_marks(shown, dark, symbols)])
+    marked, counted = shown.picked(picked)
+    if counted.size:
+        figure.add_trace(_dust(shown.value[counted], look.text, 0.9))
+    _outline(figure, shown.value, marked, "circle-open", look.text)
+    figure.add_traces([_flat(entry) for entry in legend_marks(shown, dark, symbols, counted=shown.crowded)])
     figure.update_layout(
         height=HEIGHT,
         scene={
@@ -110,6 +115,8 @@ def pareto3d_figure(
             "aspectmode": "cube",
         },
         legend={"y": -0.02, "yanchor": "top"},
+        xaxis={"visible": False},
+        yaxis={"visible": False},
     )
     return figure
 
@@ -125,6 +132,13 @@ def _title(key: str, scale: Scale) -> str:
     return short.replace(" (", "<br>(").replace(": axis reversed", ", reversed")
 
 
+def _dust(value: np.ndarray, colour: str, opacity: float) -> go.Scatter3d:
+    """Very many dominated points without names, for their texts would be most of what is sent."""
+    a, b, c = value.T
+    marker = {"size": 2, "color": colour, "opacity": opacity}
+    return go.Scatter3d(x=a, y=b, z=c, mode="markers", marker=marker, hoverinfo="skip", showlegend=False)
+
+
 def _outline(figure: go.Figure, value: np.ndarray, rows: np.ndarray, symbol: str, colour: str) -> None:
     if rows.size:
         a, b, c = value[rows].T
@@ -132,17 +146,10 @@ def _outline(figure: go.Figure, value: np.ndarray, rows: np.ndarray, symbol: str
         figure.add_scatter3d(x=a, y=b, z=c, mode="markers", marker=marker, hoverinfo="skip", showlegend=False)
 
 
-def _as_3d(entry: go.Scatter) -> go.Scatter3d:
-    marker = {"symbol": entry.marker.symbol, "color": entry.marker.color, "size": 7}
-    if marker["symbol"] == "triangle-up":
-        marker["symbol"] = "diamond-open"
-    return go.Scatter3d(
-        x=[None],
-        y=[None],
-        z=[None],
-        mode="markers",
-        name=entry.name,
-        marker=marker,
-        legendrank=entry.legendrank,
-        legendgroup=entry.legendgroup,
-    )
+def _flat(entry: go.Scatter) -> go.Scatter:
+    """The legend's entry with the marker that 3-D charts have; flat, for the graphics card has nothing to draw."""
+    if entry.marker.symbol == "triangle-up":
+        entry.marker.symbol = "diamond-open"
+    if "beaten here" in str(entry.name):
+        entry.update(name="dust: beaten", marker={"symbol": "circle", "size": 5})
+    return entry

@@ -25,33 +25,38 @@ def profile_figure(points: Points, configuration_id: str, keys: Sequence[str], *
     figure = go.Figure(layout=layout(dark))
     row = points.meta.index.get_loc(configuration_id)
     one = points.select(np.array([row], dtype=np.intp))
+    # All at once: each shape or text that is added to a figure copies those before it.
+    shapes: list[dict[str, object]] = []
+    annotations: list[dict[str, object]] = []
     known = [key for key in keys if one.value[key].notna().all()]
     for position, key in enumerate(known):
         value, low, high = (table[key].tolist()[0] for table in (one.value, one.low, one.high))
         ratio = _ratio(points.value[key].dropna().tolist(), value, better(key) == "lower")
         colour = axis_colour(axis_of(key) or Axis.EFFICIENCY, dark)
         modelled = one.methods([key]) == [Method.MODELLED]
-        figure.add_shape(
-            type="rect", x0=0, x1=1, y0=position - 0.07, y1=position + 0.07, fillcolor=look.grid, line={"width": 0},
-        )  # fmt: skip
+        side = {"type": "rect", "x0": 0, "y0": position - 0.07, "y1": position + 0.07}
+        shapes.append(side | {"x1": 1, "fillcolor": look.grid, "line": {"width": 0}})
         if ratio is not None:
-            figure.add_shape(
-                type="rect", x0=0, x1=ratio, y0=position - 0.07, y1=position + 0.07,
-                fillcolor="rgba(0,0,0,0)" if modelled else colour,
-                line={"width": 1.5 if modelled else 0, "color": colour},
-            )  # fmt: skip
+            fill = {"fillcolor": "rgba(0,0,0,0)" if modelled else colour}
+            shapes.append(side | fill | {"x1": ratio, "line": {"width": 1.5 if modelled else 0, "color": colour}})
         unit = key_definition(key).unit
         plain = format_figure(value, unit)
         rest = format_figure(value, unit, low, high).removeprefix(plain).strip()
         number = f"<b>{escape(plain)}</b> <span style='color:{look.muted}'>{escape(rest)}</span>"
         for x, anchor, text, shift in ((0, "left", escape(key_title(key), 44), 32), (0, "left", number, 16)):
-            figure.add_annotation(
-                x=x, y=position, xanchor=anchor, yanchor="middle", yshift=shift, text=text, showarrow=False,
-                font={"size": 12 if shift == 32 else 13, "color": look.muted if shift == 32 else look.text},
+            font = {"size": 12 if shift == 32 else 13, "color": look.muted if shift == 32 else look.text}
+            annotations.append(
+                {
+                    "x": x, "y": position, "xanchor": anchor, "yanchor": "middle", "yshift": shift, "text": text,
+                    "showarrow": False, "font": font,
+                }
             )  # fmt: skip
     figure.update_xaxes(visible=False, range=[0, 1], fixedrange=True)
     figure.update_yaxes(visible=False, range=[len(known) - 0.85, -0.72], fixedrange=True)
-    figure.update_layout(height=_ROW * max(1, len(known)), margin={"l": 0, "r": 4, "t": 0, "b": 0})
+    figure.update_layout(
+        height=_ROW * max(1, len(known)), margin={"l": 0, "r": 4, "t": 0, "b": 0}, shapes=shapes,
+        annotations=annotations,
+    )  # fmt: skip
     return figure
 
 
