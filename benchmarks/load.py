@@ -8,7 +8,9 @@ that has just started opens its connections and compiles what it needs in them);
 percentiles are over the other requests of all rounds; every request's times are kept in ``.bench/load/x*.json``.
 
 On a machine whose CPUs the server computes on, a client slows down what it measures: ``*_client_cores`` says how much
-CPU each takes from it, the median of readings once a second. So the three also ask, as 16 users, a server that computes
+CPU each takes from it, the median of readings once a second; ``*_server_steps`` in how many steps the server answered
+all of its requests, warm-up included, and ``*_server_step_ms`` how long one took. The fewer requests share a step, the
+more steps; what takes CPU from the server makes them longer. So the three also ask, as 16 users, a server that computes
 nothing and sends each of them a token every 50 ms: figures ``paced_*`` differ by how the clients measure alone.
 
 Then ours alone against a server that answers at once: tokens per CPU-second of the client, and how much later than it
@@ -31,7 +33,7 @@ import numpy as np
 
 from benchmarks.common import BENCH, Figures, Limit, alternate, environment, main, say, wait_until_quiet
 from benchmarks.engines import in_the_vllm_environment
-from benchmarks.load_tools import USED, Timed, free_port, guidellm, ours, running, vllm_bench
+from benchmarks.load_tools import USED, Timed, free_port, guidellm, ours, running, server_steps, vllm_bench
 from trilemma.catalog.catalog import Catalog
 from trilemma.catalog.endpoints import endpoint_artifact
 from trilemma.engines.base import GenerationRequest
@@ -87,6 +89,15 @@ def output_tps(requests: Sequence[Timed]) -> float:
     return sum(r.tokens for r in requests) / took
 
 
+def with_steps(ask: Callable[[], list[Timed]], address: str, steps: list[tuple[float, float]]) -> list[Timed]:
+    """What a client found; how many steps the server took for it, and in how many seconds, is added to ``steps``."""
+    before = server_steps(address)
+    found = ask()
+    took = max(r.sent + r.e2e for r in found) - min(r.sent for r in found)
+    steps.append((server_steps(address) - before, took))
+    return found
+
+
 def compare(
     users: int, rounds: int, address: str, tokenizer: Path, python: Path, paced: bool = False
 ) -> dict[str, float]:
@@ -107,6 +118,9 @@ def compare(
     }
     for used in USED.values():
         used.readings.clear()
+    steps: dict[str, list[tuple[float, float]]] = {side: [] for side in sides}
+    if not paced:
+        sides = {side: partial(with_steps, ask, address, steps[side]) for side, ask in sides.items()}
     found = {
         side: [counted(requests, users) for requests in by_round] for side, by_round in alternate(rounds, sides).items()
     }
@@ -125,6 +139,10 @@ def compare(
     cores = {f"{prefix}{side}_client_cores_x{users}": used.cores for side, used in USED.items()}
     if paced:
         return figures | cores
+    for side, by_round in steps.items():
+        total, took = (sum(column) for column in zip(*by_round, strict=True))
+        say(f"x{users}: {total:.0f} steps of the server for {side}, {took / total * 1e3:.1f} ms each")
+        cores |= {f"{side}_server_steps_x{users}": total, f"{side}_server_step_ms_x{users}": took / total * 1e3}
     tps = {side: statistics.median(map(output_tps, by_round)) for side, by_round in found.items()}
     say(f"x{users} output: " + ", ".join(f"{side} {v:.1f} tok/s" for side, v in tps.items()))
     figures |= {f"{side}_output_tps_x{users}": tps["ours"] / tps[side] for side in ("vllm", "guidellm")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import socket
 import statistics
 import subprocess
@@ -65,6 +66,15 @@ def running(command: Sequence[str], port: int, log: Path) -> Iterator[str]:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(20)
             process.kill()
+
+
+def server_steps(address: str) -> float:
+    """How many steps vLLM's engine has taken: in each it computes the next token of all requests that it has then."""
+    with urllib.request.urlopen(f"{address}/metrics", timeout=10) as page:
+        found = re.search(r"^vllm:iteration_tokens_total_count\{[^}]*\} (\S+)$", page.read().decode(), re.MULTILINE)
+    if found is None:
+        raise RuntimeError("The server does not count its steps.")
+    return float(found.group(1))
 
 
 class CoresUsed:
