@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from pages.shared import PAGES
 from tests.browser.conftest import ROOT, Watch, free_port
@@ -66,10 +68,15 @@ def explore(page: Page, settled: Settled) -> None:
     points = page.locator(".scatterlayer path.point")
     points.first.wait_for(state="attached", timeout=SLOWLY)
     assert points.count() >= 9
-    box = points.nth(8).bounding_box()
-    assert box is not None
-    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    expect(page.get_by_role("link", name="Open run")).to_be_visible(timeout=SLOWLY)
+    card = page.get_by_role("link", name="Open run")
+    for _ in range(4):  # a chart that is drawn anew just then misses a click, and moves
+        box = points.nth(8).bounding_box()
+        assert box is not None
+        page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        with contextlib.suppress(PlaywrightTimeout):
+            card.wait_for(timeout=SLOWLY / 4)
+            break
+    expect(card).to_be_visible()
     settled(page)
 
 
