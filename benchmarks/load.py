@@ -7,11 +7,12 @@ request to the last token. Every client begins with as many requests as there ar
 that has just started opens its connections and compiles what it needs in them); they count for none. Medians and 95th
 percentiles are over the other requests of all rounds; every request's times are kept in ``.bench/load/x*.json``.
 
-On a machine whose CPUs the server computes on, a client slows down what it measures: ``*_client_cores`` says how much
-CPU each takes from it, the median of readings once a second; ``*_server_steps`` in how many steps the server answered
-all of its requests, warm-up included, and ``*_server_step_ms`` how long one took. The fewer requests share a step, the
-more steps; what takes CPU from the server makes them longer. So the three also ask, as 16 users, a server that computes
-nothing and sends each of them a token every 50 ms: figures ``paced_*`` differ by how the clients measure alone.
+A client that shares its cores with the server slows down what it measures: where each of two threads waits for the
+other, a core that is taken for a twentieth of the time makes the server a twentieth slower. So the clients have one core,
+and the server the others. ``*_client_cores`` says how much CPU each client takes, the median of readings once a second;
+``*_server_steps`` in how many steps the server answered all of its requests, warm-up included, and ``*_server_step_ms``
+how long one took. The three also ask, as 16 users, a server that computes nothing and sends each of them a token every
+50 ms: figures ``paced_*`` differ by how the clients measure alone.
 
 Then ours alone against a server that answers at once: tokens per CPU-second of the client, and how much later than it
 was sent a token is recorded.
@@ -33,7 +34,7 @@ import numpy as np
 
 from benchmarks.common import BENCH, Figures, Limit, alternate, environment, main, say, wait_until_quiet
 from benchmarks.engines import in_the_vllm_environment
-from benchmarks.load_tools import USED, Timed, free_port, guidellm, ours, running, server_steps, vllm_bench
+from benchmarks.load_tools import USED, Timed, free_port, guidellm, ours, running, server_steps, share_cores, vllm_bench
 from trilemma.catalog.catalog import Catalog
 from trilemma.catalog.endpoints import endpoint_artifact
 from trilemma.engines.base import GenerationRequest
@@ -149,12 +150,11 @@ def compare(
     return figures | cores
 
 
-def generator_cost(tokens: int = 2000, users: int = 8) -> dict[str, float]:
+def generator_cost(cores: set[int], tokens: int = 2000, users: int = 8) -> dict[str, float]:
     """Ours against a server that answers at once."""
     port = free_port()
-    with running(
-        [sys.executable, "-m", "benchmarks.instant_server", str(port)], port, BENCH / "load" / "instant.log"
-    ) as at:
+    command = [sys.executable, "-m", "benchmarks.instant_server", str(port)]
+    with running(command, port, BENCH / "load" / "instant.log", cores) as at:
         artifact = endpoint_artifact(f"{at}/v1", "served")
         with Endpoint().load(artifact, {"api": "completions"}) as model:
             requests = [GenerationRequest((), tokens, text="0", ignore_eos=True)] * (3 * users)
@@ -182,7 +182,8 @@ def measure(rounds: int, levels: Sequence[int]) -> Figures:
     folder.mkdir(parents=True, exist_ok=True)
     python = environment("load", [GUIDELLM])
     wait_until_quiet()
-    figures = generator_cost()
+    cores = share_cores()
+    figures = generator_cost(cores)
     settings = Settings(home=folder / "home", database="")
     settings.ensure_home()
     with open_store(settings.database_url) as store:
@@ -190,7 +191,8 @@ def measure(rounds: int, levels: Sequence[int]) -> Figures:
         small = catalog.add("packages", next(o.reference for o in catalog.offers("SmolLM2", "packages")))
         weights = Path(catalog.convert(small, "f16").path)
     port = free_port()
-    with running([sys.executable, "-m", "benchmarks.instant_server", str(port)], port, folder / "paced.log") as address:
+    command = [sys.executable, "-m", "benchmarks.instant_server", str(port)]
+    with running(command, port, folder / "paced.log", cores) as address:
         figures |= compare(16, rounds, address, weights, python, paced=True)
     port = free_port()
     command = [
@@ -199,7 +201,7 @@ def measure(rounds: int, levels: Sequence[int]) -> Figures:
         "--kv-cache-memory-bytes", "500000000", "--no-enable-prefix-caching", "--enforce-eager",
         "--host", "127.0.0.1", "--port", str(port),
     ]  # fmt: skip
-    with running(command, port, folder / "server.log") as address:
+    with running(command, port, folder / "server.log", cores) as address:
         say(f"vLLM serves at {address}; warming up.")
         ours(address, [("Warm up, please.", 32)] * 8, 4)
         for users in levels:

@@ -14,7 +14,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,10 +47,12 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(command: Sequence[str], port: int, log: Path) -> Iterator[str]:
-    """A server as a child, from when it lists its models; its address without a path."""
+def running(command: Sequence[str], port: int, log: Path, cores: Collection[int]) -> Iterator[str]:
+    """A server as a child on ``cores``, from when it lists its models; its address without a path."""
     address = f"http://127.0.0.1:{port}"
-    with log.open("wb") as file, subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file) as process:
+    bound = os.environ | {"VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, sorted(cores)))}
+    with log.open("wb") as file, subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file, env=bound) as process:
+        os.sched_setaffinity(process.pid, cores)
         try:
             for _ in range(600):
                 try:
@@ -75,6 +77,19 @@ def server_steps(address: str) -> float:
     if found is None:
         raise RuntimeError("The server does not count its steps.")
     return float(found.group(1))
+
+
+def share_cores() -> set[int]:
+    """Keep one core for the clients: this process and its children. The others are for the servers.
+
+    Raises:
+        RuntimeError: there is one only.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        raise RuntimeError("One core is too few for a server and its clients.")
+    os.sched_setaffinity(0, cores[-1:])
+    return set(cores[:-1])
 
 
 class CoresUsed:
