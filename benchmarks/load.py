@@ -8,7 +8,7 @@ that has just started opens its connections and compiles what it needs in them);
 percentiles are over the other requests of all rounds; every request's times are kept in ``.bench/load/x*.json``.
 
 A client that shares its cores with the server slows down what it measures: where each of two threads waits for the
-other, a core that is taken for a twentieth of the time makes the server a twentieth slower. So the clients have one core,
+other, a core that is taken a twentieth of the time makes the server a twentieth slower. So the clients have one core,
 and the server the others. ``*_client_cores`` says how much CPU each client takes, the median of readings once a second;
 ``*_server_steps`` in how many steps the server answered all of its requests, warm-up included, and ``*_server_step_ms``
 how long one took. The three also ask, as 16 users, a server that computes nothing and sends each of them a token every
