@@ -1,6 +1,7 @@
 """Does our load generator measure what ``vllm bench serve`` and ``guidellm`` measure, and what does it cost itself?
 
-A real vLLM server, and the three clients alternately, each with the same prompts, lengths and users in a closed loop.
+A real vLLM server, and the three clients alternately, each with the same prompts, lengths and users in a closed loop,
+and each asking for the likeliest token.
 From each client's own records of each request: time to first token, time per output token, (last - first) / (tokens -
 1), which guidellm calls inter-token latency, end-to-end latency, and all output tokens over the time from the first
 request to the last token. Every client begins with as many requests as there are users, which warm it up (a process

@@ -234,7 +234,9 @@ def _guidellm_report(
     run(
         [
             str(python.parent / "guidellm"), "run",
-            "--backend", f"kind=openai_http,target={address},model=served,request_format=/v1/completions",
+            # Without a temperature the server draws from all tokens, which takes it longer than to take the likeliest.
+            "--backend", f"kind=openai_http,target={address},model=served,request_format=/v1/completions,"
+            "extras.body.temperature=0",
             "--profile", f"kind=concurrent,streams={users}",
             "--constraint", f"kind=max_requests,count={requests}",
             "--data", f"kind=json_file,path={file}", "--tokenizer", f"kind=hf_auto,model={tokenizer}",
