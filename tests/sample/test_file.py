@@ -99,7 +99,7 @@ def test_the_same_study_gives_the_same_bytes_and_is_read_back(store: Store) -> N
     assert loads(dumps(whole)) == whole
 
 
-@pytest.mark.parametrize("name", ["/home/me/x.gguf", "/work/data", 'at "/tmp/a"', r"C:\\Users"])
+@pytest.mark.parametrize("name", ["/home/me/x.gguf", "/srv/data", 'at "/tmp/a"', r"C:\\Users"])
 def test_a_folder_in_a_study_is_refused(name: str) -> None:
     with pytest.raises(StoreError, match="names this machine"):
         refuse_names(f'{{"text": "seen in {name}"}}', [])

@@ -26,9 +26,9 @@ def enlarged(figure: go.Figure, height: int) -> go.Figure:
     marks = height / (figure.layout.height or height) if triangle else _MARKS
     if triangle:
         large.update_layout({f"ternary_{name}axis_title_font_size": _TYPE for name in "abc"}, margin={"l": 64, "r": 64})
-    else:
+    elif figure.layout.legend.yanchor != "bottom":  # a legend above is in nobody's way
         large.update_layout(legend_y=-0.34)
-    for axis in (large.layout.xaxis, large.layout.yaxis):
+    for axis in (*large.select_xaxes(), *large.select_yaxes()):
         axis.tickfont.size = _TYPE - 1
         axis.title.font.size = _TYPE
         if axis.title.text:
