@@ -44,6 +44,9 @@ SUITES = (
     ),
 )
 """Function calls are constrained to be well-formed: models as small as these write none else."""
+USERS = (1, 2, 4)
+"""How many ask at once, one level after the other; a plan for many users rests on it."""
+SERVING: Mapping[str, int] = {"slots": max(USERS), "context": 1024}
 QUICK_SUITES = (SuiteSpec(name="hellaswag", limit=10), SuiteSpec(name="divergence", limit=1))
 
 
@@ -67,12 +70,14 @@ def ladders(catalog: Catalog, wanted: Mapping[str, Sequence[str]], console: Cons
 
 def demo_study(artifacts: Sequence[Artifact], settings: Settings, *, quick: bool = False) -> StudySpec:
     """Two repeats of speed and energy for each artifact (one if ``quick``); the suites are asked once."""
-    workload = PROMPT_SETS["short_chat"].defaults()
-    if quick:
-        workload = workload.model_copy(update={"requests": 2, "output_tokens": 16})
+    changed: dict[str, object] = {"requests": 2, "output_tokens": 16} if quick else {"sweep": USERS}
+    workload = PROMPT_SETS["short_chat"].defaults().model_copy(update=changed)
     return StudySpec(
         name="demo, quick" if quick else "demo",
-        configurations=tuple(Configuration(artifact_id=artifact.id, engine="llama.cpp") for artifact in artifacts),
+        configurations=tuple(
+            Configuration(artifact_id=artifact.id, engine="llama.cpp", settings={} if quick else dict(SERVING))
+            for artifact in artifacts
+        ),
         workloads=(workload,),
         suites=QUICK_SUITES if quick else SUITES,
         repeats=1 if quick else 2,

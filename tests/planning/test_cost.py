@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.planning.replicas import LIMITS, POWER, assumed, curve, found
+from trilemma.planning import words
 from trilemma.planning.capacity import Capacity
 from trilemma.planning.cost import CERTAIN, Cloud, Draws, Edge, OnPremise, device_fit, edge_bill
 from trilemma.planning.demand import DAYS_PER_MONTH, Demand
@@ -162,11 +163,23 @@ def test_a_device_by_hand() -> None:
 
 
 def test_a_device_that_is_too_slow_is_not_the_cheapest() -> None:
-    made = plan()
+    made = plan(edge=Edge(per_kwh=0.2, price=0.01))
     assert made.cheapest is made.bills["edge"]
     tpot = Latency(ttft_p95_s=1.0, tpot_p95_s=0.0001)
     with pytest.raises(Exception, match="No number of replicas"):
         plan(latency=tpot)
+
+
+def test_devices_that_users_bring_are_no_cheapest_deployment() -> None:
+    made = plan()
+    cost, edge = made.bills["cloud"].cost, made.bills["edge"].cost
+    assert cost is not None and edge is not None and edge.value < cost.value
+    assert made.cheapest in (made.bills["cloud"], made.bills["on-premise"])
+    assert "edge" not in words.headline(made)
+    assert any("users bring the devices" in text for text in words.cost_sentences(made))
+    alone = plan(cloud=None, on_premise=None)
+    assert alone.cheapest is None
+    assert "electricity alone" in " ".join(words.cost_sentences(alone))
 
 
 def test_growth_is_planned_for_its_last_month() -> None:

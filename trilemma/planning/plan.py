@@ -92,10 +92,18 @@ class Plan:
     device_misses: tuple[str, ...]
 
     @property
+    def users_bring(self) -> bool:
+        """Whether the devices of the edge deployment are paid by nobody here."""
+        return self.assumptions.edge is not None and self.assumptions.edge.price == 0
+
+    @property
     def cheapest(self) -> Bill | None:
-        """The bill with the lowest known cost of those that keep the limits."""
+        """The bill with the lowest known cost of those that keep the limits.
+
+        Devices that users bring are compared with nothing: their bill is electricity alone.
+        """
         known = [bill for bill in self.bills.values() if bill.cost is not None]
-        known = [bill for bill in known if bill.kind != "edge" or not self.device_misses]
+        known = [bill for bill in known if bill.kind != "edge" or not (self.device_misses or self.users_bring)]
         return min(known, key=lambda bill: bill.cost.value if bill.cost else 0.0, default=None)
 
 

@@ -60,11 +60,20 @@ def headline(plan: Plan) -> str:
     text = f"{count:,} {'replica' if count == 1 else 'replicas'} in the busiest hour, reserve included"
     cheapest = plan.cheapest
     if cheapest is None or cheapest.cost is None:
-        return f"{text}; no cost is known."
+        edge = plan.bills.get("edge")
+        if edge is None or edge.cost is None:
+            return f"{text}; no cost is known."
+        cost = money(edge.cost.value, plan.assumptions.currency)
+        return f"{text}; at the edge {cost} of electricity a month."
     cost = money(cheapest.cost.value, plan.assumptions.currency)
-    if len(plan.bills) == 1:
+    others = [
+        kind for kind, bill in plan.bills.items()
+        if bill is not cheapest and bill.cost is not None and not (kind == "edge" and plan.users_bring)
+    ]  # fmt: skip
+    if not others:
         return f"{text}; {cost} a month."
-    return f"{text}; {KIND_WORDS[cheapest.kind].lower()} costs least, {cost} a month."
+    least = "costs least" if len(others) > 1 else f"costs less than {KIND_WORDS[others[0]].lower()}"
+    return f"{text}; {KIND_WORDS[cheapest.kind].lower()} {least}, {cost} a month."
 
 
 def replicas_sentence(plan: Plan) -> str:
@@ -113,17 +122,20 @@ def bill_caption(plan: Plan, kind: Kind) -> str:
 def cost_sentences(plan: Plan) -> list[str]:
     """The cheapest deployment that keeps the limits, and the others against it."""
     currency, cheapest = plan.assumptions.currency, plan.cheapest
-    if cheapest is None or cheapest.cost is None:
-        return ["No cost is known: enter a price."]
-    told = [
-        f"{KIND_WORDS[cheapest.kind]} costs least of what is compared: "
-        f"{money_between(cheapest.cost, currency)} a month."
-    ]
+    told = []
+    if cheapest is not None:
+        told.append(
+            f"{KIND_WORDS[cheapest.kind]} costs least of what is compared: "
+            f"{money_between(cheapest.cost, currency)} a month."
+        )
     for bill in plan.bills.values():
         if bill is not cheapest and bill.cost is not None:
-            note = " but does not keep the limits" if bill.kind == "edge" and plan.device_misses else ""
-            told.append(f"{KIND_WORDS[bill.kind]}: {money_between(bill.cost, currency)}{note}.")
-    return told
+            edge = bill.kind == "edge"
+            notes = ["electricity alone, for users bring the devices"] if edge and plan.users_bring else []
+            notes += ["does not keep the limits"] if edge and plan.device_misses else []
+            text = ", ".join([money_between(bill.cost, currency), *notes])
+            told.append(f"{KIND_WORDS[bill.kind]}: {text}.")
+    return told or ["No cost is known: enter a price."]
 
 
 def summary(plan: Plan) -> list[str]:
