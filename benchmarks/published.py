@@ -76,7 +76,8 @@ def measure(options: argparse.Namespace) -> Mapping[str, float]:
     with load(str(weights()), {"context": 1536, "slots": SLOTS}) as model:
         for name, card in CARD.items():
             say(f"{name} ...")
-            values = written(model, options.limit) if name == "ifeval" else chosen(model, name, options.limit)
+            asked = options.prompts or options.limit
+            values = written(model, asked) if name == "ifeval" else chosen(model, name, options.limit)
             mean, error = float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values)))
             say(f"  {name}: {mean:.3f} +- {error:.3f} over {len(values)} items; the card says {card:.3f}")
             figures |= {
@@ -92,4 +93,5 @@ if __name__ == "__main__":
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     parser = argparse.ArgumentParser(prog="python -m benchmarks.published", description=__doc__)
     parser.add_argument("--limit", type=int, help="items of each suite; all without")
+    parser.add_argument("--prompts", type=int, help="prompts of IFEval alone; they take nearly all of the time")
     common.main("published", LIMITS, functools.partial(measure, parser.parse_args()))

@@ -159,7 +159,8 @@ def test_what_is_shipped_holds_no_question(shipped: WholeStudy) -> None:
             choices = answer.detail.get("choices", [])
             assert isinstance(choices, list)
             assert all(re.fullmatch(r"choice \d+", str(choice)) for choice in choices)
-        assert all(request.prompt == words.WITHHELD for request in run.requests if not request.workload.startswith("short_chat"))
+        others = [request for request in run.requests if not request.workload.startswith("short_chat")]
+        assert others == [] or {request.prompt for request in others} == {words.WITHHELD}
 
 
 def test_questions_of_the_suites_are_not_in_the_bytes(shipped: WholeStudy) -> None:
