@@ -26,7 +26,7 @@ from trilemma.schema import LatencyLimits
 AGAINST = ("energy_per_token_j", "goodput", "goodput_share", "ttft_s.median", "ttft_s.p95", "tpot_s.p95")
 """Figures that can be drawn against the load, the first that is known first."""
 _MANY = 400
-_CURVES = 8
+_CURVES = 10
 
 
 def curves_view(

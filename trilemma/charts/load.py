@@ -12,6 +12,8 @@ from trilemma.analysis.load import LoadPoint, Span, knee
 from trilemma.charts.palette import FONT, escape, layout, theme
 
 _HEIGHT = 380
+_ROW = 22
+"""A row of the legend, of which a phone needs one a curve: without room for them the picture would shrink."""
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
 
@@ -55,8 +57,15 @@ def load_figure(
             )  # fmt: skip
     figure.update_xaxes(title_text=_broken("e2e_s.median", scale), autorange="reversed")
     figure.update_yaxes(title_text=_broken("output_tps", scale_for([], "tok/s")), rangemode="tozero")
-    figure.update_layout(height=_HEIGHT, hovermode="closest", legend={"y": -0.3, "yanchor": "top"})
+    _place_legend(figure, len(curves))
     return figure
+
+
+def _place_legend(figure: go.Figure, curves: int) -> None:
+    """Below the axis title, with a row for each curve."""
+    figure.update_layout(
+        height=_HEIGHT + _ROW * max(0, curves - 3), hovermode="closest", legend={"y": -0.3, "yanchor": "top"}
+    )
 
 
 def _positions(points: Sequence[LoadPoint]) -> list[str]:
@@ -124,7 +133,7 @@ def against_load_figure(
         figure.update_yaxes(autorange="reversed")
     else:
         figure.update_yaxes(rangemode="tozero")
-    figure.update_layout(height=_HEIGHT, hovermode="closest", legend={"y": -0.3, "yanchor": "top"})
+    _place_legend(figure, len(known))
     return figure
 
 
