@@ -23,7 +23,8 @@ from trilemma.analysis.paired import (
     item_scores,
     paired,
 )
-from trilemma.analysis.points import Points, labels
+from trilemma.analysis.points import Points
+from trilemma.analysis.text import distinct_labels
 from trilemma.charts.compare import DASHES, Look
 from trilemma.charts.palette import model_colours, quantization_symbol
 from trilemma.charts.performance import Bar, ladder_colours
@@ -126,11 +127,8 @@ def options(of: Version, study_id: str) -> dict[str, Option]:
     if not (explore_data.runs(of, study_id)["state"] == RunState.DONE).any():
         return {}
     points = _everything(of, study_id)
-    names = labels(points)
-    # Two files of one model and quantization have one name: here they have to be told apart.
-    names = names.where(~names.duplicated(keep=False), names + " · " + names.index.astype(str).str[:6])
     meta = points.meta
-    columns = (meta.index, names, meta["model"], meta["quantization"], meta["run_id"])
+    columns = (meta.index, distinct_labels(points), meta["model"], meta["quantization"], meta["run_id"])
     return {str(key): Option(*map(str, rest)) for key, *rest in zip(*columns, strict=True)}
 
 

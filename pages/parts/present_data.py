@@ -83,17 +83,30 @@ def material(of: Version, study: str, view: str) -> Material:
     return gather(shared.get_store(), study, View.model_validate_json(view))
 
 
-@st.cache_resource(max_entries=2, show_spinner=False)
 def html(of: Version, study: str, view: str) -> bytes:
     """The report of the same view, as HTML."""
-    return html_report(shared.get_store(), study, View.model_validate_json(view))
+    return _html(of, study, view, _voted(study))
 
 
-@st.cache_resource(max_entries=2, show_spinner=False)
 def pdf(of: Version, study: str, view: str) -> bytes:
     """The same as PDF.
 
     Raises:
         ReportError: no browser prints it.
     """
-    return pdf_report(html(of, study, view))
+    return _pdf(of, study, view, _voted(study))
+
+
+def _voted(study: str) -> tuple[str, ...]:
+    """Votes are in the report, but no part of the store's version."""
+    return tuple(vote.id for vote in shared.get_store().votes(study))
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _html(of: Version, study: str, view: str, votes: tuple[str, ...]) -> bytes:
+    return html_report(shared.get_store(), study, View.model_validate_json(view))
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _pdf(of: Version, study: str, view: str, votes: tuple[str, ...]) -> bytes:
+    return pdf_report(_html(of, study, view, votes))

@@ -18,7 +18,7 @@ from trilemma.store import Store
 from trilemma.tryout.messages import Ask, Contender, Question
 from trilemma.tryout.rounds import Round
 
-_ROUNDS = "tryout:rounds"
+_ROUNDS, _LATEST = "tryout:rounds", "tryout:latest"
 _KEPT = 20
 
 
@@ -31,13 +31,18 @@ class Cast:
     energy: EnergyCoefficients
 
     def ask(self, ids: Sequence[str], question: Question) -> Round:
-        """Have those answer, in this order.
+        """Have those answer, in this order. What this session was still having answered elsewhere is stopped.
 
         Raises:
             StoreError: the try-out cannot be started.
         """
+        before: Round | None = st.session_state.get(_LATEST)
+        if before is not None:
+            before.stop("another prompt was asked")
         contenders = tuple(self.contenders[one] for one in ids)
-        return Round(get_settings(), Ask(contenders=contenders, question=question, energy=self.energy))
+        begun = Round(get_settings(), Ask(contenders=contenders, question=question, energy=self.energy))
+        st.session_state[_LATEST] = begun
+        return begun
 
 
 def cast(scene: Scene) -> Cast:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import html
+from typing import NamedTuple
 
 from trilemma.analysis.format import BLANK, format_figure
+from trilemma.analysis.text import count_of
 from trilemma.charts.palette import theme
 from trilemma.schema import Method
 from trilemma.tryout.messages import clean
@@ -31,7 +33,16 @@ def text_html(text: str, label: str, *, dark: bool, empty: str = "") -> str:
     return f'<div tabindex="0" role="region" aria-label="{html.escape(label)}" style="{style}">{inside}</div>'
 
 
-def answer_html(name: str, answer: Answer, *, colour: str, longest: int, study_tps: float | None, dark: bool) -> str:
+class StudySpeed(NamedTuple):
+    """Tokens a second that a study measured with one user, and under which workload."""
+
+    value: float
+    subject: str
+
+
+def answer_html(
+    name: str, answer: Answer, *, colour: str, longest: int, study: StudySpeed | None, dark: bool
+) -> str:
     """One configuration's column: its name, how far it is, what it takes, and what it has written.
 
     Args:
@@ -39,7 +50,7 @@ def answer_html(name: str, answer: Answer, *, colour: str, longest: int, study_t
         answer: So far.
         colour: Of the rule above the name.
         longest: Tokens that it may write.
-        study_tps: What the study measured, tokens a second; None if it did not.
+        study: What the study measured; None if it did not.
         dark: Which theme.
     """
     look = theme(dark)
@@ -49,7 +60,7 @@ def answer_html(name: str, answer: Answer, *, colour: str, longest: int, study_t
         f'<div style="color:{look.muted};font-size:0.85rem">{html.escape(state_text(answer, longest))}'
         "</div></div>"
     )
-    cells = "".join(_cell(title, value, note, dark) for title, value, note in _figures(answer, study_tps))
+    cells = "".join(_cell(title, value, note, dark) for title, value, note in _figures(answer, study))
     grid = (
         '<div style="display:grid;grid-template-columns:repeat(auto-fit,minmax(9.5rem,1fr));gap:0.35rem 0.75rem;'
         f'margin-bottom:0.75rem">{cells}</div>'
@@ -67,26 +78,29 @@ def answer_html(name: str, answer: Answer, *, colour: str, longest: int, study_t
 
 def state_text(answer: Answer, longest: int) -> str:
     """How far an answer is, in a few words."""
-    words, tokens = answer.state.value, answer.written.tokens if answer.written else 0
+    words, written = answer.state.value, answer.written
+    length = count_of(written.tokens, "token" if written.counted else "piece") if written else ""
     match answer.state:
-        case State.WRITING:
-            return f"{words}: {tokens:,} of at most {longest:,} tokens"
-        case State.DONE:
-            cut = ", cut at the limit" if answer.written and answer.written.ended == "length" else ""
-            return f"{words}: {tokens:,} tokens{cut}"
-        case State.STOPPED if tokens:
-            return f"{words} after {tokens:,} tokens"
+        case State.WRITING if written and written.counted:
+            return f"{words}: {written.tokens:,} of at most {longest:,} tokens"
+        case State.WRITING | State.DONE if written:
+            return f"{words}: {length}" + (", cut at the limit" if written.ended == "length" else "")
+        case State.STOPPED:
+            why = f": {answer.reason}" if answer.reason else ""
+            return words + (f" after {length}" if length else "") + why
     return words
 
 
-def _figures(answer: Answer, study_tps: float | None) -> list[tuple[str, str, str]]:
+def _figures(answer: Answer, study: StudySpeed | None) -> list[tuple[str, str, str]]:
     """Title, value and a note of each figure."""
     written, reading = answer.written, answer.reading
     speed = written.decode_tps if written else None
-    in_study = f"{format_figure(study_tps, 'tok/s')} in the study" if study_tps is not None else ""
+    beside = f"{format_figure(study.value, 'tok/s')} in the study, {study.subject}" if study is not None else ""
+    if written and not written.counted:
+        beside = "its tokens are not counted"
     loaded = f"loaded in {format_figure(answer.load_s, 's')}" if answer.load_s is not None else ""
     found = [
-        ("Speed", format_figure(speed, "tok/s"), in_study),
+        ("Speed", format_figure(speed, "tok/s"), beside),
         ("First token", format_figure(written.ttft_s if written else None, "s"), loaded),
     ]
     if reading is None:

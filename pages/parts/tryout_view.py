@@ -12,10 +12,11 @@ from pages.parts.compare_data import Scene
 from pages.parts.explore_view import is_dark
 from pages.parts.performance_view import show_code
 from pages.parts.tryout_data import Cast, Shown
-from pages.parts.tryout_html import HOLLOW, answer_html
+from pages.parts.tryout_html import HOLLOW, StudySpeed, answer_html
 from trilemma.analysis.reasons import shortened
+from trilemma.analysis.subjects import subject_title
 from trilemma.charts.palette import theme
-from trilemma.schema import Method
+from trilemma.schema import Method, split_key
 from trilemma.tryout.messages import LONGEST_PROMPT, MOST_TOKENS, Question, clean
 from trilemma.tryout.rounds import State
 
@@ -110,7 +111,7 @@ def _answers(scene: Scene, shown: Shown) -> None:
             column.html(
                 answer_html(
                     shown.names[one], answer, colour=colour, longest=shown.round.ask.question.max_tokens,
-                    study_tps=_study_speed(scene, one), dark=dark,
+                    study=_study_speed(scene, one), dark=dark,
                 )
             )  # fmt: skip
             if answer.log:
@@ -129,11 +130,15 @@ def _notes(shown: Shown) -> None:
     st.caption(" ".join(notes))
 
 
-def _study_speed(scene: Scene, one: str) -> float | None:
-    """The decode speed that the study measured with one user, tokens a second."""
-    points = scene.points
-    keys = [key for key in explore_data.catalog(scene.of).keys if key.startswith("decode_tps@")]
-    if one not in points.value.index:
+def _study_speed(scene: Scene, one: str) -> StudySpeed | None:
+    """What the study measured: of several workloads the first in the order of all figures."""
+    values = scene.points.value
+    if one not in values.index:
         return None
-    values = [float(points.value[key].loc[one]) for key in keys if key in points.value.columns]
-    return next((value for value in values if math.isfinite(value)), None)
+    for key in explore_data.catalog(scene.of).keys:
+        figure, subject, statistic = split_key(key)
+        if (figure, statistic) != ("decode_tps", "") or key not in values.columns:
+            continue
+        if math.isfinite(value := float(values[key].loc[one])):
+            return StudySpeed(value, subject_title(subject))
+    return None

@@ -41,9 +41,9 @@ def show(scene: Scene, votes: Sequence[Vote]) -> None:
     ]
     st.dataframe(pd.DataFrame(rows), hide_index=True, height="content", alt="Votes by pair")
     st.caption(
-        "The share is of votes that prefer either; its interval is Wilson's and takes votes as independent, which "
-        "several votes of one person are not quite. A preference is stated where the exact sign test, corrected by "
-        "Holm for all pairs, has p below 0.05."
+        "The share is of votes that prefer either; its interval is Wilson's. A preference is stated where a test that "
+        "may be looked at after every vote, corrected by Holm for all pairs, has p below 0.05: that asks for more than "
+        "an interval that leaves 0.5 out. Votes are taken as independent, which several of one person are not quite."
     )
 
 

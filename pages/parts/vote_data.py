@@ -6,6 +6,7 @@ import itertools
 import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import streamlit as st
 
@@ -17,8 +18,8 @@ from trilemma.sample.words import WITHHELD
 from trilemma.tryout.rounds import Round, State
 
 CHANCE = random.SystemRandom()
-Told = Collection[tuple[str, frozenset[str]]]
-"""Items, and pairs of configurations whose names were told with them."""
+What = tuple[str, frozenset[str]]
+"""An item, and the two configurations whose answers to it were shown, whichever was A."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,13 @@ class Ballot:
     live: Round | None = None
 
     @property
-    def what(self) -> tuple[str, frozenset[str]]:
-        """The item, and the two that answered it, whichever is A."""
+    def what(self) -> What:
+        """The item, and the two that answered it."""
         return self.item.id, frozenset((self.a, self.b))
+
+    def blind(self, told: Collection[What]) -> bool:
+        """Whether neither answer is known from before."""
+        return not known(told).get(self.item.id, set()) & {self.a, self.b}
 
     def vote(self, choice: Choice, voter: str) -> Vote:
         """The vote to keep."""
@@ -65,6 +70,13 @@ class Ballot:
             voter=voter,
             asked=self.live.ask.question.model_dump(exclude={"prompt"}) if self.live else {},
         )
+
+
+class NoBallot(NamedTuple):
+    """Why there is nothing to vote on, and the end of the log where an engine failed."""
+
+    reason: str
+    log: str = ""
 
 
 @st.cache_resource(max_entries=16, show_spinner="Reading answers")
@@ -88,26 +100,35 @@ def items(of: Version, study: str, ids: tuple[str, ...]) -> dict[str, list[Item]
     return {suite: left for suite, left in kept.items() if left}
 
 
-def voted(votes: Sequence[Vote], source: str, voter: str) -> set[tuple[str, frozenset[str]]]:
+def voted(votes: Sequence[Vote], source: str, voter: str) -> set[What]:
     """What was voted on under a name; nothing for those who give none."""
     mine = [vote for vote in votes if voter and (vote.voter, vote.source) == (voter, source)]
     return {(vote.item_id, frozenset((vote.a_id, vote.b_id))) for vote in mine}
 
 
+def known(told: Collection[What]) -> dict[str, set[str]]:
+    """By item, whose answers to it were told: such an answer is known again beside any other."""
+    found: dict[str, set[str]] = {}
+    for item, pair in told:
+        found.setdefault(item, set()).update(pair)
+    return found
+
+
 def draw(
-    source: str, found: Sequence[Item], ids: Sequence[str], told: Told, chance: random.Random = CHANCE
+    source: str, found: Sequence[Item], ids: Sequence[str], told: Collection[What], chance: random.Random = CHANCE
 ) -> Ballot | None:
-    """The next ballot: an item by chance, of a pair that was shown least; None when none is left."""
+    """The next blind ballot: an item by chance, of a pair that was shown least; None when none is left."""
+    before = known(told)
     left: dict[tuple[str, str], list[Item]] = {}
-    for pair in itertools.combinations(ids, 2):
-        fresh = [item for item in found if item.differ(*pair) and (item.id, frozenset(pair)) not in told]
+    for one, other in itertools.combinations(ids, 2):
+        fresh = [item for item in found if item.differ(one, other) and not {one, other} & before.get(item.id, set())]
         if fresh:
-            left[pair] = fresh
+            left[one, other] = fresh
     if not left:
         return None
-    pair = _rarest([*left], [pair for _, pair in told], chance)
-    a, b = chance.sample(pair, 2)
-    return Ballot(source, chance.choice(left[pair]), a, b)
+    drawn = _rarest([*left], [pair for _, pair in told], chance)
+    a, b = chance.sample(drawn, 2)
+    return Ballot(source, chance.choice(left[drawn]), a, b)
 
 
 def drawn_pair(ids: Sequence[str], votes: Sequence[Vote], chance: random.Random = CHANCE) -> list[str]:
@@ -121,14 +142,17 @@ def _rarest(pairs: Sequence[tuple[str, str]], met: Sequence[frozenset[str]], cha
     return chance.choice([pair for pair, count in counts.items() if count == min(counts.values())])
 
 
-def ballot_of(answered: Round, chance: random.Random = CHANCE) -> Ballot | str:
+def ballot_of(answered: Round, chance: random.Random = CHANCE) -> Ballot | NoBallot:
     """The ballot out of two live answers, or why there is none."""
     for answer in answered.answers.values():
         if answer.state is State.FAILED:
-            return answer.reason
-    if any(answer.state is not State.DONE for answer in answered.answers.values()):
-        return "It was stopped."
+            return NoBallot(answer.reason, answer.log)
+    if left := [answer for answer in answered.answers.values() if answer.state is not State.DONE]:
+        why = next((f": {answer.reason}" for answer in left if answer.reason), "")
+        return NoBallot(f"It was stopped{why}.")
     texts = {one: answer.text for one, answer in answered.answers.items()}
     item = Item("", answered.ask.question.prompt, "", texts)
     a, b = chance.sample([*texts], 2)
-    return Ballot("", item, a, b, answered) if item.differ(a, b) else "Both wrote the same. Ask something else."
+    if not item.differ(a, b):
+        return NoBallot("Both wrote the same. Ask something else.")
+    return Ballot("", item, a, b, answered)

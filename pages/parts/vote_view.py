@@ -1,4 +1,8 @@
-"""Compare, vote: two answers without names, which of them is better, and what all votes say."""
+"""Compare, vote: two answers without names, which of them is better, and what all votes say.
+
+Nothing that is sent to the browser before the vote says which is which: places, keys and labels are those of A and B,
+live answers come together, and the address knows the choice of configurations alone.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from pages.parts.performance_view import show_code
 from pages.parts.tryout_html import text_html
 from pages.parts.tryout_view import EVERY_S, ask_box, show_missing
 from pages.parts.url_state import Value
-from pages.parts.vote_data import Ballot
+from pages.parts.vote_data import Ballot, What
 from trilemma.analysis.reasons import shortened
 from trilemma.records import Choice, Vote
 from trilemma.tryout.rounds import Round
@@ -39,6 +43,11 @@ class _Booth:
     def clear(self) -> None:
         self.ballot = self.cast = None
 
+    def leave(self) -> None:
+        """Nobody comes back to it: what is being written for it is stopped."""
+        if self.answering is not None:
+            self.answering.stop()
+
 
 def prepare(scene: Scene) -> None:
     """What is voted on at first: answers that are written already."""
@@ -49,7 +58,8 @@ def prepare(scene: Scene) -> None:
 
 def show(scene: Scene) -> None:
     """The booth, and below it the count."""
-    votes = [v for v in shared.get_store().votes(scene.study) if {v.a_id, v.b_id} <= set(scene.ids)]
+    everything = shared.get_store().votes(scene.study)
+    votes = [vote for vote in everything if {vote.a_id, vote.b_id} <= set(scene.ids)]
     st.caption(
         "Two answers to the same prompt, in an order by chance and without names: which is better? The names are told "
         "after the vote. Answers in the same words are left out."
@@ -61,20 +71,20 @@ def show(scene: Scene) -> None:
         st.selectbox(
             "Vote on", [*titles], format_func=lambda key: titles[key], key=scene.url.key("ballots"), width=360
         )  # fmt: skip
-        st.text_input("Your name, kept with the vote (optional)", key="vote:voter", max_chars=80, width=280)
+        _ask_name()
     source = scene.url.text("ballots")
     booth = _booth(scene, source)
     if source == _LIVE:
         if booth.ballot is None:
             _live(scene, votes, booth)
     elif booth.cast is None:
-        told = _told(scene, source) | vote_data.voted(votes, source, _voter())
-        if booth.ballot is None or booth.ballot.what in told:
+        told = _told(scene, source) | vote_data.voted(everything, source, _voter())
+        if booth.ballot is None or not booth.ballot.blind(told):
             booth.ballot = vote_data.draw(source, suites[source], scene.ids, told)
         if booth.ballot is None:
             st.success(
-                "You have voted on every two different answers of this suite. Choose another one, or other "
-                "configurations.",
+                "Nothing of this suite is left that you could judge without knowing whose it is. Choose another one, "
+                "or other configurations.",
                 icon=":material/how_to_vote:",
             )
     if booth.ballot is not None:
@@ -86,20 +96,29 @@ def _booth(scene: Scene, source: str) -> _Booth:
     """The booth of this choice of study, configurations and source; another choice is another one."""
     key = (scene.study, scene.ids, source)
     held = st.session_state.get("vote:booth")
+    if held is not None and held[0] != key:
+        held[1].leave()
     if held is None or held[0] != key:
         held = st.session_state["vote:booth"] = (key, _Booth())
     booth: _Booth = held[1]
     return booth
 
 
-def _told(scene: Scene, source: str) -> set[tuple[str, frozenset[str]]]:
-    """What this session has seen the names of."""
-    told: set[tuple[str, frozenset[str]]] = st.session_state.setdefault(f"vote:told:{scene.study}:{source}", set())
+def _told(scene: Scene, source: str) -> set[What]:
+    """What this session has seen the names of, or skipped."""
+    told: set[What] = st.session_state.setdefault(f"vote:told:{scene.study}:{source}", set())
     return told
 
 
+def _ask_name() -> None:
+    # A widget's own state is gone as soon as another tab is shown.
+    st.session_state.setdefault("vote:name", _voter())
+    st.text_input("Your name, kept with the vote (optional)", key="vote:name", max_chars=80, width=280)
+    st.session_state["vote:voter"] = st.session_state["vote:name"].strip()
+
+
 def _voter() -> str:
-    return str(st.session_state.get("vote:voter", "")).strip()
+    return str(st.session_state.get("vote:voter", ""))
 
 
 def _live(scene: Scene, votes: list[Vote], booth: _Booth) -> None:
@@ -124,7 +143,10 @@ def _live(scene: Scene, votes: list[Vote], booth: _Booth) -> None:
     if isinstance(ballot, Ballot):
         booth.ballot = ballot
         st.rerun()
-    st.info(f"There is nothing to vote on: {shared.plain(ballot)}", icon=":material/info:")
+    st.info(f"There is nothing to vote on. {shared.plain(ballot.reason)}", icon=":material/info:")
+    if ballot.log:
+        with st.expander("The end of its log"):
+            show_code("Log", shortened(ballot.log))
 
 
 def _writing(answering: Round) -> None:
@@ -162,6 +184,10 @@ def _choose(scene: Scene, booth: _Booth, ballot: Ballot) -> None:
             booth.cast = shared.get_store().add_vote(scene.study, ballot.vote(choice, _voter()))
             _told(scene, ballot.source).add(ballot.what)
             st.rerun()
+    if st.button("Skip", type="tertiary", key="vote:skip", help="Nothing is kept, and it is not shown again."):
+        _told(scene, ballot.source).add(ballot.what)
+        booth.clear()
+        st.rerun()
 
 
 def _next(booth: _Booth, cast: Vote) -> None:

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import special
+from scipy import integrate, special
 
-from trilemma.analysis.votes import Pair, pairs, strengths, votes_headline
+from trilemma.analysis.votes import Pair, luck, pairs, strengths, votes_headline
 from trilemma.records import Choice, Vote
 
 IDS = ("p", "q", "r", "s")
@@ -65,7 +65,38 @@ def test_the_interval_is_wilsons() -> None:
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     assert (pair.won, pair.lost, pair.ties, pair.bad, pair.n) == (8, 2, 3, 1, 14)
     assert (pair.low, pair.high) == pytest.approx((middle - half, middle + half))
-    assert pair.p == pytest.approx(2 * sum(math.comb(10, k) for k in (0, 1, 2)) / 2**10)
+    assert pair.p == luck(8, 2)
+
+
+def test_the_capital_of_a_bet_is_the_mixture_over_all_chances() -> None:
+    def bet(angle: float, won: int, lost: int) -> float:
+        """On the chance sin² of ``angle``, which by Jeffreys' prior is even in the angle."""
+        return float((2 * math.sin(angle) ** 2) ** won * (2 * math.cos(angle) ** 2) ** lost * 2 / math.pi)
+
+    for won, lost in ((7, 0), (8, 2), (1, 12), (40, 61)):
+        capital = integrate.quad(bet, 0, math.pi / 2, args=(won, lost))[0]
+        assert luck(won, lost) == pytest.approx(min(1.0, 1 / capital), rel=1e-6)
+    assert luck(7, 0) == pytest.approx(2**7 / math.comb(14, 7))
+    assert luck(0, 0) == 1.0
+
+
+def test_who_looks_after_every_vote_finds_no_preference_where_there_is_none() -> None:
+    rng = np.random.default_rng(5)
+    found = by_sign_test = 0
+    for _ in range(400):
+        won = np.cumsum(rng.random(150) < 0.5).tolist()
+        counts = [(w, n - w) for n, w in enumerate(won, 1)]
+        found += any(luck(*count) < 0.05 for count in counts)
+        by_sign_test += any(special.bdtr(min(count), sum(count), 0.5) < 0.025 for count in counts)
+    assert found / 400 <= 0.05
+    assert by_sign_test / 400 > 0.1, "what a test for one look would claim"
+
+
+@given(st.integers(0, 400), st.integers(0, 400))
+def test_luck_is_a_probability_and_the_same_for_both(won: int, lost: int) -> None:
+    assert 0 < luck(won, lost) <= 1
+    assert luck(won, lost) == pytest.approx(luck(lost, won))
+    assert luck(won + lost + 1, 0) <= luck(won + 1, lost) + 1e-12
 
 
 def test_of_two_the_strength_is_the_share_with_half_a_win_more_for_each() -> None:
@@ -122,11 +153,11 @@ def test_intervals_cover_a_known_truth() -> None:
 def test_the_headline_claims_only_what_is_no_luck() -> None:
     assert votes_headline([], NAMES) == "No vote yet."
     few = pairs(decided("p", "q", 1, 0), IDS)
-    assert votes_headline(few, NAMES) == "After 1 vote no preference is surer than luck."
+    assert votes_headline(few, NAMES) == "After 1 vote no preference can be told from luck."
     clear = pairs(decided("p", "q", 2, 30) + decided("p", "r", 5, 5), IDS)
     assert votes_headline(clear, NAMES) == "After 42 votes: Q is preferred to P."
-    # 5 to 0 has p = 0.0625 alone; 6 to 0 has 0.031, which is no longer enough among three pairs.
-    one, *rest = pairs(decided("p", "q", 6, 0) + decided("p", "r", 1, 1) + decided("q", "r", 1, 1), IDS)
-    assert votes_headline([one], NAMES) == "After 6 votes: P is preferred to Q."
-    assert "surer than luck" in votes_headline([one, *rest], NAMES)
-    assert votes_headline([Pair("p", "q", 0, 0, 4, 1)], NAMES) == "After 5 votes no preference is surer than luck."
+    # 7 to 0 has p = 0.037 alone, which is no longer enough among three pairs.
+    one, *rest = pairs(decided("p", "q", 7, 0) + decided("p", "r", 1, 1) + decided("q", "r", 1, 1), IDS)
+    assert votes_headline([one], NAMES) == "After 7 votes: P is preferred to Q."
+    assert "can be told from luck" in votes_headline([one, *rest], NAMES)
+    assert votes_headline([Pair("p", "q", 0, 0, 4, 1)], NAMES) == "After 5 votes no preference can be told from luck."

@@ -8,7 +8,10 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from pages.parts import explore_data, present_data
 from tests.factory import DEMO, HOST, SMOL, artifact, fill_store
+from trilemma.records import Choice, Vote
+from trilemma.report import View
 from trilemma.schema import Configuration, Measurement, Method, Provenance, RunSpec, RunState, StudySpec
 from trilemma.settings import Settings
 from trilemma.store import Store
@@ -198,6 +201,20 @@ def test_only_a_study_with_figures_is_presented(store: Store) -> None:
     app = present(study=queued.id)
     assert not app.exception
     assert "2 configurations" in " ".join(element.value for element in app.markdown)
+
+
+def test_a_vote_is_in_the_next_report_and_not_when_it_is_taken_back(store: Store) -> None:
+    study = fill_store(store, DEMO[:2], 1, detail=False)
+    first, second = (one.id for one in study.spec.configurations)
+    of, view = explore_data.version(), View().model_dump_json()
+    before = present_data.html(of, study.id, view)
+    kept = store.add_vote(
+        study.id, Vote(source="", prompt="?", a_id=first, b_id=second, a_answer="", b_answer="x", choice=Choice.A)
+    )  # fmt: skip
+    assert explore_data.version() == of
+    assert b"What people preferred" in present_data.html(of, study.id, view)
+    store.delete_vote(kept.id)
+    assert present_data.html(of, study.id, view) == before
 
 
 def test_nothing_that_passes_is_said(store: Store) -> None:

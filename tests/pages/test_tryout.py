@@ -13,14 +13,24 @@ from streamlit.testing.v1 import AppTest
 from pages.parts import tryout_data
 from tests.factory import HOST, artifact
 from trilemma.records import AnswerRecord, Choice, Vote
-from trilemma.schema import Configuration, RunSpec, RunState, StudySpec, SuiteSpec
+from trilemma.schema import (
+    Configuration,
+    Measurement,
+    Method,
+    Provenance,
+    RunSpec,
+    RunState,
+    StudySpec,
+    SuiteSpec,
+)
 from trilemma.settings import Settings
 from trilemma.store import Store
 from trilemma.suites.shares import mean_measurement
 from trilemma.tryout.messages import Ask
-from trilemma.tryout.rounds import Round
+from trilemma.tryout.rounds import Round, State
 
 HOSTILE = "<img src=x onerror=alert(1)> ![](http://evil.example/x.png) \u202egpj.exe\x1b[2J"
+WAITS = "import sys\nsys.stdin.readline()\nsys.stdin.read()\n"
 ANSWERS = """
 import json, sys
 ask = json.loads(sys.stdin.readline())
@@ -79,7 +89,12 @@ def study(store: Store, folder: Path | None, answers: dict[str, list[str]]) -> d
         store.start_run(run.id, HOST)
         given = answers[by_id[run.spec.configuration.artifact_id]]
         store.add_answers(run.id, [record(index, text) for index, text in enumerate(given)])
-        store.set_measurements(run.id, [mean_measurement("accuracy", "gsm8k", [1.0] * len(given))])
+        about = Provenance(method=Method.MEASURED, source="clock")
+        speed = [
+            Measurement(figure="decode_tps", subject="short_chat", statistic=statistic, value=value, provenance=about)
+            for statistic, value in (("", 94.0), ("p50", 1.0))
+        ]
+        store.set_measurements(run.id, [mean_measurement("accuracy", "gsm8k", [1.0] * len(given)), *speed])
         store.finish_run(run.id, RunState.DONE)
     return {by_id[one.artifact_id]: one.id for one in configurations}
 
@@ -100,6 +115,15 @@ def compare(tab: str) -> AppTest:
 
     app = AppTest.from_function(script, default_timeout=60)
     app.query_params["tab"] = tab
+    app.run()
+    assert not app.exception
+    return app
+
+
+def follow(app: AppTest, **query: str) -> AppTest:
+    """Another link of the same session."""
+    for name, value in query.items():
+        app.query_params[name] = value
     app.run()
     assert not app.exception
     return app
@@ -157,7 +181,7 @@ def test_each_answers_with_its_speed_memory_and_power_and_nothing_in_it_is_marku
     first, second = html(app)
     assert ("Q8_0 says" in first + second) and ("Q2_K says" in first + second)
     for body in (first, second):
-        for figure in ("2.00 tok/s", "1.00 s", "loaded in 250 ms", "1.00 GiB", "12.5 W ○", "done: 5 tokens"):
+        for figure in ("2.00 tok/s", "94.0 tok/s in the study, short chat", "1.00 s", "loaded in 250 ms", "1.00 GiB", "12.5 W ○", "done: 5 tokens"):
             assert figure in body, body
         assert "&lt;img src=x" in body
         assert "<img" not in body
@@ -185,7 +209,7 @@ def test_while_it_is_written_it_can_be_stopped_and_the_queue_knows(
 ) -> None:
     monkeypatch.setattr("pages.parts.worker.GRACE_S", 0.0)
     study(store, tmp_path, {"Q8_0": ["1"], "Q2_K": ["2"]})
-    begun = rounds("import sys\nsys.stdin.readline()\nsys.stdin.read()\n")
+    begun = rounds(WAITS)
     app = compare("tryout")
     app.chat_input[0].set_value("Hello?").run()
     assert app.chat_input[0].disabled
@@ -243,7 +267,7 @@ def test_a_vote_is_blind_until_it_is_cast_and_is_kept_with_the_study(store: Stor
     assert (name_of[kept.a_id] in a) and (name_of[kept.b_id] in b)
     assert any("After 1 vote" in text.value for text in app.markdown)
     press(app, "Next")
-    assert "You have voted on every two different answers" in app.success[0].value
+    assert "Nothing of this suite is left" in app.success[0].value
 
 
 def headings(app: AppTest) -> list[str]:
@@ -269,6 +293,44 @@ def test_a_vote_that_is_taken_back_is_not_offered_again_with_its_names_known(sto
     assert kept.choice is Choice.BAD
 
 
+def test_an_answer_whose_name_was_told_is_not_shown_with_that_question_again(store: Store) -> None:
+    study(store, None, {"Q8_0": ["1", "4"], "Q4_K_M": ["2", "5"], "Q2_K": ["3", "6"]})
+    key = store.studies()[0].id
+    app = compare("vote")
+    app.text_input[0].set_value("Ada").run()
+    for _ in range(2):
+        press(app, "Tie")
+        press(app, "Next")
+    # Of three answers to each question two are known: beside them the third would be no secret either.
+    assert {vote.item_id for vote in store.votes(key)} == {"gsm8k/0", "gsm8k/1"}
+    assert "Nothing of this suite is left" in app.success[0].value
+    again = compare("vote")
+    again.text_input[0].set_value("Ada").run()
+    assert "Nothing of this suite is left" in again.success[0].value
+
+
+def test_what_cannot_be_judged_is_skipped_and_nothing_is_kept(store: Store) -> None:
+    study(store, None, {"Q8_0": ["1", "3"], "Q2_K": ["2", "4"]})
+    app = compare("vote")
+    first = html(app)
+    press(app, "Skip")
+    assert set(html(app)).isdisjoint(first)
+    press(app, "Skip")
+    assert "Nothing of this suite is left" in app.success[0].value
+    assert store.votes(store.studies()[0].id) == []
+
+
+def test_a_name_is_kept_while_other_tabs_are_shown(store: Store) -> None:
+    study(store, None, {"Q8_0": ["1"], "Q2_K": ["2"]})
+    app = compare("vote")
+    app.text_input[0].set_value("Ada").run()
+    for tab in ("answers", "vote"):
+        follow(app, tab=tab)
+    assert app.text_input[0].value == "Ada"
+    press(app, "Tie")
+    assert store.votes(store.studies()[0].id)[0].voter == "Ada"
+
+
 def test_who_gives_a_name_is_not_asked_again_what_they_voted_on_before(store: Store) -> None:
     study(store, None, {"Q8_0": ["1"], "Q2_K": ["2"]})
     app = compare("vote")
@@ -278,7 +340,7 @@ def test_who_gives_a_name_is_not_asked_again_what_they_voted_on_before(store: St
     again = compare("vote")
     assert len(again.success) == 0
     again.text_input[0].set_value("Ada").run()
-    assert "You have voted on every two different answers" in again.success[0].value
+    assert "Nothing of this suite is left" in again.success[0].value
     again.text_input[0].set_value("Grace").run()
     assert "A is better" in [button.label for button in again.button]
 
@@ -304,6 +366,35 @@ def test_two_live_answers_are_shown_together_and_voted_on(
     assert {one.id for one in begun[1].ask.contenders} != {one.id for one in begun[0].ask.contenders}
 
 
+def test_one_session_keeps_one_prompt_going(
+    store: Store, tmp_path: Path, rounds: Callable[[str], list[Round]]
+) -> None:
+    study(store, tmp_path, {"Q8_0": ["1"], "Q2_K": ["2"]})
+    begun = rounds(WAITS)
+    app = compare("tryout")
+    app.chat_input[0].set_value("Hello?").run()
+    follow(app, tab="vote", ballots="live").chat_input[0].set_value("Which?").run()
+    begun[0].join(20)
+    assert {(a.state, a.reason) for a in begun[0].answers.values()} == {(State.STOPPED, "another prompt was asked")}
+    assert not begun[1].over
+    # Another choice is another ballot, and nobody comes back to the one before.
+    follow(app, ballots="gsm8k")
+    begun[1].join(20)
+    assert {answer.state for answer in begun[1].answers.values()} == {State.STOPPED}
+    assert "another prompt was asked" in html(follow(app, tab="tryout"))[0]
+
+
+def test_where_an_engine_failed_the_voter_reads_why_and_the_end_of_its_log(
+    store: Store, tmp_path: Path, rounds: Callable[[str], list[Round]]
+) -> None:
+    study(store, tmp_path, {"Q8_0": ["same"], "Q2_K": ["same"]})
+    begun = rounds("import sys\nsys.stdin.readline()\nsys.stderr.write('segfault at <b>0</b>')\nsys.exit(4)\n")
+    app = ask(compare("vote"), "Hello?", begun)
+    assert "exit status 4" in app.info[0].value
+    assert "segfault at <b>0</b>" in [code.value for code in app.code]
+    assert not app.chat_input[0].disabled
+
+
 def test_of_three_the_count_is_one_scale_and_of_groups_it_says_that_there_is_none(store: Store) -> None:
     ids = study(store, None, {"Q8_0": ["1"], "Q4_K_M": ["2"], "Q2_K": ["3"]})
     key = store.studies()[0].id
@@ -316,5 +407,5 @@ def test_of_three_the_count_is_one_scale_and_of_groups_it_says_that_there_is_non
     assert len(app.get("plotly_chart")) == 1
     assert any("Bradley and Terry" in caption.value for caption in app.caption)
     assert any(
-        "After 3 votes no preference is surer than luck" in plain.value.replace("\\", "") for plain in app.markdown
+        "After 3 votes no preference can be told from luck" in plain.value.replace("\\", "") for plain in app.markdown
     )

@@ -13,6 +13,7 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from tests.factory import DEMO, HOST, SMOL, artifact, fill_store, points_of
 from tests.report.made import FOLDER, SECRET, Page, hostile_study
@@ -27,6 +28,7 @@ from trilemma.planning.limits import Latency
 from trilemma.planning.plan import default_assumptions, make_plan, with_sources
 from trilemma.planning.tables import load_tables
 from trilemma.planning.words import notes, summary
+from trilemma.records import Choice, Vote
 from trilemma.report import PlanView, View, html_report
 from trilemma.report.document import html_json
 from trilemma.report.gather import gather
@@ -76,6 +78,9 @@ def test_the_policy_allows_its_own_scripts_and_no_other(store: Store) -> None:
 
 def test_two_processes_write_the_same_bytes(store: Store) -> None:
     study = fill_store(store)
+    ids = [one.id for one in study.spec.configurations]
+    for number in range(30):
+        store.add_vote(study.id, vote(ids[number % 4], ids[4 + number % 3], [*Choice][number % 4]))
     code = (
         "import sys\n"
         "from trilemma.store import open_store\n"
@@ -95,6 +100,7 @@ def test_two_processes_write_the_same_bytes(store: Store) -> None:
     ]  # fmt: skip
     assert written[0] == written[1]
     assert written[0] == html_report(store, study.id, View(limits=limits, plan=PlanView()))
+    assert b"Preferred to an average one" in written[0]
     assert b"Before you rely on it" in written[0] and b"Replicas through the day" in written[0]
     assert written[0] != html_report(store, study.id)
 
@@ -321,6 +327,49 @@ def test_figures_of_an_earlier_definition_are_told(store: Store) -> None:
         store.finish_run(run.id, RunState.DONE)
         told = "Stored under an earlier definition than the one given below: Time to load." in text_of(store, study.id)
         assert told == (version == 0)
+
+
+def vote(a_id: str, b_id: str, choice: Choice, **more: str) -> Vote:
+    values = {"source": "hellaswag", "prompt": "zqprompt", "a_answer": "zqanswer", "b_answer": "zqother", "voter": "zqvoter"}
+    return Vote(a_id=a_id, b_id=b_id, choice=choice, **(values | more))
+
+
+def test_votes_are_counted_and_nothing_of_what_was_read_is_told(store: Store) -> None:
+    study = fill_store(store, DEMO[:3], 1, detail=False)
+    first, second, third = (one.id for one in study.spec.configurations)
+    cast = [vote(first, second, Choice.A)] * 9 + [vote(second, first, Choice.A, source="", voter="")]
+    cast += [vote(second, third, Choice.TIE), vote(third, first, Choice.BAD), vote(first, "zqstranger", Choice.A)]
+    for one in cast:
+        store.add_vote(study.id, one)
+    # What a view leaves out of the picture was voted on nevertheless.
+    html = html_report(store, study.id, View(limits=("peak_memory_bytes <= 1 KiB",)))
+    page = Page(html)
+    told = page.text.partition("What people preferred After")[2].partition("How it was measured")[0]
+    assert told.startswith(" 12 votes: ")
+    assert "11 on answers of the study's suites and 1 on prompts of the voters' own. 1 voter gave a name." in told
+    found = page.data("trilemma-figures")["votes"]
+    pair = next(pair for pair in found["pairs"] if {pair["one"], pair["other"]} == {first, second})
+    counts = (pair["won"], pair["lost"], pair["ties"], pair["bad"])
+    assert counts == ((9, 1, 0, 0) if pair["one"] == first else (1, 9, 0, 0))
+    interval = stats.binomtest(pair["won"], 10).proportion_ci(method="wilson")
+    assert (pair["low"], pair["high"]) == pytest.approx((interval.low, interval.high))
+    assert f"{pair['share']:.2f} {pair['low']:.2f} to {pair['high']:.2f}" in told
+    assert set(found["strengths"]) == {first, second, third}
+    for strength in found["strengths"].values():
+        assert f"{strength['value']:.2f} {strength['low']:.2f} to {strength['high']:.2f} {strength['votes']}" in told
+    for private in (b"zqprompt", b"zqanswer", b"zqother", b"zqvoter", b"zqstranger"):
+        assert private not in html
+
+
+def test_of_two_there_is_no_strength_beside_the_share_and_without_votes_no_section(store: Store) -> None:
+    study = fill_store(store, DEMO[:2], 1, detail=False)
+    page = Page(html_report(store, study.id))
+    assert "What people preferred" not in page.text
+    assert "votes" not in page.data("trilemma-figures")
+    store.add_vote(study.id, vote(*(one.id for one in study.spec.configurations), Choice.A))
+    text = text_of(store, study.id)
+    assert "After 1 vote no preference can be told from luck." in text
+    assert "Preferred to an average one" not in text
 
 
 def text_of(store: Store, study_id: str, view: View | None = None) -> str:

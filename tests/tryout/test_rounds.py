@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 
@@ -11,7 +12,7 @@ from hosts import ask, host
 
 from trilemma.errors import StoreError
 from trilemma.settings import Settings
-from trilemma.tryout.messages import Ask
+from trilemma.tryout.messages import LONGEST_PROMPT, Ask
 from trilemma.tryout.rounds import Round, State, machine_taken
 
 WAITS = "sys.stdin.read()\n"
@@ -113,10 +114,10 @@ def test_a_host_that_ends_without_a_word_failed(settings: Settings) -> None:
 def test_what_is_written_stays_when_it_is_stopped(settings: Settings) -> None:
     found = begin(settings, f"write(0, 'A', 'end')\nwrite(1, 'half')\n{WAITS}")
     until(lambda: [*found.look().values()][1].state is State.WRITING)
-    found.stop()
-    found.stop()
+    found.stop("enough")
+    found.stop("too late")
     assert over(found) == [State.DONE, State.STOPPED]
-    assert [answer.text for answer in found.answers.values()] == ["A", "half"]
+    assert [(answer.text, answer.reason) for answer in found.answers.values()] == [("A", ""), ("half", "enough")]
 
 
 def test_it_can_be_stopped_before_it_has_begun(settings: Settings) -> None:
@@ -133,6 +134,26 @@ def test_a_host_that_does_not_end_is_ended(settings: Settings, monkeypatch: pyte
     assert over(found) == [State.STOPPED, State.STOPPED]
 
 
+def test_a_host_that_does_not_even_read_is_ended(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trilemma.tryout.rounds._END_WITHIN_S", 0.2)
+    # More than a pipe holds, so that telling the host what is asked has to wait for it.
+    asked = ask(5, "\N{GRINNING FACE}" * LONGEST_PROMPT)
+    found = Round(settings, asked, command=[sys.executable, "-c", "import time; time.sleep(300)"])
+    found.stop()
+    assert over(found) == [State.STOPPED] * 5
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_nobody_waits_for_a_round_that_went_wrong(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(*_: object) -> None:
+        raise RuntimeError("a mistake of ours")
+
+    monkeypatch.setattr(Round, "_take", breaks)
+    found = begin(settings, f"write(0, 'half')\n{WAITS}")
+    over(found)
+    until(lambda: not psutil.pid_exists(found._host.pid))
+
+
 def test_nobody_looks_any_more(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trilemma.tryout.rounds._END_WITHIN_S", 0.2)
     script = """
@@ -144,6 +165,7 @@ while True:
     found.join(20)
     assert found.over
     assert [answer.state for answer in found.answers.values()] == [State.STOPPED, State.STOPPED]
+    assert {answer.reason for answer in found.answers.values()} == {"nobody was looking"}
 
 
 def test_what_cannot_be_started_says_so(settings: Settings) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 
 from trilemma.analysis.distributions import percentile
 from trilemma.analysis.format import format_figure, key_definition, key_title
@@ -18,6 +19,12 @@ from trilemma.schema import Method
 def count_of(count: int, noun: str) -> str:
     """``1 run``, ``2 runs``."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def distinct_labels(points: Points) -> pd.Series[str]:
+    """:func:`labels`; where two are alike, as of two files of one model and quantization, with how their ids begin."""
+    names = labels(points)
+    return names.where(~names.duplicated(keep=False), names + " · " + names.index.astype(str).str[:6])
 
 
 def front_headline(points: Points, keys: Sequence[str]) -> str:

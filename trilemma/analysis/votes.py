@@ -12,6 +12,7 @@ from scipy import optimize, sparse, special, stats
 from scipy.sparse import csgraph
 
 from trilemma.analysis.paired import holm
+from trilemma.analysis.text import count_of
 from trilemma.records import Choice, Vote
 
 Array = NDArray[np.float64]
@@ -24,8 +25,8 @@ class Pair:
     """All votes between two configurations.
 
     ``share`` is of the votes that preferred either, how many preferred ``one``; ``low`` and ``high`` are its 95 %
-    interval by Wilson's method (Wilson 1927), taking votes as independent; ``p`` is of the exact sign test. All are
-    None where nobody preferred either.
+    interval by Wilson's method (Wilson 1927), taking votes as independent and their number as fixed before; ``p`` is
+    that of :func:`luck`. All are None where nobody preferred either.
     """
 
     one: str
@@ -71,14 +72,26 @@ def pairs(votes: Iterable[Vote], order: Sequence[str]) -> list[Pair]:
     return [_pair(one, other, **counts[one, other]) for one, other in wanted if (one, other) in counts]
 
 
+def luck(won: int, lost: int) -> float:
+    """The p-value of the hypothesis that either is preferred as often as the other, whenever one looks.
+
+    Votes are looked at after each of them, and a fixed test (the sign test) would sooner or later find a preference
+    where there is none. So capital is bet on each vote, with odds that are a mixture over all chances by Jeffreys'
+    prior: of w and l votes it becomes 2^(w + l) B(w + 1/2, l + 1/2) / B(1/2, 1/2). While the hypothesis holds it is a
+    martingale and ever reaches 1 / alpha with a probability of at most alpha (Robbins, "Statistical methods related to
+    the law of the iterated logarithm", Annals of Mathematical Statistics 41, 1970). The p-value is its inverse.
+    """
+    log_capital = (won + lost) * np.log(2) + special.betaln(won + 0.5, lost + 0.5) - special.betaln(0.5, 0.5)
+    return float(np.exp(-max(log_capital, 0.0)))
+
+
 def _pair(one: str, other: str, won: int, lost: int, ties: int, bad: int) -> Pair:
     told = won + lost
     if not told:
         return Pair(one, other, won, lost, ties, bad)
-    test = stats.binomtest(won, told)
-    interval = test.proportion_ci(method="wilson")
+    interval = stats.binomtest(won, told).proportion_ci(method="wilson")
     return Pair(
-        one, other, won, lost, ties, bad, won / told, float(interval.low), float(interval.high), float(test.pvalue)
+        one, other, won, lost, ties, bad, won / told, float(interval.low), float(interval.high), luck(won, lost)
     )
 
 
@@ -109,7 +122,7 @@ def strengths(found: Sequence[Pair]) -> dict[str, Strength] | None:
     None where there are no votes, or where they fall into groups between which nobody voted.
     """
     ids = list(dict.fromkeys(one for pair in found for one in (pair.one, pair.other)))
-    if not ids or not found:
+    if not found:
         return None
     wins = np.zeros((len(ids), len(ids)))
     votes = np.zeros(len(ids), dtype=int)
@@ -135,9 +148,8 @@ def _fit(wins: Array) -> tuple[Array, Array]:
         gaps = t[:, None] - t[None, :]
         surplus = wins - games * special.expit(gaps)
         # Only differences count: a faint pull to 0 makes the optimum one point, at mean 0.
-        return float(-(wins * special.log_expit(gaps)).sum() + t.mean() ** 2), 2 * t.mean() / len(t) - surplus.sum(
-            axis=1
-        )
+        value = -(wins * special.log_expit(gaps)).sum() + t.mean() ** 2
+        return float(value), 2 * t.mean() / len(t) - surplus.sum(axis=1)
 
     found = optimize.minimize(loss, np.zeros(len(wins)), jac=True, method="BFGS", options={"gtol": 1e-9})
     t = found.x - found.x.mean()
@@ -149,7 +161,7 @@ def _fit(wins: Array) -> tuple[Array, Array]:
 
 
 def votes_headline(found: Sequence[Pair], names: Mapping[str, str]) -> str:
-    """What the votes say so far: preferences with p below 0.05, corrected by Holm's method for all pairs."""
+    """What the votes say so far: preferences that luck does not explain, p below 0.05 after Holm's correction."""
     total = sum(pair.n for pair in found)
     if not total:
         return "No vote yet."
@@ -159,7 +171,7 @@ def votes_headline(found: Sequence[Pair], names: Mapping[str, str]) -> str:
     for pair in told:
         better, worse = (pair.one, pair.other) if (pair.share or 0.0) > 0.5 else (pair.other, pair.one)
         parts.append(f"{names[better]} is preferred to {names[worse]}")
-    counted = f"{total:,} vote{'' if total == 1 else 's'}"
+    counted = count_of(total, "vote")
     if not parts:
-        return f"After {counted} no preference is surer than luck."
+        return f"After {counted} no preference can be told from luck."
     return f"After {counted}: {'; '.join(parts)}."

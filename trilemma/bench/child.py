@@ -7,6 +7,7 @@ import selectors
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Generic, TypeVar
 
@@ -28,6 +29,7 @@ class Child(Generic[E]):
         events: What comes back, one JSON object a line.
         device: Whose CPUs it gets; None for all of this machine's.
         log: Where its standard error goes; None to inherit.
+        held: Leave its standard input open, so that it can wait for :meth:`release`.
     """
 
     def __init__(
@@ -37,6 +39,8 @@ class Child(Generic[E]):
         events: TypeAdapter[E],
         device: DeviceProfile | None = None,
         log: IO[bytes] | None = None,
+        *,
+        held: bool = False,
     ) -> None:
         self._events = events
         self.cpus = cpus_apart(device.cores) if device and device.cores else None
@@ -50,6 +54,7 @@ class Child(Generic[E]):
             )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        self._in = self._process.stdin
         self._out = self._process.stdout
         os.set_blocking(self._out.fileno(), False)
         self._selector = selectors.DefaultSelector()
@@ -58,11 +63,11 @@ class Child(Generic[E]):
         self.pid = self._process.pid
         self.garbled: list[str] = []
         self._open = True
-        try:
-            self._process.stdin.write(document.model_dump_json().encode())
-            self._process.stdin.close()
-        except BrokenPipeError:
-            pass  # it died at once; its exit status says why
+        with suppress(BrokenPipeError):  # it died at once; its exit status says why
+            self._in.write(document.model_dump_json().encode() + b"\n")
+            self._in.flush()
+        if not held:
+            self.release()
 
     def events(self, timeout_s: float) -> list[E]:
         """The events that have arrived, after waiting for at most ``timeout_s`` for the first."""
@@ -91,6 +96,11 @@ class Child(Generic[E]):
         """As ``subprocess``: negative for a signal, None while it runs."""
         return self._process.poll()
 
+    def release(self) -> None:
+        """Close its standard input: what waits for that goes on."""
+        with suppress(BrokenPipeError):
+            self._in.close()
+
     def kill(self) -> None:
         """End it now."""
         if self._process.poll() is None:
@@ -98,8 +108,9 @@ class Child(Generic[E]):
         self._process.wait()
 
     def close(self) -> None:
-        """Release the pipe, ending the process if it still runs."""
+        """Release the pipes, ending the process if it still runs."""
         self.kill()
+        self.release()
         self._selector.close()
         self._out.close()
 

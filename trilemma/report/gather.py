@@ -20,7 +20,7 @@ from trilemma.analysis.points import Points, configuration_points
 from trilemma.analysis.preferences import axis_keys, read_limit
 from trilemma.charts.palette import model_colours
 from trilemma.errors import ReportError
-from trilemma.records import SAMPLE, RunRecord, SampleFacts, StudyRecord
+from trilemma.records import SAMPLE, RunRecord, SampleFacts, StudyRecord, Vote
 from trilemma.report.decision import Decision, decide
 from trilemma.report.scrub import Scrubber
 from trilemma.report.to_plan import ToPlan, to_plan
@@ -40,7 +40,7 @@ class Material:
     all their figures; ``shown`` those that pass the view's choices and limits, which are the ones drawn. ``odds`` has
     one entry for each of ``shown``: how often it is on the front of ``axes``. ``unmeasured`` are limits on figures
     that the study has not measured, as somebody wrote them. ``decision`` is None where the study lacks one of the
-    three axes, ``to_plan`` where the view plans nothing. ``versions`` has by key the versions of the definitions that
+    three axes, ``to_plan`` where the view plans nothing. ``votes`` are those between ``points``. ``versions`` has by key the versions of the definitions that
     figures were stored under.
     """
 
@@ -61,6 +61,7 @@ class Material:
     items: ItemScores
     decision: Decision | None
     to_plan: ToPlan | None
+    votes: tuple[Vote, ...]
     versions: dict[str, tuple[int, ...]]
     models: list[str]
     artifact_labels: dict[str, str]
@@ -124,6 +125,7 @@ def gather(store: Store, study_id: str, view: View) -> Material:
         items=items,
         decision=decision,
         to_plan=None if view.plan is None else to_plan(store, points, run_frame, pick, view.plan),
+        votes=tuple(vote for vote in store.votes(study.id) if {vote.a_id, vote.b_id} <= set(points.meta.index)),
         versions=store.definition_versions(study.id),
         models=store.models(),
         artifact_labels={key: scrub.text(artifact.label) for key, artifact in artifacts.items()},

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
+from trilemma.analysis.votes import strengths
 from trilemma.charts.tables import points_table
 from trilemma.figures import FIGURES
 from trilemma.records import RunRecord
 from trilemma.report.gather import Material
 from trilemma.report.parts import rows_of
+from trilemma.report.voted import voted_pairs
 from trilemma.schema import split_key
 from trilemma.store import Store
 from trilemma.store.export import DANGEROUS
@@ -46,6 +49,12 @@ def raw_figures(store: Store, material: Material) -> dict[str, Any]:
         "measurements": {"columns": measured[0], "rows": measured[1]},
         "runs": [_run(run) for run in material.runs],
     }
+    if votes := voted_pairs(material):
+        strong = strengths(votes) or {}
+        found["votes"] = {
+            "pairs": [asdict(pair) for pair in votes],
+            "strengths": {one: asdict(strength) for one, strength in strong.items()},
+        }
     cleaned: dict[str, Any] = material.scrub.deep(found)
     # What a spreadsheet would take for a formula; not a text of anybody's, so not cleaned.
     return cleaned | {"formulas_begin_with": list(DANGEROUS)}

@@ -18,6 +18,7 @@ from trilemma.report.gather import Material
 from trilemma.report.parts import Chart, Column, Listing, Section, Table, Value, drawn, rows_of
 from trilemma.report.planned import planned
 from trilemma.report.recommended import recommendation
+from trilemma.report.voted import voted
 from trilemma.report.words import how_measured, limits_of_validity, picture_sentences
 from trilemma.schema import Axis, RunState, split_key
 
@@ -35,6 +36,8 @@ def sections(material: Material) -> Iterator[Section]:
     if (plan := planned(material)) is not None:
         yield plan
     yield configurations(material)
+    if (votes := voted(material)) is not None:
+        yield votes
     yield Section("method", "How it was measured", lists=(Listing("", tuple(how_measured(material))),))
     yield machine(material)
     yield Section("validity", "How far the figures hold", lists=(Listing("", tuple(limits_of_validity(material))),))

@@ -6,6 +6,7 @@ system does when the dashboard is gone.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 import tempfile
@@ -33,6 +34,8 @@ from trilemma.tryout.messages import WORD, Ask, Contender, Failed, Loading, Read
 _LOOK_S = 0.1
 _READ_EVERY_S = 0.5
 _UNLOAD_WITHIN_S = 5.0
+_ANSWERING = "trilemma.tryout.answering"
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 class Host:
@@ -75,7 +78,11 @@ class Host:
                 reservation.release()
         except TrilemmaError as error:  # the device is not to be had, or not any longer
             for contender in left:
-                self._say(contender.id, Failed(reason=str(error)))
+                self._fail(contender, str(error))
+
+    def _fail(self, contender: Contender, reason: str, log: Path | None = None) -> None:
+        told = clean(tail_of(log, [])) if log else ""
+        self._say(contender.id, Failed(reason=clean(reason), log=told))
 
     def _turn(self, contender: Contender) -> None:
         """One configuration answers, or fails, and its process is gone."""
@@ -83,18 +90,18 @@ class Host:
         try:
             check_fits(registry.load("trilemma.engines", configuration.engine)(), contender.artifact, configuration)
         except TrilemmaError as error:
-            self._say(contender.id, Failed(reason=str(error)))
+            self._fail(contender, str(error))
             return
         self._say(contender.id, Loading())
-        kills = oom_kill_count()
+        kills, others = oom_kill_count(), _descendants()
         task = Task(contender=contender, question=self._ask.question)
         with tempfile.NamedTemporaryFile() as log:
-            child = Child("trilemma.tryout.answering", task, WORD, configuration.profile, log)
+            child = Child(_ANSWERING, task, WORD, configuration.profile, log, held=True)
             try:
                 self._follow(contender, child, kills, Path(log.name))
             finally:
                 self._sampler.retarget(None)
-                _end(child, 0.0 if self._gone() else _UNLOAD_WITHIN_S)
+                _end(child, others, 0.0 if self._gone() else _UNLOAD_WITHIN_S)
 
     def _follow(self, contender: Contender, child: Child[Word], kills: int, log: Path) -> None:
         gauge = Gauge(self._sampler, contender.configuration, self._ask.energy, child.pid)
@@ -103,7 +110,7 @@ class Host:
             for word in child.events(_LOOK_S):
                 match word:
                     case Failed():
-                        self._say(contender.id, Failed(reason=word.reason, log=clean(tail_of(log, []))))
+                        self._fail(contender, word.reason, log)
                         return
                     case Ready():
                         gauge.ready(word)
@@ -119,26 +126,41 @@ class Host:
                 self._say(contender.id, gauge.now())
         who = f"the process of {contender.artifact.label}"
         why = describe_exit(child.exit_status or 0, oom_kill_count() - kills, who)
-        self._say(contender.id, Failed(reason=why, log=clean(tail_of(log, []))))
+        self._fail(contender, why, log)
 
 
-def _end(child: Child[Word], within_s: float) -> None:
-    """Wait until it has unloaded, ``within_s`` seconds at most, and kill it with all that it started."""
-    family: list[psutil.Process] = []
+def adopt_orphans(wanted: bool = True) -> None:
+    """Have the kernel give this process what its children leave behind, so that it can be found and ended (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, int(wanted))
+
+
+def _descendants() -> set[psutil.Process]:
     with suppress(psutil.Error):
-        family = psutil.Process(child.pid).children(recursive=True)
+        return set(psutil.Process().children(recursive=True))
+    return set()
+
+
+def _end(child: Child[Word], others: set[psutil.Process], within_s: float) -> None:
+    """Wait until it has unloaded, ``within_s`` seconds at most, and kill it with all that it started: everything that
+    descends from us, ``others`` aside."""
+    child.release()
     deadline = time.monotonic() + within_s
     while not child.finished and time.monotonic() < deadline:
         child.events(_LOOK_S)
         time.sleep(0.01)
+    left = _descendants() - others
     child.close()
-    for process in family:
+    left = {one for one in left | (_descendants() - others) if one.pid != child.pid}
+    for process in left:
         with suppress(psutil.Error):
             process.kill()
+    psutil.wait_procs(left, timeout=_UNLOAD_WITHIN_S)  # what it held is free before the next one is loaded
 
 
 def main() -> int:
     """Exit status 0 when each configuration has been told of, or nobody listens any more."""
+    adopt_orphans()
     ask = Ask.model_validate_json(sys.stdin.buffer.readline())
     gone = threading.Event()
 

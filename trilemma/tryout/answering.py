@@ -1,7 +1,7 @@
-"""``python -m trilemma.tryout.answering``: loads one configuration, answers one question, and ends.
+"""``python -m trilemma.tryout.answering``: loads one configuration, answers one question, and waits to be released.
 
-It knows neither store nor meters. The token loop does what it does in a benchmark and notes each token; another thread
-makes text of them a few times a second.
+It waits because what it holds is read once more when the answer is written: a moment later it would be unloaded. It knows neither store nor meters. The token loop does what it does in a benchmark and notes each token; another thread makes
+text of them a few times a second.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Literal
-
 from trilemma import registry
 from trilemma.bench.joint import request_of
 from trilemma.bench.measure import die_with_parent, loaded
@@ -21,7 +19,7 @@ from trilemma.engines.base import Engine, LoadedModel
 from trilemma.engines.remote import RemoteModel, TextStreamer
 from trilemma.errors import EngineError, TrilemmaError
 from trilemma.suites.generation import Turn
-from trilemma.tryout.messages import Failed, Question, Ready, Task, Word, Written, clean
+from trilemma.tryout.messages import Ended, Failed, Question, Ready, Task, Word, Written, clean
 
 _TELL_EVERY_S = 0.2
 _WARM_UP = Turn(4, messages=({"role": "user", "content": "Hello"},))
@@ -62,7 +60,7 @@ def answer(model: LoadedModel, question: Question, say: Say) -> None:
                 with suppress(TrilemmaError, OSError):
                     text = model.detokenize(tokens[:told]) if tokens else texts[-1]
                     # What cannot be decoded at the end is a character whose rest is still to come.
-                    say(_written(text.rstrip("\ufffd"), known, begun))
+                    say(_written(text.rstrip("\ufffd"), known, begun, counted=bool(tokens)))
 
     teller = threading.Thread(target=tell, name="telling", daemon=True)
     teller.start()
@@ -75,24 +73,24 @@ def answer(model: LoadedModel, question: Question, say: Say) -> None:
         over.set()
         teller.join()
     text = model.detokenize(done.tokens) if done.tokens else done.text
-    if done.error:
-        say(_written(text, done.token_times_ns, done.submitted_ns))
-        raise EngineError(done.error)
+    counted = done.token_timing != "estimate"
     full = len(done.token_times_ns) >= request.max_tokens
-    say(_written(text, done.token_times_ns, done.submitted_ns, "length" if full else "end"))
+    ended: Ended = "" if done.error else "length" if full else "end"
+    say(_written(text, done.token_times_ns, done.submitted_ns, ended, counted=counted))
+    if done.error:
+        raise EngineError(done.error)
 
 
-def _written(
-    text: str, times_ns: Sequence[int], submitted_ns: int, ended: Literal["", "end", "length"] = ""
-) -> Written:
+def _written(text: str, times_ns: Sequence[int], submitted_ns: int, ended: Ended = "", *, counted: bool) -> Written:
     first, last = (times_ns[0], times_ns[-1]) if times_ns else (None, None)
     return Written(
-        text=clean(text), tokens=len(times_ns), submitted_ns=submitted_ns, first_ns=first, last_ns=last, ended=ended
-    )
+        text=clean(text), tokens=len(times_ns), counted=counted, submitted_ns=submitted_ns, first_ns=first,
+        last_ns=last, ended=ended,
+    )  # fmt: skip
 
 
-def serve(task: Task, say: Say) -> None:
-    """Load, say so, and answer.
+def serve(task: Task, say: Say, wait: Callable[[], object]) -> None:
+    """Load, say so, answer, and stay loaded until ``wait`` returns.
 
     Raises:
         TrilemmaError: the configuration cannot be loaded, or does not answer.
@@ -110,6 +108,7 @@ def serve(task: Task, say: Say) -> None:
             model.generate(request_of(model, _WARM_UP))
             say(Ready(pid=os.getpid(), load_s=load_s))
         answer(model, task.question, say)
+        wait()
 
 
 def main() -> int:
@@ -125,7 +124,8 @@ def main() -> int:
                 out.flush()
 
         try:
-            serve(Task.model_validate_json(sys.stdin.buffer.read()), say)
+            # What comes after the task is nothing but the end of the pipe.
+            serve(Task.model_validate_json(sys.stdin.buffer.readline()), say, sys.stdin.buffer.read)
         except TrilemmaError as error:
             say(Failed(reason=clean(str(error))))
         except MemoryError:

@@ -41,6 +41,7 @@ class Gauge:
         """It is loaded: from now on read whom it names, from a full reading on."""
         if word.elsewhere:
             self._sampler.retarget(Target(word.pid, self._energy, client_pid=self._pid))
+            self._sampler.drain()  # what was read of the answering process is not the server's
             self._samples = []
         if word.pid is None:
             self._nobody = word.reason or "Nobody knows the server's process."

@@ -14,6 +14,8 @@ LONGEST_PROMPT = 20_000
 MOST_TOKENS = 2048
 AT_MOST = 5
 """Configurations that answer one prompt."""
+Ended = Literal["", "end", "length"]
+"""Of an answer: not yet, by the model, or at the greatest length."""
 _BIDI = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 
 
@@ -76,10 +78,11 @@ class Written(Frozen):
     kind: Literal["written"] = "written"
     text: str
     tokens: int = Field(ge=0)
+    counted: bool = Field(default=True, description="False where pieces of text were taken for tokens.")
     submitted_ns: int
     first_ns: int | None = None
     last_ns: int | None = None
-    ended: Literal["", "end", "length"] = ""
+    ended: Ended = ""
 
     @property
     def ttft_s(self) -> float | None:
@@ -88,8 +91,8 @@ class Written(Frozen):
 
     @property
     def decode_tps(self) -> float | None:
-        """Tokens a second after the first one, 1 / ``tpot_s``; None before there are two."""
-        if self.first_ns is None or self.last_ns is None or self.tokens < 2 or self.last_ns <= self.first_ns:
+        """Tokens a second after the first one, 1 / ``tpot_s``; None before there are two, or where nobody counts."""
+        if not self.counted or self.first_ns is None or self.last_ns is None or self.tokens < 2 or self.last_ns <= self.first_ns:
             return None
         return (self.tokens - 1) / ((self.last_ns - self.first_ns) / 1e9)
 
@@ -136,11 +139,10 @@ def clean(text: str) -> str:
     That is halves of characters, control characters other than line feed and tab (ANSI sequences begin with one), and
     what turns the direction of writing, so that a text could read otherwise than it is.
     """
-    whole = text.encode("utf-8", "replace").decode()
-    return "".join("\ufffd" if _hidden(c) else c for c in whole)
+    return "".join("\ufffd" if _hidden(c) else c for c in text)
 
 
 def _hidden(character: str) -> bool:
     if character in "\n\t":
         return False
-    return unicodedata.category(character) == "Cc" or unicodedata.bidirectional(character) in _BIDI
+    return unicodedata.category(character) in ("Cc", "Cs") or unicodedata.bidirectional(character) in _BIDI

@@ -24,6 +24,7 @@ from trilemma.tryout.messages import TOLD, Ask, Failed, Loading, Reading, Ready,
 UNSEEN_S = 120.0
 """A round that no page has looked at for so long is stopped, s; a browser may draw a hidden tab once a minute."""
 _END_WITHIN_S = 8.0
+_UNSEEN = "nobody was looking"
 _HOST = (sys.executable, "-m", "trilemma.tryout")
 
 _live: set[Round] = set()
@@ -48,7 +49,8 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Answer:
-    """One configuration's answer so far. ``reason`` and ``log`` say why it failed; nothing in it is to be trusted."""
+    """One configuration's answer so far. ``reason`` and ``log`` say why it failed or was stopped; nothing in it is to be
+    trusted."""
 
     state: State = State.WAITING
     written: Written | None = None
@@ -88,6 +90,7 @@ class Round:
         self.over = False
         self._unseen_s = unseen_s
         self._stopped = False
+        self._why = ""
         self._seen = time.monotonic()
         environment = os.environ | {"TRILEMMA_HOME": str(settings.home), "TRILEMMA_DATABASE": settings.database_url}
         self._lock = threading.Lock()
@@ -111,13 +114,16 @@ class Round:
         self._seen = time.monotonic()
         return self.answers
 
-    def stop(self) -> None:
-        """End it: what is written stays. Returns at once."""
-        self._stopped = True
-        self._close()
+    def stop(self, why: str = "") -> None:
+        """End it: what is written stays. Returns at once; ``why`` is kept with the answers that it cuts short."""
+        if self._stopped or self.over:
+            return
+        self._stopped, self._why = True, why
+        # Before the pipe is closed, which waits for a host that does not read.
         timer = threading.Timer(_END_WITHIN_S, self._kill)
         timer.daemon = True
         timer.start()
+        self._close()
 
     def join(self, timeout_s: float | None = None) -> None:
         """Wait until it is over."""
@@ -135,6 +141,20 @@ class Round:
                 os.killpg(self._host.pid, signal.SIGKILL)
 
     def _follow(self) -> None:
+        assert self._host.stdout is not None
+        try:
+            self._hear()
+        finally:  # however that went, nothing is left and nobody waits for ever
+            self._kill()
+            self._host.wait()
+            self._close()
+            self._host.stdout.close()
+            self._log.close()
+            self.over = True
+            _live.discard(self)
+
+    def _hear(self) -> None:
+        """Take in what the host says until it has ended, and see that it has."""
         assert self._host.stdin is not None
         assert self._host.stdout is not None
         with self._lock, suppress(OSError, ValueError):  # it died at once, or was stopped: what follows says so
@@ -144,7 +164,7 @@ class Round:
             with suppress(ValueError):
                 self._take(TOLD.validate_json(line))
             if not self._stopped and time.monotonic() - self._seen > self._unseen_s:
-                self.stop()
+                self.stop(_UNSEEN)
         if not self._stopped and not self._all_final:
             self._kill()  # it is gone without a word; what it started may not be
         try:
@@ -152,13 +172,8 @@ class Round:
         except subprocess.TimeoutExpired:
             self._kill()
             status = self._host.wait()
-        self._close()
-        self._host.stdout.close()
         if not self._all_final:
             self._give_up(status)
-        self._log.close()
-        self.over = True
-        _live.discard(self)
 
     @property
     def _all_final(self) -> bool:
@@ -185,7 +200,7 @@ class Round:
     def _give_up(self, status: int) -> None:
         """Nothing more comes: what is not finished was stopped, or failed with the host."""
         if self._stopped:
-            changes: dict[str, object] = {"state": State.STOPPED}
+            changes: dict[str, object] = {"state": State.STOPPED, "reason": self._why}
         else:
             reason = describe_exit(status, oom_kill_count() - self._kills, "the try-out's process")
             changes = {"state": State.FAILED, "reason": reason, "log": clean(tail_of(Path(self._log.name), []))}
