@@ -20,8 +20,8 @@ from pages.parts import (
 )
 from pages.parts.compare_data import Option, Scene
 from pages.parts.url_state import UrlState, Value
+from trilemma.tryout.messages import AT_MOST
 
-AT_MOST = 5
 _AT_FIRST = 3
 # Not an empty list: nothing chosen is a choice too.
 _UNSET = ["unset"]

@@ -120,7 +120,7 @@ def composed_score(
             "Configuration": names[one].name,
             "Score": digits(score.value),
             "95 %": _between(score.low, score.high).replace("+", ""),
-            "Difference to the first": _signed(score.difference) if one != first else BLANK,
+            f"Difference to {names[first].name}": _signed(score.difference) if one != first else BLANK,
             "95 % of it": _between(score.difference_low, score.difference_high),
             "Is the best in": f"{score.best:.0%} of resamples",
         }

@@ -36,13 +36,13 @@ class Cast:
         Raises:
             StoreError: the try-out cannot be started.
         """
-        before: Round | None = st.session_state.get(_LATEST)
-        if before is not None:
+        latest: list[Round] = st.session_state.setdefault(_LATEST, [])
+        for before in latest:
             before.stop("another prompt was asked")
         contenders = tuple(self.contenders[one] for one in ids)
-        begun = Round(get_settings(), Ask(contenders=contenders, question=question, energy=self.energy))
-        st.session_state[_LATEST] = begun
-        return begun
+        # Into the list and not into the session, whose use may end this run of the page: it would be nobody's.
+        latest[:] = [Round(get_settings(), Ask(contenders=contenders, question=question, energy=self.energy))]
+        return latest[0]
 
 
 def cast(scene: Scene) -> Cast:

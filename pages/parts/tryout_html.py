@@ -15,7 +15,7 @@ from trilemma.tryout.rounds import Answer, State
 HOLLOW = "○"
 
 
-def text_html(text: str, label: str, *, dark: bool, empty: str = "") -> str:
+def text_html(text: str, label: str, *, dark: bool, empty: str = "", newest: bool = False) -> str:
     """A text of anybody's in a box that scrolls by itself.
 
     Args:
@@ -23,14 +23,17 @@ def text_html(text: str, label: str, *, dark: bool, empty: str = "") -> str:
         label: What the box is called for those who cannot see it.
         dark: Which theme.
         empty: Shown fainter where there is no text.
+        newest: Keep the end of the text in sight, however often it is drawn again, and not its beginning.
     """
     look = theme(dark)
     style = (
         "white-space:pre-wrap;overflow-wrap:anywhere;unicode-bidi:isolate;overflow-y:auto;min-height:3rem;"
         f"max-height:24rem;border-left:2px solid {look.line};padding:0 0 0 0.75rem"
     )
+    if newest:  # a box that is filled from below is scrolled to its end
+        style += ";display:flex;flex-direction:column-reverse;justify-content:flex-end"
     inside = html.escape(clean(text)) or f'<span style="color:{look.muted}">{html.escape(empty)}</span>'
-    return f'<div tabindex="0" role="region" aria-label="{html.escape(label)}" style="{style}">{inside}</div>'
+    return f'<div tabindex="0" role="region" aria-label="{html.escape(label)}" style="{style}"><div>{inside}</div></div>'
 
 
 class StudySpeed(NamedTuple):
@@ -72,7 +75,8 @@ def answer_html(
         body += text_html(answer.text, f"Answer of {name}", dark=dark) if answer.text else ""
     else:
         nothing = "(it wrote nothing)" if answer.state.final else "…"
-        body = text_html(answer.text, f"Answer of {name}", dark=dark, empty=nothing)
+        writing = answer.state is State.WRITING
+        body = text_html(answer.text, f"Answer of {name}", dark=dark, empty=nothing, newest=writing)
     return head + grid + body
 
 

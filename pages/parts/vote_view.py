@@ -138,12 +138,13 @@ def _live(scene: Scene, votes: list[Vote], booth: _Booth) -> None:
     if live:
         st.fragment(_writing, run_every=EVERY_S)(booth.answering)
         return
-    ballot = vote_data.ballot_of(booth.answering)
+    ballot, prompt = vote_data.ballot_of(booth.answering), booth.answering.ask.question.prompt
     booth.answering = None
     if isinstance(ballot, Ballot):
         booth.ballot = ballot
         st.rerun()
     st.info(f"There is nothing to vote on. {shared.plain(ballot.reason)}", icon=":material/info:")
+    show_code("Prompt", shortened(prompt, _LONGEST))
     if ballot.log:
         with st.expander("The end of its log"):
             show_code("Log", shortened(ballot.log))
