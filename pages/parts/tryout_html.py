@@ -31,9 +31,10 @@ def text_html(text: str, label: str, *, dark: bool, empty: str = "", newest: boo
         f"max-height:24rem;border-left:2px solid {look.line};padding:0 0 0 0.75rem"
     )
     if newest:  # a box that is filled from below is scrolled to its end
-        style += ";display:flex;flex-direction:column-reverse;justify-content:flex-end"
+        style += ";display:flex;flex-direction:column-reverse"
     inside = html.escape(clean(text)) or f'<span style="color:{look.muted}">{html.escape(empty)}</span>'
-    return f'<div tabindex="0" role="region" aria-label="{html.escape(label)}" style="{style}"><div>{inside}</div></div>'
+    box = f'<div tabindex="0" role="region" aria-label="{html.escape(label)}" style="{style}">'
+    return f'{box}<div style="margin-bottom:auto">{inside}</div></div>'
 
 
 class StudySpeed(NamedTuple):

@@ -106,6 +106,7 @@ def gather(store: Store, study_id: str, view: View) -> Material:
     wanted = list(dict.fromkeys([x, y, *by_axis.values(), *(limit.key for limit in limits)]))
     items = read_item_scores(store, study.id, points, wanted).items
     decision = decide(chosen, by_axis, view, limits, unmeasured, items) if set(by_axis) == set(Axis) else None
+    measured = set(points.meta.index)
     pick = decision.told.pick if decision is not None else None
     return Material(
         study=study,
@@ -125,7 +126,7 @@ def gather(store: Store, study_id: str, view: View) -> Material:
         items=items,
         decision=decision,
         to_plan=None if view.plan is None else to_plan(store, points, run_frame, pick, view.plan),
-        votes=tuple(vote for vote in store.votes(study.id) if {vote.a_id, vote.b_id} <= set(points.meta.index)),
+        votes=tuple(vote for vote in store.votes(study.id) if {vote.a_id, vote.b_id} <= measured),
         versions=store.definition_versions(study.id),
         models=store.models(),
         artifact_labels={key: scrub.text(artifact.label) for key, artifact in artifacts.items()},
