@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Block
 
-from pages.parts import tryout_data
+from pages.parts import tryout_data, vote_data
+from pages.parts.vote_data import Ballot
 from tests.factory import HOST, artifact
 from trilemma.records import AnswerRecord, Choice, Vote
 from trilemma.schema import (
@@ -268,6 +271,28 @@ def test_a_vote_is_blind_until_it_is_cast_and_is_kept_with_the_study(store: Stor
     assert any("After 1 vote" in text.value for text in app.markdown)
     press(app, "Next")
     assert "Nothing of this suite is left" in app.success[0].value
+
+
+def test_whichever_stands_as_a_the_page_differs_in_the_place_of_the_answers_alone(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [*study(store, None, {"Q8_0": ["wrote this"], "Q2_K": ["wrote that"]}).values()]
+    pages = []
+    for a, b in (ids, ids[::-1]):
+        monkeypatch.setattr(vote_data, "draw", lambda source, found, *_, a=a, b=b: Ballot(source, found[0], a, b))
+        app = compare("vote")
+        pages.append("\n".join([*protos(app.main), str(app.query_params)]))
+    swapped = {"this": "that", "that": "this"}
+    assert pages[0] != pages[1]
+    assert re.sub(r"(?<=wrote )th(?:is|at)", lambda found: swapped[found[0]], pages[0]) == pages[1]
+
+
+def protos(block: Block) -> Iterator[str]:
+    """All that is sent to the browser, element by element."""
+    for child in block.children.values():
+        yield str(child.proto)
+        if isinstance(child, Block):
+            yield from protos(child)
 
 
 def headings(app: AppTest) -> list[str]:
