@@ -44,9 +44,7 @@ class StudySpeed(NamedTuple):
     subject: str
 
 
-def answer_html(
-    name: str, answer: Answer, *, colour: str, longest: int, study: StudySpeed | None, dark: bool
-) -> str:
+def answer_html(name: str, answer: Answer, *, colour: str, longest: int, study: StudySpeed | None, dark: bool) -> str:
     """One configuration's column: its name, how far it is, what it takes, and what it has written.
 
     Args:

@@ -31,8 +31,8 @@ def show(scene: Scene) -> None:
     """The prompt box, the answers as they come, and what was asked before in this session."""
     cast = tryout_data.cast(scene)
     st.caption(
-        "A prompt loads them one after the other, with the engine and settings of the study. Each answers alone, so its "
-        "speed and memory are its real ones."
+        "A prompt loads them one after the other, with the engine and settings of the study. Each answers alone, so "
+        "its speed and memory are its real ones."
     )
     show_missing(scene, cast)
     earlier = tryout_data.rounds(scene.study)

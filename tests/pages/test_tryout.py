@@ -184,7 +184,10 @@ def test_each_answers_with_its_speed_memory_and_power_and_nothing_in_it_is_marku
     first, second = html(app)
     assert ("Q8_0 says" in first + second) and ("Q2_K says" in first + second)
     for body in (first, second):
-        for figure in ("2.00 tok/s", "94.0 tok/s in the study, short chat", "1.00 s", "loaded in 250 ms", "1.00 GiB", "12.5 W ○", "done: 5 tokens"):
+        for figure in (
+            "2.00 tok/s", "94.0 tok/s in the study, short chat", "1.00 s", "loaded in 250 ms", "1.00 GiB", "12.5 W ○",
+            "done: 5 tokens",
+        ):  # fmt: skip
             assert figure in body, body
         assert "&lt;img src=x" in body
         assert "<img" not in body
@@ -391,9 +394,7 @@ def test_two_live_answers_are_shown_together_and_voted_on(
     assert {one.id for one in begun[1].ask.contenders} != {one.id for one in begun[0].ask.contenders}
 
 
-def test_one_session_keeps_one_prompt_going(
-    store: Store, tmp_path: Path, rounds: Callable[[str], list[Round]]
-) -> None:
+def test_one_session_keeps_one_prompt_going(store: Store, tmp_path: Path, rounds: Callable[[str], list[Round]]) -> None:
     study(store, tmp_path, {"Q8_0": ["1"], "Q2_K": ["2"]})
     begun = rounds(WAITS)
     app = compare("tryout")

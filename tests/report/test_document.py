@@ -330,7 +330,7 @@ def test_figures_of_an_earlier_definition_are_told(store: Store) -> None:
 
 
 def vote(a_id: str, b_id: str, choice: Choice, **more: str) -> Vote:
-    values = {"source": "hellaswag", "prompt": "zqprompt", "a_answer": "zqanswer", "b_answer": "zqother", "voter": "zqvoter"}
+    values = {"source": "piqa", "prompt": "zqprompt", "a_answer": "zqanswer", "b_answer": "zqother", "voter": "zqvoter"}
     return Vote(a_id=a_id, b_id=b_id, choice=choice, **(values | more))
 
 

@@ -1,7 +1,7 @@
 """Runs as the answering process, and does as the prompt says.
 
-``leave`` and ``crash`` start a process that would outlive it, and answer with that one's number; ``crash`` then is killed,
-everything else waits to be released.
+``leave`` and ``crash`` start a process that would outlive it, and answer with that one's number; ``crash`` then is
+killed, everything else waits to be released.
 """
 
 import json

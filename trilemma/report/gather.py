@@ -40,8 +40,8 @@ class Material:
     all their figures; ``shown`` those that pass the view's choices and limits, which are the ones drawn. ``odds`` has
     one entry for each of ``shown``: how often it is on the front of ``axes``. ``unmeasured`` are limits on figures
     that the study has not measured, as somebody wrote them. ``decision`` is None where the study lacks one of the
-    three axes, ``to_plan`` where the view plans nothing. ``votes`` are those between ``points``. ``versions`` has by key the versions of the definitions that
-    figures were stored under.
+    three axes, ``to_plan`` where the view plans nothing. ``votes`` are those between ``points``.
+    ``versions`` has by key the versions of the definitions that figures were stored under.
     """
 
     study: StudyRecord

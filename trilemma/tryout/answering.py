@@ -1,7 +1,8 @@
 """``python -m trilemma.tryout.answering``: loads one configuration, answers one question, and waits to be released.
 
-It waits because what it holds is read once more when the answer is written: a moment later it would be unloaded. It knows neither store nor meters. The token loop does what it does in a benchmark and notes each token; another thread makes
-text of them a few times a second.
+It waits because what it holds is read once more when the answer is written: a moment later it would be unloaded. It
+knows neither store nor meters. The token loop does what it does in a benchmark and notes each token; another thread
+makes text of them a few times a second.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+
 from trilemma import registry
 from trilemma.bench.joint import request_of
 from trilemma.bench.measure import die_with_parent, loaded

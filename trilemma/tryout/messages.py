@@ -92,7 +92,9 @@ class Written(Frozen):
     @property
     def decode_tps(self) -> float | None:
         """Tokens a second after the first one, 1 / ``tpot_s``; None before there are two, or where nobody counts."""
-        if not self.counted or self.first_ns is None or self.last_ns is None or self.tokens < 2 or self.last_ns <= self.first_ns:
+        if not self.counted or self.tokens < 2 or self.first_ns is None or self.last_ns is None:
+            return None
+        if self.last_ns <= self.first_ns:
             return None
         return (self.tokens - 1) / ((self.last_ns - self.first_ns) / 1e9)
 

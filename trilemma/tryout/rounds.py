@@ -49,8 +49,10 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Answer:
-    """One configuration's answer so far. ``reason`` and ``log`` say why it failed or was stopped; nothing in it is to be
-    trusted."""
+    """One configuration's answer so far; nothing in it is to be trusted.
+
+    ``reason`` and ``log`` say why it failed or was stopped.
+    """
 
     state: State = State.WAITING
     written: Written | None = None
