@@ -131,11 +131,11 @@ def _notes(shown: Shown) -> None:
 
 
 def _study_speed(scene: Scene, one: str) -> StudySpeed | None:
-    """What the study measured: of several workloads the first in the order of all figures."""
-    values = scene.points.value
+    """What the study measured, under a workload rather than a suite."""
+    values, known = scene.points.value, explore_data.catalog(scene.of)
     if one not in values.index:
         return None
-    for key in explore_data.catalog(scene.of).keys:
+    for key in sorted(known.keys, key=lambda key: split_key(key)[1] not in known.workloads):
         figure, subject, statistic = split_key(key)
         if (figure, statistic) != ("decode_tps", "") or key not in values.columns:
             continue

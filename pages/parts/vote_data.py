@@ -73,9 +73,10 @@ class Ballot:
 
 
 class NoBallot(NamedTuple):
-    """Why there is nothing to vote on, and the end of the log where an engine failed."""
+    """Why there is nothing to vote on, what was asked, and the end of the log where an engine failed."""
 
     reason: str
+    prompt: str
     log: str = ""
 
 
@@ -144,15 +145,16 @@ def _rarest(pairs: Sequence[tuple[str, str]], met: Sequence[frozenset[str]], cha
 
 def ballot_of(answered: Round, chance: random.Random = CHANCE) -> Ballot | NoBallot:
     """The ballot out of two live answers, or why there is none."""
+    prompt = answered.ask.question.prompt
     for answer in answered.answers.values():
         if answer.state is State.FAILED:
-            return NoBallot(answer.reason, answer.log)
+            return NoBallot(answer.reason, prompt, answer.log)
     if left := [answer for answer in answered.answers.values() if answer.state is not State.DONE]:
         why = next((f": {answer.reason}" for answer in left if answer.reason), "")
-        return NoBallot(f"It was stopped{why}.")
+        return NoBallot(f"It was stopped{why}.", prompt)
     texts = {one: answer.text for one, answer in answered.answers.items()}
-    item = Item("", answered.ask.question.prompt, "", texts)
+    item = Item("", prompt, "", texts)
     a, b = chance.sample([*texts], 2)
     if not item.differ(a, b):
-        return NoBallot("Both wrote the same. Ask something else.")
+        return NoBallot("Both wrote the same. Ask something else.", prompt)
     return Ballot("", item, a, b, answered)

@@ -18,7 +18,7 @@ from pages.parts.performance_view import show_code
 from pages.parts.tryout_html import text_html
 from pages.parts.tryout_view import EVERY_S, ask_box, show_missing
 from pages.parts.url_state import Value
-from pages.parts.vote_data import Ballot, What
+from pages.parts.vote_data import Ballot, NoBallot, What
 from trilemma.analysis.reasons import shortened
 from trilemma.records import Choice, Vote
 from trilemma.tryout.rounds import Round
@@ -34,11 +34,14 @@ _BUTTONS = (
 
 @dataclass
 class _Booth:
-    """What this session votes on: a ballot, and the vote once it is cast; or two answers that are being written."""
+    """What this session votes on: a ballot, and the vote once it is cast; or two answers that are being written, and
+    why nothing came of the last ones.
+    """
 
     ballot: Ballot | None = None
     cast: Vote | None = None
     answering: Round | None = None
+    nothing: NoBallot | None = None
 
     def clear(self) -> None:
         self.ballot = self.cast = None
@@ -130,24 +133,29 @@ def _live(scene: Scene, votes: list[Vote], booth: _Booth) -> None:
         question = ask_box("vote", "Ask two of them", live=live)
         if question is not None:
             booth.answering = cast.ask(vote_data.drawn_pair([*cast.contenders], votes), question)
+            booth.nothing = None
             st.rerun()
     elif cast.contenders:
         st.info("Two configurations that can answer on this machine are needed.", icon=":material/info:")
-    if booth.answering is None:
-        return
-    if live:
-        st.fragment(_writing, run_every=EVERY_S)(booth.answering)
-        return
-    ballot, prompt = vote_data.ballot_of(booth.answering), booth.answering.ask.question.prompt
-    booth.answering = None
-    if isinstance(ballot, Ballot):
-        booth.ballot = ballot
-        st.rerun()
-    st.info(f"There is nothing to vote on. {shared.plain(ballot.reason)}", icon=":material/info:")
-    show_code("Prompt", shortened(prompt, _LONGEST))
-    if ballot.log:
+    if booth.answering is not None:
+        if live:
+            st.fragment(_writing, run_every=EVERY_S)(booth.answering)
+            return
+        found, booth.answering = vote_data.ballot_of(booth.answering), None
+        if isinstance(found, Ballot):
+            booth.ballot = found
+            st.rerun()
+        booth.nothing = found
+    if booth.nothing is not None:
+        _nothing(booth.nothing)
+
+
+def _nothing(why: NoBallot) -> None:
+    st.info(f"There is nothing to vote on. {shared.plain(why.reason)}", icon=":material/info:")
+    show_code("Prompt", shortened(why.prompt, _LONGEST))
+    if why.log:
         with st.expander("The end of its log"):
-            show_code("Log", shortened(ballot.log))
+            show_code("Log", shortened(why.log))
 
 
 def _writing(answering: Round) -> None:

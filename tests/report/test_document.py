@@ -337,7 +337,7 @@ def vote(a_id: str, b_id: str, choice: Choice, **more: str) -> Vote:
 def test_votes_are_counted_and_nothing_of_what_was_read_is_told(store: Store) -> None:
     study = fill_store(store, DEMO[:3], 1, detail=False)
     first, second, third = (one.id for one in study.spec.configurations)
-    cast = [vote(first, second, Choice.A)] * 9 + [vote(second, first, Choice.A, source="", voter="")]
+    cast = [vote(first, second, Choice.A)] * 14 + [vote(second, first, Choice.A, source="", voter="")]
     cast += [vote(second, third, Choice.TIE), vote(third, first, Choice.BAD), vote(first, "zqstranger", Choice.A)]
     for one in cast:
         store.add_vote(study.id, one)
@@ -345,13 +345,14 @@ def test_votes_are_counted_and_nothing_of_what_was_read_is_told(store: Store) ->
     html = html_report(store, study.id, View(limits=("peak_memory_bytes <= 1 KiB",)))
     page = Page(html)
     told = page.text.partition("What people preferred After")[2].partition("How it was measured")[0]
-    assert told.startswith(" 12 votes: ")
-    assert "11 on answers of the study's suites and 1 on prompts of the voters' own. 1 voter gave a name." in told
+    assert told.startswith(" 17 votes: ")
+    assert " is preferred to " in told
+    assert "16 on answers of the study's suites and 1 on prompts of the voters' own. 1 voter gave a name." in told
     found = page.data("trilemma-figures")["votes"]
     pair = next(pair for pair in found["pairs"] if {pair["one"], pair["other"]} == {first, second})
     counts = (pair["won"], pair["lost"], pair["ties"], pair["bad"])
-    assert counts == ((9, 1, 0, 0) if pair["one"] == first else (1, 9, 0, 0))
-    interval = stats.binomtest(pair["won"], 10).proportion_ci(method="wilson")
+    assert counts == ((14, 1, 0, 0) if pair["one"] == first else (1, 14, 0, 0))
+    interval = stats.binomtest(pair["won"], 15).proportion_ci(method="wilson")
     assert (pair["low"], pair["high"]) == pytest.approx((interval.low, interval.high))
     assert f"{pair['share']:.2f} {pair['low']:.2f} to {pair['high']:.2f}" in told
     assert set(found["strengths"]) == {first, second, third}

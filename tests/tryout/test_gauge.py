@@ -8,7 +8,7 @@ from typing import ClassVar
 import pytest
 from hosts import contender
 
-from trilemma.meters.base import EnergyDomain, Target
+from trilemma.meters.base import Availability, EnergyDomain, Target
 from trilemma.meters.sampler import Sampler
 from trilemma.schema import EnergyCoefficients, Method
 from trilemma.tryout.gauge import Gauge
@@ -29,6 +29,10 @@ class Knows:
     def __init__(self) -> None:
         self.pid: int | None = None
         self.joules = 0.0
+
+    @classmethod
+    def availability(cls) -> Availability:
+        return Availability(True, "")
 
     def start(self, target: Target) -> None:
         self.pid = target.pid
