@@ -126,6 +126,10 @@ def _notes(shown: Shown) -> None:
     if any(reading.method is Method.MODELLED for reading in readings):
         notes.append(f"{HOLLOW} modelled, not measured: busy cores and memory held, times the study's coefficients.")
     notes += dict.fromkeys(shared.plain(reading.note) for reading in readings if reading.note)
+    for one, answer in shown.round.answers.items():
+        if answer.reading is not None and answer.reading.disturbances:
+            why = "; ".join(answer.reading.disturbances)
+            notes.append(f":material/warning: {shared.plain(shown.names[one])} was disturbed: {shared.plain(why)}.")
     notes.append("One answer, and watching costs a little speed: the study's figures are the ones to go by.")
     st.caption(" ".join(notes))
 

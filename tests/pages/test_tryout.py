@@ -45,7 +45,8 @@ for number, one in enumerate(ask["contenders"]):
     say(kind="ready", pid=1, load_s=0.25)
     text = one["artifact"]["quantization"] + " says " + ask["question"]["prompt"]
     say(kind="written", text=text, tokens=5, submitted_ns=10**9, first_ns=2 * 10**9, last_ns=4 * 10**9, ended="end")
-    say(kind="reading", memory_bytes=2.0**30, power_w=12.5, method="modelled", mean=True)
+    say(kind="reading", memory_bytes=2.0**30, power_w=12.5, method="modelled", mean=True,
+        disturbances=["other processes used 1.5 cores"])
 """
 
 
@@ -193,6 +194,7 @@ def test_each_answers_with_its_speed_memory_and_power_and_nothing_in_it_is_marku
         assert "<img" not in body
         assert not {"\u202e", "\x1b"} & set(body)
     assert "modelled, not measured" in shown(app)
+    assert "was disturbed: other processes used 1\\.5 cores." in shown(app)
     assert not any("evil" in element.value for element in [*app.markdown, *app.caption])
     assert not any("Stop" in button.label for button in app.button)
     # What was asked before stays below, and is what the next prompt's answers do not change.

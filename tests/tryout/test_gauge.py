@@ -28,7 +28,7 @@ class Knows:
 
     def __init__(self) -> None:
         self.pid: int | None = None
-        self.joules = 0.0
+        self.joules = self.others = 0.0
 
     @classmethod
     def availability(cls) -> Availability:
@@ -44,7 +44,8 @@ class Knows:
         if self.pid is None:
             return {}
         self.joules += JOULES[self.pid]
-        return {"pss_bytes": float(self.pid), "energy_j.knows": self.joules}
+        return {"pss_bytes": float(self.pid), "energy_j.knows": self.joules,
+                "others_cpu_cores": self.others}  # fmt: skip
 
     def domains(self) -> list[EnergyDomain]:
         return [EnergyDomain("energy_j.knows", "knows", "process tree", Method.MODELLED)]
@@ -93,7 +94,19 @@ def test_of_a_server_nothing_counts_that_the_process_took_which_asks_it(sampler:
     clock.now_ns += round(STEP_S * 1e9)
     whole = gauge.over(begun, ended)
     assert (whole.memory_bytes, whole.mean, whole.method) == (SERVER, True, Method.MODELLED)
+    assert whole.disturbances == ()
     assert whole.power_w == pytest.approx(JOULES[SERVER] / STEP_S)
+
+
+def test_what_others_did_meanwhile_is_said(sampler: Sampler, clock: Clock) -> None:
+    gauge = Gauge(sampler, contender().configuration, ENERGY, ANSWERING)
+    gauge.ready(Ready(pid=ANSWERING, load_s=1.0))
+    begun = clock.now_ns
+    sampler.meters[0].others = 1.5  # type: ignore[attr-defined]
+    read(sampler, clock, 8)
+    assert gauge.now().disturbances == ()
+    (why,) = gauge.over(begun, clock.now_ns).disturbances
+    assert why == "other processes used 1.50 cores on average during generation (1.6 s)"
 
 
 def test_an_answer_that_is_too_short_has_no_power(sampler: Sampler, clock: Clock) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+
 from trilemma.bench.gpu_figures import HELD
 from trilemma.bench.gpu_watch import GpuWatch
 from trilemma.meters.base import Target
 from trilemma.meters.sampler import Sampler
+from trilemma.meters.steadiness import Thresholds, disturbances
 from trilemma.meters.windows import energy_window, total_energy
-from trilemma.records import Sample
+from trilemma.records import PhaseWindow, Sample
 from trilemma.schema import Configuration, EnergyCoefficients, Phase, RunSpec
 from trilemma.tryout.messages import Reading, Ready
 
 _WINDOW_NS = 2_000_000_000
+# More than in a run: the dashboard is one of the others, and draws while the answer is written.
+_DISTURBED = Thresholds(others_cores=0.5, burst_cores=1.0)
 
 
 class Gauge:
@@ -57,10 +62,12 @@ class Gauge:
         return self._reading(max(end - _WINDOW_NS, self._samples[0].time_ns), end, mean=False)
 
     def over(self, start_ns: int, end_ns: int) -> Reading:
-        """Memory now, by a full reading, and mean power between two times, ``perf_counter_ns``."""
+        """Memory now, by a full reading; mean power between two times, ``perf_counter_ns``; what disturbed it."""
         self._sampler.read_now()
         self._take()
-        return self._reading(start_ns, end_ns, mean=True)
+        answer = PhaseWindow(phase=Phase.GENERATION, start_ns=start_ns, end_ns=end_ns)
+        found = () if self._nobody else disturbances(self._samples, [answer], os.cpu_count(), _DISTURBED)
+        return self._reading(start_ns, end_ns, mean=True).model_copy(update={"disturbances": found})
 
     def _take(self) -> None:
         new = self._sampler.drain()

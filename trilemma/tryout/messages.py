@@ -110,6 +110,7 @@ class Reading(Frozen):
     method: Method | None = Field(default=None, description="How power is known.")
     mean: bool = Field(default=False, description="Power is the mean over the whole answer, memory that at its end.")
     note: str = ""
+    disturbances: tuple[str, ...] = Field(default=(), description="What others did meanwhile; of the whole answer.")
 
 
 class Failed(Frozen):
