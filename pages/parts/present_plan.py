@@ -11,12 +11,13 @@ from pages.parts import plan_choice, plan_data, plan_view, present_data
 from pages.parts.explore_view import is_dark
 from pages.parts.present_data import Chosen, Version
 from pages.parts.url_state import Snapshot, UrlState
+from trilemma.analysis.differences import joined
 from trilemma.charts.large import enlarged
 from trilemma.charts.plan import day_figure
 from trilemma.errors import PlanError
 from trilemma.planning import words
 from trilemma.planning.plan import Assumptions, Plan
-from trilemma.planning.stated import Standing
+from trilemma.planning.stated import PRICE_WORDS, Standing
 from trilemma.planning.subject import Subject, subject
 from trilemma.report import PlanView
 
@@ -97,10 +98,11 @@ def _told(plan: Plan) -> None:
 def _small(plan: Plan) -> list[str]:
     """What a meeting must not take for granted."""
     found = [f"Modelled, for {plan.assumptions.demand.requests_per_day:,.10g} requests a day."]
-    if any(one.standing is Standing.EXAMPLE for one in plan.assumptions.stated):
-        found.append("Prices are examples until yours are entered on Plan.")
+    if not plan.checked.run.keeps(plan.setup.latency):
+        found.append("The simulation does not keep the limits: nothing is promised.")
+    examples = [PRICE_WORDS[one.kind] for one in plan.assumptions.stated if one.standing is Standing.EXAMPLE]
+    if examples:
+        found.append(f"Examples until yours are entered on Plan: {joined(examples)}.")
     if not plan.measured.under_load:
         found.append("Only one user at a time was measured.")
-    if plan.device_misses:
-        found.append("A single device does not keep the limits.")
-    return found
+    return [*found, *words.device_caveats(plan)]

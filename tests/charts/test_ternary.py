@@ -87,7 +87,7 @@ def test_a_click_gets_the_weights_and_the_ring_is_where_they_are() -> None:
 def test_hover_counts_draws_and_names_from_outside_are_escaped() -> None:
     found, of = made(model="<img src=x>")
     figure = decision_map_figure(found, of)
-    assert "of 100 draws" in figure.data[0].hovertext[0]
+    assert "wins in all draws" in figure.data[0].hovertext[0]
     spoken = [*figure.data[0].hovertext, *(trace.name or "" for trace in figure.data)]
     assert not any("<img" in text for text in spoken)
 
@@ -125,7 +125,7 @@ def test_a_name_is_where_its_region_has_most_room_and_not_in_another_one() -> No
         others = on_paper(bent.weights[bent.winner != row])
         away = np.abs(others - on_paper(at[None]))
         # Half a name and half its height on a phone: nothing of another region is behind it.
-        assert not ((away[:, 0] < 0.5 * 0.5 * 4 * 13 / 260) & (away[:, 1] < 0.5 * 13 / 260)).any()
+        assert not ((away[:, 0] < 0.5 * 0.5 * 4 * 13 / 240) & (away[:, 1] < 0.5 * 13 / 240)).any()
 
 
 def test_a_region_too_small_for_its_name_has_none_and_is_in_the_legend() -> None:

@@ -10,11 +10,12 @@ import plotly.graph_objects as go
 
 from trilemma.analysis.format import digits
 from trilemma.charts.palette import FONT, escape, layout, theme
+from trilemma.planning.arrays import FloatArray
 from trilemma.planning.break_even import Volumes
 from trilemma.planning.cost import Bill, Kind
 from trilemma.planning.fleet import Fleet
 from trilemma.planning.sensitivity import Effect, Swing
-from trilemma.planning.words import KIND_WORDS, money, money_between
+from trilemma.planning.words import KIND_WORDS, effect_words, money, money_between
 
 _HEIGHT = 420
 _ROW = 54
@@ -25,7 +26,7 @@ _WIDE = 30.0
 
 
 def day_figure(fleet: Fleet, *, dark: bool = False) -> go.Figure:
-    """Replicas that run in each hour, those in reserve paler, and below them the requests that come."""
+    """Replicas that each hour takes, those in reserve hollow, and below them the requests that come."""
     look = theme(dark)
     figure = go.Figure(layout=layout(dark))
     hours = np.arange(24)
@@ -40,7 +41,7 @@ def day_figure(fleet: Fleet, *, dark: bool = False) -> go.Figure:
         marker={"color": look.muted, "line": {"width": 1.2, "color": look.muted}}, **common,
     )  # fmt: skip
     figure.add_bar(
-        y=running - needed, name="in reserve, or not switched off",
+        y=running - needed, name="in reserve",
         marker={"color": "rgba(0,0,0,0)", "line": {"width": 1.2, "color": look.muted}}, **common,
     )  # fmt: skip
     figure.add_scatter(
@@ -70,7 +71,7 @@ def cost_figure(bills: Mapping[Kind, Bill], currency: str, *, dark: bool = False
     figure.add_scatter(
         x=[cost.value for _, _, cost in known], y=[name for name, _, _ in known], mode="markers+text",
         marker={"size": 14, "color": look.text, "symbol": [_SYMBOLS[kind] for _, kind, _ in known]},
-        text=[money(cost.value, currency) for _, _, cost in known], textposition="top center",
+        text=[escape(money(cost.value, currency)) for _, _, cost in known], textposition="top center",
         textfont={"family": FONT, "size": 14, "color": look.text}, cliponaxis=False, showlegend=False,
         error_x={
             "type": "data", "symmetric": False, "color": look.muted, "thickness": 2, "width": 5,
@@ -100,7 +101,8 @@ def break_even_figure(found: Volumes, planned: float, currency: str, *, dark: bo
     figure = go.Figure(layout=layout(dark))
     for kind, costs in found.costs.items():
         figure.add_scatter(
-            x=found.volumes, y=np.where(costs > 0, costs, np.nan), mode="lines", name=KIND_WORDS[kind],
+            x=found.volumes, y=np.where(costs > 0, costs, np.nan), mode="lines",
+            name=KIND_WORDS[kind] + ("" if kind in found.compared else " (not compared)"),
             line={"color": look.text if kind == "cloud" else look.muted, "width": 2.2, "dash": _DASHES[kind]},
             hovertemplate=f"{KIND_WORDS[kind]}: %{{y:,.4~g}} {escape(currency)} a month<br>"
             "%{x:,.3~g} requests a day<extra></extra>",
@@ -134,32 +136,45 @@ def break_even_figure(found: Volumes, planned: float, currency: str, *, dark: bo
     return figure
 
 
+def _beside(volume: float, volumes: FloatArray) -> str:
+    """Where a label of ``volume`` goes so that it stays inside the chart."""
+    low, at, high = (float(np.log(one)) for one in (volumes[0], volume, volumes[-1]))
+    place = (at - low) / (high - low)
+    return "top right" if place < 0.25 else "top left" if place > 0.75 else "top center"
+
+
 def tornado_figure(
     swings: Sequence[Swing], base: Effect, currency: str, *, of: str = "cost", dark: bool = False
 ) -> go.Figure:
     """Each assumption from its low to its high value: how far the monthly cost, or the replicas, move; right is better.
 
-    A side that cannot be had (limits that no fleet keeps) is open: an arrow to the left.
+    A side on which the limits cannot be kept reaches to the edge and says so.
     """
     look = theme(dark)
     figure = go.Figure(layout=layout(dark))
     middle = float(getattr(base, of) or 0.0)
     ends = [float(v) for s in swings for e in (s.low, s.high) if (v := getattr(e, of)) is not None]
-    most = max([middle, *ends]) * 1.02
+    most, least = max([middle, *ends]), min([middle, *ends])
+    pad = 0.06 * ((most - least) or max(1.0, most))
     for row, swing in enumerate(swings):
-        values = [getattr(effect, of) for effect in (swing.low, swing.high)]
-        for effect, value, filled in zip((swing.low, swing.high), values, (False, True), strict=True):
-            end = most if value is None else float(value)
-            text = "cannot be kept" if value is None else _effect_text(float(value), of, currency)
+        for effect, filled in ((swing.low, False), (swing.high, True)):
+            value = getattr(effect, of)
+            end = most + pad if value is None else float(value)
+            told = effect_words(effect, currency, of=of)
             figure.add_shape(
                 type="rect", x0=middle, x1=end, y0=row - 0.26, y1=row + 0.26,
                 fillcolor=look.muted if filled else "rgba(0,0,0,0)", line={"width": 1.2, "color": look.muted},
             )  # fmt: skip
             figure.add_scatter(
                 x=[end], y=[row], mode="markers", showlegend=False, marker={"size": 14, "opacity": 0},
-                hovertext=f"<b>{escape(swing.name)}: {escape(effect.words)}</b><br>{escape(text)}",
+                hovertext=f"<b>{escape(swing.name)}: {escape(effect.words)}</b><br>{escape(told)}",
                 hovertemplate="%{hovertext}<extra></extra>",
             )  # fmt: skip
+            if value is None:
+                figure.add_annotation(
+                    x=end, y=row, xanchor="left", xshift=6, showarrow=False, text=escape(told),
+                    font={"size": 12, "color": look.ground if filled else look.text},
+                )  # fmt: skip
         words = f"{escape(swing.low.words, 34)} … {escape(swing.high.words, 34)}"
         figure.add_annotation(
             x=0, xref="paper", y=row, xanchor="left", yanchor="bottom", yshift=15, showarrow=False, align="left",
@@ -174,8 +189,6 @@ def tornado_figure(
         )  # fmt: skip
     figure.add_vline(x=middle, line={"color": look.text, "width": 1.5})
     title = f"Cost, {escape(currency)} a month" if of == "cost" else "Replicas, reserve included"
-    least = min([middle, *ends])
-    pad = 0.04 * ((most - least) or max(1.0, most))
     figure.update_xaxes(title_text=f"{title}<br>(less is better: axis reversed)", range=[most + pad, least - pad])
     figure.update_yaxes(visible=False, range=[len(swings) - 0.4, -0.95], fixedrange=True)
     figure.update_layout(
@@ -183,10 +196,6 @@ def tornado_figure(
         legend={"y": 1.0, "yanchor": "bottom"},
     )  # fmt: skip
     return figure
-
-
-def _effect_text(value: float, of: str, currency: str) -> str:
-    return f"{money(value, currency)} a month" if of == "cost" else f"{value:,.0f} replicas"
 
 
 def _money_axis(figure: go.Figure, values: Sequence[float], currency: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
@@ -125,8 +126,9 @@ def decision_map_figure(
 def _hover(found: DecisionMap, rows: Sequence[int], names: Sequence[str]) -> list[str]:
     texts = []
     for weights, share in zip(found.weights, found.share, strict=True):
-        likely = [one for one in np.argsort(-share, kind="stable")[:_HOVERED] if share[one] >= 0.01]
-        lines = [f"{escape(names[rows[one]], 90)}: wins in {100 * share[one]:.0f} of 100 draws" for one in likely]
+        first, *others = np.argsort(-share, kind="stable")[:_HOVERED]
+        likely = [first, *(one for one in others if share[one] >= 0.01)]
+        lines = [f"{escape(names[rows[one]], 90)}: wins in {_draws_words(float(share[one]))}" for one in likely]
         lines[0] = f"<b>{lines[0]}</b>"
         texts.append("<br>".join([*lines, _mix(weights)]))
     return texts
@@ -234,7 +236,8 @@ def decision_map_text(found: DecisionMap, points: Points) -> str:
     """The text alternative: who wins where, and in how much of the triangle."""
     names = [str(name) for name in labels(points)]
     won = found.won()
-    parts = [f"{names[row]} wins at {_share(share)} of all mixes of priorities" for row, share in list(won.items())[:5]]
+    shown = list(won.items())[:5]
+    parts = [f"{names[row]} wins at {share_words(share)} of all mixes of priorities" for row, share in shown]
     more = f"; {len(won) - 5} more win elsewhere" if len(won) > 5 else ""
     corners = []
     for position, axis in enumerate(Axis):
@@ -243,5 +246,14 @@ def decision_map_text(found: DecisionMap, points: Points) -> str:
     return f"Decision map. {'; '.join(parts)}{more}. In the corners: {', '.join(corners)}."
 
 
-def _share(share: float) -> str:
-    return f"{100 * share:.0f} %" if share >= 0.01 else "less than 1 %"
+def share_words(share: float) -> str:
+    """``62 %`` of all mixes: rounded down, so that all of them are named only where it is all."""
+    percent = math.floor(100 * share + 1e-9)
+    return f"{percent} %" if percent else "less than 1 %"
+
+
+def _draws_words(share: float) -> str:
+    percent = math.floor(100 * share + 1e-9)
+    if not percent:
+        return "fewer than 1 of 100 draws"
+    return f"{percent} of 100 draws" if percent < 100 else "all draws"

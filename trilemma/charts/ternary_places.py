@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from trilemma.analysis.decision_map import DecisionMap
 from trilemma.analysis.uncertainty import FloatArray
 
-_SIDE = 260.0
+_SIDE = 240.0
 """Pixels of the triangle's side on a phone, where a name has least room."""
 _LETTER = (0.66, 1.15)
 """Width and height of a letter, in sizes of the type."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from trilemma.analysis.format import digits, format_figure
 from trilemma.planning.demand import DAY_CURVES, Demand
-from trilemma.planning.plan import Plan
-from trilemma.planning.words import LATENCY_WORDS, money
+from trilemma.planning.limits import LATENCY_WORDS
+from trilemma.planning.plan import MEMORY, Plan
+from trilemma.planning.words import money
 
 
 def assumption_rows(plan: Plan) -> list[tuple[str, str]]:
@@ -68,15 +69,21 @@ def _reserve(plan: Plan) -> str:
 
 def device_sentence(plan: Plan) -> str:
     """What one device of an edge deployment has to give; empty without one."""
-    device = plan.device
-    if device is None:
+    device, edge = plan.device, plan.assumptions.edge
+    if device is None or edge is None:
         return ""
     told = [f"Each device gets {digits(device.requests_per_day)} requests a day"]
     if (share := device.battery_share) is not None:
         known = share.low is not None and share.high is not None
-        between = f" ({share.low:.2%} to {share.high:.2%})" if known else ""
-        told.append(f"they take {share.value:.2%} of its battery a day{between}")
-    if device.memory_left is not None:
-        left = device.memory_left.value
-        told.append(f"{format_figure(left, 'B')} of its memory stay free" if left >= 0 else "it does not fit")
-    return f"{'; '.join(told)}. Its energy and speed are taken to be those of the measured machine."
+        between = f" ({_percent(share.low)} to {_percent(share.high)})" if known else ""
+        told.append(f"they take {_percent(share.value)} of its battery a day{between}")
+    if (left := device.memory_left) is not None:
+        free = f"{format_figure(left.value, 'B', left.low, left.high)} of its memory stay free"
+        told.append("the model does not fit into its memory" if MEMORY in plan.device_misses else free)
+    factor = edge.energy_factor
+    energy = "that of the measured machine" if factor == 1 else f"{factor:g} times that of the measured machine"
+    return f"{'; '.join(told)}. Its speed is taken to be that of the measured machine, its energy a request {energy}."
+
+
+def _percent(share: float | None) -> str:
+    return f"{digits(None if share is None else 100 * share)} %"

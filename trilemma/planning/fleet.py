@@ -50,7 +50,7 @@ class Fleet:
 
 
 def with_spares(needed: IntArray, availability: Availability, *, follows: bool) -> IntArray:
-    """What runs in each hour (the last axis but none is hours: shape (24,) or (24, draws)).
+    """What runs in each hour; shape (24,) or (24, draws), as ``needed``.
 
     The spares of the day's largest hour stand by all day. Without ``follows`` as many run in every hour as in that one.
     """
