@@ -43,11 +43,6 @@ class Fleet:
         drawn: FloatArray = self.dynamic_w + self.running * self.idle_w
         return drawn
 
-    @property
-    def replica_hours(self) -> float:
-        """Replica-hours a month."""
-        return float(self.running.sum() * DAYS_PER_MONTH)
-
 
 def with_spares(needed: IntArray, availability: Availability, *, follows: bool) -> IntArray:
     """What runs in each hour; shape (24,) or (24, draws), as ``needed``.

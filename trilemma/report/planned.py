@@ -29,9 +29,11 @@ def planned(material: Material) -> Section | None:
     except PlanError as error:
         return Section(_ID, _TITLE, paragraphs=(f"{error.message} {error.hint}",))
     paragraphs = (*words.summary(plan), device_sentence(plan))
+    priced = any(bill.cost is not None for bill in plan.bills.values())
     return Section(
         _ID, _TITLE, lead=(f"{plan.measured.label}: {words.headline(plan)}",),
-        paragraphs=tuple(text for text in paragraphs if text), charts=(_costs(plan), _day(plan)),
+        paragraphs=tuple(text for text in paragraphs if text),
+        charts=(*([_costs(plan)] if priced else []), _day(plan)),
         tables=(_bills(plan), _assumptions(plan), _prices(plan)),
         lists=(Listing("Before you rely on it", tuple(words.notes(plan, asked.machine))),),
     )  # fmt: skip
