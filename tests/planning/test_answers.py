@@ -155,7 +155,7 @@ def test_a_side_that_cannot_be_kept_is_infinitely_wide() -> None:
     figure = tornado_figure([limits], base_effect(plan, "cloud"), "USD")
     assert any("cannot be kept" in str(trace.hovertext) for trace in figure.data)
     assert sum("cannot be kept" in note.text for note in figure.layout.annotations) == 1, "seen without a mouse, too"
-    assert words.tornado_text([limits], "USD").endswith("or limits cannot be kept.")
+    assert words.tornado_text([limits], "USD").endswith("or cannot be kept.")
 
 
 def test_with_growth_and_a_target_those_are_tried_too() -> None:

@@ -245,10 +245,10 @@ def tornado_text(swings: Sequence[Swing], currency: str, *, of: str = "cost") ->
 
 
 def effect_words(effect: Effect, currency: str, *, of: str = "cost") -> str:
-    """``1,230 USD`` or ``4 replicas``."""
+    """``1,230 USD`` or ``4 replicas``; ``cannot be kept`` where limits or availability cannot."""
     value = effect.cost if of == "cost" else effect.replicas
     if value is None:
-        return "limits cannot be kept"
+        return "cannot be kept"
     return money(value, currency) if of == "cost" else f"{value:,.0f} {'replica' if value == 1 else 'replicas'}"
 
 
