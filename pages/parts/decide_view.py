@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -85,11 +86,10 @@ def table(of: Version, found: Field, question: Question, ranking: Ranking | None
     if written:
         colours = model_colours([*explore_data.catalog(of).models, *shown.meta["model"].astype(str)], is_dark())
         marks = [f"color: {colours.get(str(model), 'inherit')}; font-size: 16px" for model in shown.meta["model"]]
-        shares = [name for name in _SHARES if name in frame.columns]
         styled = frame.style.apply(lambda _: marks, subset=["Mark"])
-        styled = styled.format(_share_text, subset=shares, na_rep=BLANK)
+        styled = styled.format({name: _share_text for name in _SHARES if name in frame.columns}, na_rep=BLANK)
         out = np.flatnonzero(complete[order] & ~found.eligible[order])
-        styled = styled.format("0 %", subset=pd.IndexSlice[out, "Best"])  # by the rule, not by the draws
+        styled = styled.format("0 %", subset=(out.tolist(), ["Best"]))  # by the rule, not by the draws
     st.markdown("##### Ranking")
     st.dataframe(
         styled, key="decide_table", hide_index=True, column_config=config,
@@ -159,7 +159,7 @@ def _whole(share: np.ndarray[tuple[int], np.dtype[np.float64]]) -> np.ndarray[tu
     return np.minimum(np.floor(100 * share + 1e-9), _MOST)
 
 
-def _share_text(percent: float) -> str:
+def _share_text(percent: Any) -> str:
     """``62 %``, and at the ends ``≥ 99 %`` and ``< 1 %``."""
     return f"≥ {_MOST} %" if percent >= _MOST else "< 1 %" if percent < 1 else f"{percent:.0f} %"
 

@@ -113,10 +113,7 @@ def _costs(plan: Plan) -> None:
         config=chart.config("cost by deployment", bars=True),
     )  # fmt: skip
     chart.saves("plan_costs", "cost by deployment", lambda: bills_table(plan.bills))
-    st.caption(
-        "Modelled. Lines are 95 % intervals of what was measured (speed, energy); prices and demand are assumptions, "
-        "and What moves it most tries those."
-    )
+    st.caption(f"{words.costs_note(plan)} *What moves it most* tries those.")
 
 
 def _break_even(of: Version, key: str, plan: Plan) -> None:
@@ -181,7 +178,7 @@ def table(plan: Plan) -> None:
         {
             "Deployment": words.KIND_WORDS[kind],
             "Cost a month": words.money_between(bill.cost, currency),
-            "Made up of": ", ".join(f"{part} {words.money(value, currency)}" for part, value in bill.parts.items()),
+            "Made up of": words.parts_words(bill, currency),
             "Energy a month": words.quantity(bill.energy_kwh, "kWh"),
             "Mean power": words.quantity(bill.power_w, "W"),
             "CO2e a month": words.mass(bill.co2e_kg),

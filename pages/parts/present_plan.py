@@ -79,14 +79,15 @@ def screen(of: Version, chosen: Chosen, asked: Asked) -> None:
 
 
 def _told(plan: Plan) -> None:
-    st.title(shared.plain(words.headline(plan)), anchor=False)
+    st.title(shared.unbroken(shared.plain(words.headline(plan))), anchor=False)
     st.markdown(shared.plain(f"{plan.measured.label}: {words.replicas_sentence(plan)}"))
     bills, picture = st.columns([1, 1.25], gap="large")
     with bills, st.container(key="present_bills"):
         for kind, bill in plan.bills.items():
             cost = words.money_between(bill.cost, plan.assumptions.currency)
             power = f"{words.quantity(bill.energy_kwh, 'kWh')} · {words.mass(bill.co2e_kg)} CO2e"
-            st.markdown(f"{words.KIND_WORDS[kind]}, a month  \n**{shared.plain(cost)}**  \n{shared.plain(power)}")
+            what = ", electricity alone" if kind == "edge" and plan.users_bring else ""
+            st.markdown(f"{words.KIND_WORDS[kind]}, a month{what}  \n**{shared.plain(cost)}**  \n{shared.plain(power)}")
         st.caption(shared.plain(" ".join(_small(plan))))
     picture.plotly_chart(
         enlarged(day_figure(plan.largest, dark=is_dark()), _HEIGHT), theme=None, key="present_day",

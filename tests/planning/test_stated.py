@@ -16,7 +16,7 @@ from trilemma.planning.plan import default_assumptions, with_sources
 from trilemma.planning.stated import PRICE_WORDS, Standing
 from trilemma.planning.subject import NO_PICK, NO_SPEED, NO_SPEED_OF_PICK, Subject, runs_to_replay, subject
 from trilemma.planning.tables import CloudPrice, Tables, load_tables
-from trilemma.planning.words import bill_caption, limits_sentence, mass, notes, replicas_sentence
+from trilemma.planning.words import bill_caption, limits_sentence, mass, notes, parts_words, replicas_sentence
 
 OURS = CloudPrice(title="Ours", source="contract", date="2026-02", own=True, per_hour=0.3)
 
@@ -108,9 +108,9 @@ def test_what_a_device_gives_is_told_with_its_doubt() -> None:
     edge = plan.assumptions.edge.model_copy(update={"energy_factor": 2.0})
     assumptions = plan.assumptions.model_copy(update={"edge": edge})
     assert device_sentence(dataclasses.replace(plan, device=fit, assumptions=assumptions)) == (
-        "Each device gets 50.0 requests a day; they take 3.10 % of its battery a day (2.80 % to 3.50 %); 2.00 GiB ±0.10 "
-        "of its memory stay free. Its speed is taken to be that of the measured machine, its energy a request 2 times "
-        "that of the measured machine."
+        "Each device gets 50.0 requests a day; they take 3.10 % of its battery a day (2.80 % to 3.50 %); 2.00 GiB "
+        "±0.10 of its memory stay free. Its speed is taken to be that of the measured machine, its energy a request 2 "
+        "times that of the measured machine."
     )
     full = dataclasses.replace(plan, device=fit, device_misses=("memory",))
     assert "the model does not fit into its memory" in device_sentence(full)
@@ -148,3 +148,10 @@ def test_lengths_that_change_nothing_are_told() -> None:
     assert told in " ".join(notes(dataclasses.replace(plan, assumptions=asked, measured=unknown)))
     assert told not in " ".join(notes(dataclasses.replace(plan, assumptions=asked)))
     assert told not in " ".join(notes(dataclasses.replace(plan, measured=unknown)))
+
+
+def test_a_bills_parts_leave_out_what_is_nothing() -> None:
+    bill = made().bills["on-premise"]
+    assert bill.parts["other"] == 0
+    assert parts_words(bill, "USD").startswith("purchase ") and "other" not in parts_words(bill, "USD")
+    assert parts_words(dataclasses.replace(bill, parts={"rent": 0.0}), "USD") == "–"

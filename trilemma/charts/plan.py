@@ -55,7 +55,7 @@ def day_figure(fleet: Fleet, *, dark: bool = False) -> go.Figure:
     figure.update_layout(
         barmode="stack", height=_HEIGHT, bargap=0, hovermode="closest",
         yaxis={"title": {"text": "Replicas"}, "domain": [0.36, 1], "dtick": 1 if running.max() <= 8 else None},
-        legend={"y": 1.02, "yanchor": "bottom", "traceorder": "normal"},
+        legend={"y": 1.02, "yanchor": "bottom", "traceorder": "normal"}, margin_r=20,  # the 24 of midnight
     )  # fmt: skip
     below = figure.layout.yaxis.to_plotly_json() | {"domain": [0, 0.26], "dtick": None, "nticks": 3}
     figure.update_layout(yaxis2=below | {"title": {**below["title"], "text": "Requests/s"}})
@@ -91,7 +91,8 @@ def cost_figure(bills: Mapping[Kind, Bill], currency: str, *, dark: bool = False
         categoryorder="array", categoryarray=names[::-1], range=[-0.6, len(names) - 0.3], fixedrange=True,
         tickfont={"color": look.text, "size": 14}, ticksuffix="  ",
     )  # fmt: skip
-    figure.update_layout(height=90 + 84 * len(names), hovermode="closest", dragmode=False)
+    # Room for the amount above a mark at the edge of a phone.
+    figure.update_layout(height=90 + 84 * len(names), hovermode="closest", dragmode=False, margin_r=36)
     return figure
 
 
@@ -116,7 +117,8 @@ def break_even_figure(found: Volumes, planned: float, currency: str, *, dark: bo
         figure.add_scatter(
             x=[volume for volume, *_ in marks], y=[cost for _, cost, *_ in marks], mode="markers+text",
             marker={"size": 13, "symbol": "circle-open", "color": look.text, "line": {"width": 2}}, name="break-even",
-            text=[f"{digits(volume)} a day" for volume, *_ in marks], textposition="top center", cliponaxis=False,
+            text=[f"{digits(volume)} a day" for volume, *_ in marks], cliponaxis=False,
+            textposition=[_beside(volume, found.volumes) for volume, *_ in marks],
             textfont={"family": FONT, "size": 12, "color": look.text},
             hovertext=[f"Above {digits(v)} requests a day<br>{KIND_WORDS[above].lower()} costs less than "
                        f"{KIND_WORDS[below].lower()}" for v, _, below, above in marks],
@@ -132,7 +134,7 @@ def break_even_figure(found: Volumes, planned: float, currency: str, *, dark: bo
         type="log", autorange="reversed", tickformat=",~g", dtick=1,
         title_text=f"Cost, {escape(currency)} a month<br>(less is better: axis reversed)",
     )  # fmt: skip
-    figure.update_layout(height=_HEIGHT + 20, hovermode="closest", legend={"y": -0.18, "yanchor": "top"})
+    figure.update_layout(height=_HEIGHT + 20, hovermode="closest", legend={"y": 1.02, "yanchor": "bottom"})
     return figure
 
 
@@ -178,7 +180,7 @@ def tornado_figure(
         words = f"{escape(swing.low.words, 34)} … {escape(swing.high.words, 34)}"
         figure.add_annotation(
             x=0, xref="paper", y=row, xanchor="left", yanchor="bottom", yshift=15, showarrow=False, align="left",
-            text=f"{escape(swing.name)} <span style='color:{look.muted}'>{words}</span>",
+            text=f"{escape(swing.name)} <span style='color:{look.muted}'>{words}</span>", bgcolor=look.ground,
             font={"size": 12, "color": look.text},
         )  # fmt: skip
     for filled, name in ((False, "at its first value"), (True, "at its second")):
@@ -206,7 +208,7 @@ def _money_axis(figure: go.Figure, values: Sequence[float], currency: str) -> No
         low, high = np.log10(min(above)), np.log10(max(above))
         pad = 0.14 * (high - low) + 0.05
         figure.update_xaxes(
-            type="log", title_text=title, range=[high + pad, low - pad], dtick=1, tickformat="~g", fixedrange=True
+            type="log", title_text=title, range=[high + pad, low - pad], dtick=1, tickformat=",~g", fixedrange=True
         )
     else:
         most = max([*values, 0.0]) or 1.0

@@ -12,7 +12,7 @@ from trilemma.analysis.decision_map import DecisionMap
 from trilemma.analysis.points import Points, labels
 from trilemma.analysis.uncertainty import FloatArray
 from trilemma.charts.palette import Theme, axis_colour, escape, ink_on, layout, model_colours, theme
-from trilemma.charts.ternary_places import numbered, place_of_name
+from trilemma.charts.ternary_places import apart, numbered, place_of_name
 from trilemma.schema import Axis
 
 HEIGHT = 470
@@ -100,13 +100,13 @@ def decision_map_figure(
     figure.add_trace(_borders(found, look.ground))
     avoided = [*([weights] if weights is not None else []), *(marks or {}).values()]
     figure.add_traces(_names(found, points, colours, avoided))
-    figure.add_traces(_marks(marks or {}, look))
     figure.add_traces(_legend(found, names, colours))
     if weights is not None:
         here = {"a": [weights[0]], "b": [weights[1]], "c": [weights[2]], "mode": "markers", "hoverinfo": "skip"}
         for size, width, colour in ((20, 5, look.ground), (20, 2.5, look.text)):
             ring = {"symbol": "circle-open", "size": size, "color": colour, "line": {"width": width}}
             figure.add_trace(go.Scatterternary(**here, marker=ring, cliponaxis=False, showlegend=False))
+    figure.add_traces(_marks(marks or {}, look))  # over the ring, so that a number under it can be read
     axes = {
         name: {
             "title": {"text": f"<b>{axis.value.capitalize()}</b>",
@@ -188,11 +188,12 @@ def _names(
 
 
 def _marks(marks: Mapping[str, Sequence[float]], look: Theme) -> list[go.Scatterternary]:
-    """A small number where each named mix of weights is; a click on it takes these weights."""
+    """A small number at each named mix of weights, beside it where two would overlap; a click takes these weights."""
     groups = numbered(marks)
     if not groups:
         return []
     at = np.array([weights for weights, _ in groups])
+    drawn = apart(at)
     numbers = [",".join(str(number) for number, _ in names) for _, names in groups]
     told = ["<br>".join([*(f"<b>{escape(name)}</b>" for _, name in names), _mix(weights)]) for weights, names in groups]
     disc = {
@@ -205,7 +206,7 @@ def _marks(marks: Mapping[str, Sequence[float]], look: Theme) -> list[go.Scatter
     steady = {"marker": {"opacity": 1}, "textfont": {"color": look.text}}
     return [
         go.Scatterternary(
-            a=at[:, 0], b=at[:, 1], c=at[:, 2], mode="markers+text", marker=disc, text=numbers,
+            a=drawn[:, 0], b=drawn[:, 1], c=drawn[:, 2], mode="markers+text", marker=disc, text=numbers,
             textfont={"size": 10, "color": look.text}, selected=steady, unselected=steady, customdata=at.tolist(),
             hovertext=told, hoverinfo="text", cliponaxis=False, showlegend=False, name="use cases",
         )

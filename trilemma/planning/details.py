@@ -31,13 +31,15 @@ def assumption_rows(plan: Plan) -> list[tuple[str, str]]:
         rows.append(("Cloud", "machines are given back in hours that need fewer" if cloud.follows else "all run on"))
     if (own := assumed.on_premise) is not None:
         off = "machines are switched off in hours that need fewer" if own.follows else "all stay on"
-        other = f", other costs {money(own.other_per_month, assumed.currency)} a machine and month"
+        costs = money(own.other_per_month, assumed.currency)
+        other = f", other costs {costs} a machine and month" if own.other_per_month else ", no other costs"
         rows.append(("On-premise", f"written off over {own.years:g} years{other}, {off}"))
     if (edge := assumed.edge) is not None:
         bought = f"{money(edge.price, assumed.currency)} each" if edge.price else "that users bring"
         battery = "on mains" if edge.battery_wh is None else f"battery {edge.battery_wh:g} Wh"
         memory = "" if edge.memory_bytes is None else f", memory {format_figure(edge.memory_bytes, 'B')}"
-        energy = f", {edge.energy_factor:g} times the measured energy a request"
+        factor = "" if edge.energy_factor == 1 else f"{edge.energy_factor:g} times "
+        energy = f", {factor}the measured energy a request"
         rows.append(("Edge", f"{edge.devices:,} devices {bought}, {battery}{memory}{energy}"))
     return rows
 

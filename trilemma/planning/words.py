@@ -10,7 +10,7 @@ from trilemma.analysis.differences import joined
 from trilemma.analysis.format import BLANK, Scale, digits, format_figure, interval_text, scale_for
 from trilemma.planning.arrays import Interval
 from trilemma.planning.break_even import BreakEven, Volumes
-from trilemma.planning.cost import Kind
+from trilemma.planning.cost import Bill, Kind
 from trilemma.planning.limits import LATENCY_WORDS, SHARE
 from trilemma.planning.plan import LOAD, MEMORY, Plan
 from trilemma.planning.queueing import FULLEST
@@ -127,6 +127,11 @@ def bill_caption(plan: Plan, kind: Kind) -> str:
     return f"a month at the edge{between}: {bought if edge.price else brought}{note}{unable}"
 
 
+def parts_words(bill: Bill, currency: str) -> str:
+    """``purchase 25.00 USD, electricity 0.18 USD``: what a cost is made up of, without what is nothing."""
+    return ", ".join(f"{part} {money(value, currency)}" for part, value in bill.parts.items() if value) or BLANK
+
+
 def cost_sentences(plan: Plan) -> list[str]:
     """The cheapest deployment that can do it, and the others against it."""
     currency, cheapest = plan.assumptions.currency, plan.cheapest
@@ -144,6 +149,12 @@ def cost_sentences(plan: Plan) -> list[str]:
             text = ", ".join([money_between(bill.cost, currency), *notes])
             told.append(f"{KIND_WORDS[bill.kind]}: {text}.")
     return told or ["No cost is known: enter a price."]
+
+
+def costs_note(plan: Plan) -> str:
+    """What a picture of the costs rests on."""
+    note = "Modelled. Lines are 95 % intervals of what was measured (speed, energy); prices and demand are assumptions."
+    return f"{note} At the edge it is electricity alone, for users bring the devices." if plan.users_bring else note
 
 
 def summary(plan: Plan) -> list[str]:

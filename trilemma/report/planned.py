@@ -48,7 +48,7 @@ def _costs(plan: Plan) -> Chart:
     columns, rows = rows_of(bills_table(plan.bills))
     return Chart(
         "cost", "Cost a month by deployment", f"Cost a month. {told}.", light, dark, columns, rows,
-        "Modelled. Lines are 95 % intervals of what was measured (speed, energy); prices and demand are assumptions.",
+        words.costs_note(plan),
     )  # fmt: skip
 
 
@@ -68,7 +68,7 @@ def _bills(plan: Plan) -> Table:
         (
             Value(words.KIND_WORDS[kind]),
             Value(words.money_between(bill.cost, currency)),
-            Value(", ".join(f"{part} {words.money(value, currency)}" for part, value in bill.parts.items())),
+            Value(words.parts_words(bill, currency)),
             Value(words.quantity(bill.energy_kwh, "kWh")),
             Value(words.quantity(bill.power_w, "W")),
             Value(words.mass(bill.co2e_kg)),
