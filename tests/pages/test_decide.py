@@ -147,7 +147,7 @@ def test_limits_say_how_many_keep_them_and_what_breaks_one_is_last(store: Store)
 def written(app: AppTest) -> pd.DataFrame:
     """The ranking as it is read, not as it is sorted."""
     proto = next(d.proto for d in app.dataframe if "Best" in d.value.columns)
-    return convert_arrow_bytes_to_pandas_df(proto.styler.display_values)
+    return convert_arrow_bytes_to_pandas_df(proto.arrow_data.styler.display_values)
 
 
 def test_the_table_is_no_surer_than_the_sentences(store: Store) -> None:
