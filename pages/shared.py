@@ -106,6 +106,11 @@ def plain(text: str) -> str:
     return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
 
 
+def unbroken(text: str) -> str:
+    """``text`` in which no line ends between a number and its percent sign; of what :func:`plain` gave back."""
+    return text.replace(" %", "\u00a0%")
+
+
 def heading(name: str, note: str = "") -> None:
     """The page's question, and under it one line that may say what is shown."""
     st.title(PAGES[name].question, anchor=False)

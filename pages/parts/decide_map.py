@@ -12,7 +12,7 @@ from pages.parts.url_state import UrlState
 from trilemma.analysis.points import labels
 from trilemma.charts.palette import model_colours
 from trilemma.charts.tables import map_table
-from trilemma.charts.ternary import decision_map_figure, decision_map_text, marks_text
+from trilemma.charts.ternary import decision_map_figure, decision_map_text, marks_text, share_words
 from trilemma.schema import Axis
 
 
@@ -60,6 +60,6 @@ def picture(of: Version, found: Field, question: Question, url: UrlState) -> Non
     st.caption(
         "Each corner is one priority alone; the ring is where you are. Click to go elsewhere. Colours run into one "
         f"another where it is open who wins. {shared.plain(str(names.iloc[first]))} wins at "
-        f"{100 * won[first]:.0f} % of all mixes; {others}."
+        f"{share_words(won[first])} of all mixes; {others}."
     )
     st.caption(f"Use cases on the map: {shared.plain(marks_text(marks))}.")

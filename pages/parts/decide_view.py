@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,8 @@ from trilemma.charts.palette import axis_colour, model_colours, quantization_gly
 from trilemma.schema import Method
 
 _STYLED_UP_TO = 400
+_SHARES = ("Best", "On the front", "Keeps limits")
+_MOST = 99
 
 
 def recommendation(told: Recommendation) -> None:
@@ -48,7 +51,7 @@ def _list(texts: Sequence[str]) -> str:
 
 
 def links(points: Points, told: Recommendation, question: Question, view: dict[str, str | list[str]]) -> None:
-    """Where to go from here: only to pages that there are."""
+    """Where to go from here."""
     efficiency, speed, performance = question.axes
     found: list[tuple[str, str, dict[str, str | list[str]]]] = []
     study: dict[str, str | list[str]] = {"study": question.study} if question.study else {}
@@ -64,8 +67,7 @@ def links(points: Points, told: Recommendation, question: Question, view: dict[s
     found.append(("present", "Present", view))
     with st.container(horizontal=True, gap="medium"):
         for name, label, params in found:
-            if name in shared.PAGES:
-                shared.link(name, label, params, icon=shared.PAGES[name].icon)
+            shared.link(name, label, params, icon=shared.PAGES[name].icon)
 
 
 def table(of: Version, found: Field, question: Question, ranking: Ranking | None) -> None:
@@ -78,12 +80,16 @@ def table(of: Version, found: Field, question: Question, ranking: Ranking | None
         (np.arange(len(points)), -np.nan_to_num(near.min(axis=1), nan=-1), -np.nan_to_num(chance, nan=-1))
     )
     shown = points.select(order.astype(np.intp))
-    frame, config = _display(shown, found, question, order, chance, near)
+    written = len(shown) <= _STYLED_UP_TO
+    frame, config = _display(shown, found, question, order, chance, near, written=written)
     styled: pd.DataFrame | Styler = frame
-    if len(frame) <= _STYLED_UP_TO:
+    if written:
         colours = model_colours([*explore_data.catalog(of).models, *shown.meta["model"].astype(str)], is_dark())
         marks = [f"color: {colours.get(str(model), 'inherit')}; font-size: 16px" for model in shown.meta["model"]]
         styled = frame.style.apply(lambda _: marks, subset=["Mark"])
+        styled = styled.format({name: _share_text for name in _SHARES if name in frame.columns}, na_rep=BLANK)
+        out = np.flatnonzero(complete[order] & ~found.eligible[order])
+        styled = styled.format("0 %", subset=(out.tolist(), ["Best"]))  # by the rule, not by the draws
     st.markdown("##### Ranking")
     st.dataframe(
         styled, key="decide_table", hide_index=True, column_config=config,
@@ -100,7 +106,8 @@ def table(of: Version, found: Field, question: Question, ranking: Ranking | None
 
 def _display(
     shown: Points, found: Field, question: Question, order: np.ndarray[tuple[int], np.dtype[np.intp]],
-    chance: np.ndarray[tuple[int], np.dtype[np.float64]], near: np.ndarray[tuple[int, int], np.dtype[np.float64]],
+    chance: np.ndarray[tuple[int], np.dtype[np.float64]], near: np.ndarray[tuple[int, int], np.dtype[np.float64]], *,
+    written: bool,
 ) -> tuple[pd.DataFrame, dict[str, ColumnConfig]]:  # fmt: skip
     hollow = [method == Method.MODELLED for method in shown.methods(question.axes)]
     quantizations = shown.meta["quantization"].astype(str)
@@ -113,16 +120,12 @@ def _display(
     config: dict[str, ColumnConfig] = {
         "Mark": st.column_config.TextColumn("", width=36),
         "Configuration": st.column_config.TextColumn(width=240),
-        "Best": st.column_config.NumberColumn(format="%.0f %%", help="In which share of draws it wins."),
-        "On the front": st.column_config.NumberColumn(
-            format="%.0f %%", help="In which share of draws nothing beats it in all three figures at once."
-        ),
+        "Best": _share_column("it wins", written),
+        "On the front": _share_column("nothing beats it in all three figures at once", written),
     }
     if question.limits:
         columns["Keeps limits"] = _whole(found.all_kept[order])
-        config["Keeps limits"] = st.column_config.NumberColumn(
-            format="%.0f %%", help="In which share of draws it keeps every limit."
-        )
+        config["Keeps limits"] = _share_column("it keeps every limit", written)
     titles = short_titles(question.axes)
     ranked = bool(found.eligible.any())
     for position, (axis, key) in enumerate(question.by_axis.items()):
@@ -143,9 +146,22 @@ def _display(
     return pd.DataFrame(columns), config
 
 
+def _share_column(what: str, written: bool) -> ColumnConfig:
+    """A column of :func:`_whole`; ``written`` where each number is written by :func:`_share_text`."""
+    return st.column_config.NumberColumn(
+        format=None if written else "%.0f %%",
+        help=f"In which share of draws {what}: 99 stands for 99 or more, 0 for less than 1.",
+    )
+
+
 def _whole(share: np.ndarray[tuple[int], np.dtype[np.float64]]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Percent, rounded down, as the sentences have it: nothing is said to be surer than it is."""
-    return np.floor(100 * share + 1e-9)
+    """Percent, rounded down and at most 99: nothing is said to be surer than a count of draws can tell."""
+    return np.minimum(np.floor(100 * share + 1e-9), _MOST)
+
+
+def _share_text(percent: Any) -> str:
+    """``62 %``, and at the ends ``≥ 99 %`` and ``< 1 %``."""
+    return f"≥ {_MOST} %" if percent >= _MOST else "< 1 %" if percent < 1 else f"{percent:.0f} %"
 
 
 def _notes(

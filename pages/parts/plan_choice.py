@@ -28,7 +28,8 @@ _GIB = 2.0**30
 
 
 class Number(NamedTuple):
-    """A number that can be set: its label with the unit, ends, step, help, and whether it may be left empty."""
+    """A number that can be set: its label with the unit, ends, step, help, and what it means to leave it empty, if it
+    may be. ``{currency}`` in a label is that of the tables; a ``whole`` one has no fraction."""
 
     label: str
     low: float
@@ -36,31 +37,32 @@ class Number(NamedTuple):
     step: float
     help: str = ""
     empty: str = ""
+    whole: bool = False
 
 
 NUMBERS: dict[str, Number] = {
     "day": Number("Requests a day", 1, 1e12, 1000, "In the first month, of all users together."),
     "growth": Number("Growth, % a month", -50, 100, 1),
-    "months": Number("Months ahead", 1, 120, 1),
+    "months": Number("Months ahead", 1, 120, 1, whole=True),
     "tin": Number("Prompt tokens", 1, 1e8, 64, "Prefill is taken to grow in proportion.", "as measured"),
     "tout": Number("Output tokens", 2, 1e8, 64, "Decoding is taken to grow in proportion.", "as measured"),
     "ttft": Number("First token, p95, s", 0.001, 1e6, 0.5, "Waiting for a slot included.", "no limit"),
     "e2e": Number("Whole answer, p95, s", 0.001, 1e6, 1, "Waiting for a slot included.", "no limit"),
     "tpot": Number("Each further token, p95, ms", 0.01, 1e6, 10, "", "no limit"),
-    "slots": Number("Requests at a time", 1, 1e6, 1, "A replica's slots, of those measured.", "as many as pay"),
-    "spares": Number("Replicas in reserve", 0, 1000, 1, "N + k: beside those that the busiest hour takes."),
+    "slots": Number("Requests at a time", 1, 1e6, 1, "A replica's slots, of those measured.", "as many as pay", True),
+    "spares": Number("Replicas in reserve", 0, 1000, 1, "N + k: beside those that the busiest hour takes.", whole=True),
     "target": Number("Availability wanted, %", 50, 99.9999, 0.1, "Sets the reserve instead.", "fixed reserve"),
     "up": Number("A replica is up, %", 1, 99.9999, 0.1, "Replicas are taken to fail independently."),
-    "hourly": Number("Price an hour", 0, 1e6, 0.1),
-    "price": Number("Price of a machine", 0, 1e9, 100),
+    "hourly": Number("Price an hour, {currency}", 0, 1e6, 0.1),
+    "price": Number("Price of a machine, {currency}", 0, 1e9, 100),
     "years": Number("Written off over, years", 0.1, 30, 1),
-    "other": Number("Other costs a machine, a month", 0, 1e9, 10, "Rack, network, staff: not in any table."),
-    "kwh": Number("Electricity, a kWh", 0, 1e3, 0.01),
+    "other": Number("Other costs a month, {currency}", 0, 1e9, 10, "For each machine: rack, network, staff."),
+    "kwh": Number("Electricity, {currency} a kWh", 0, 1e3, 0.01),
     "pue": Number("PUE", 1, 5, 0.1, "All of a data centre's energy over that of its machines."),
     "grid": Number("Grid, g CO2e a kWh", 0, 5000, 10),
     "idle": Number("Idle power of a machine, W", 0, 1e6, 5, "What a replica draws while it waits.", "as measured"),
-    "devices": Number("Devices", 1, 1e10, 1000),
-    "device": Number("Price of a device", 0, 1e9, 10, "0 where users bring theirs."),
+    "devices": Number("Devices", 1, 1e10, 1000, whole=True),
+    "device": Number("Price of a device, {currency}", 0, 1e9, 10, "0 where users bring theirs."),
     "battery": Number("Battery, Wh", 0.1, 1e5, 1, "A phone has about 18.", "on mains"),
     "memory": Number("Memory of a device, GiB", 0.01, 1e6, 1, "", "not checked"),
     "factor": Number("Device's energy / measured", 0.001, 1000, 0.1, "For one request; 1 where that is not known."),
@@ -164,15 +166,16 @@ def _clean(about: Number, text: str, default: str) -> str:
     value = _number(text)
     if value is None:
         return "" if about.empty and not text else default
+    value = round(value) if about.whole else value
     return f"{min(about.high, max(about.low, value)):.10g}"
 
 
 def _shares(url: UrlState) -> tuple[float, ...]:
     if url.text("curve") != OWN_CURVE:
         return DAY_CURVES[url.text("curve")]
-    parts = [_number(part) for part in url.text("hours").replace(";", ",").split(",")]
+    parts = [_number(part) for part in url.text("hours").replace(";", ",").strip(" ,").split(",")]
     try:
-        return Demand(shares=tuple(part for part in parts if part is not None)).shares
+        return Demand.model_validate({"shares": tuple(parts)}).shares
     except ValidationError as error:
         raise PlanError(
             "The hours of the day cannot be read.",
@@ -210,30 +213,30 @@ def assumption_controls(url: UrlState, found: Measured, tables: Tables) -> None:
                     "Requests in each hour, 24 numbers from midnight on; only their proportions count",
                     key=url.key("hours"), placeholder="1, 1, 1, 1, 1, 1, 2, 5, 9, 11, 11, 10, 7, 9, ...",
                 )  # fmt: skip
-            _row(url, ("growth", "months", "tin", "tout"))
+            _row(url, ("growth", "months", "tin", "tout"), tables.currency)
             measured = f"Measured with {found.curve.output_tokens:.0f} output tokens"
             prompt = f" and {found.curve.prompt_tokens:.0f} of prompt" if found.curve.prompt_tokens else ""
             st.caption(f"{measured}{prompt} a request.")
         with limits:
-            _row(url, ("ttft", "e2e", "tpot", "slots"))
-            _row(url, ("spares", "target", "up"))
+            _row(url, ("ttft", "e2e", "tpot", "slots"), tables.currency)
+            _row(url, ("spares", "target", "up"), tables.currency)
         with cloud:
             _pick(url, tables, "cloud", "A machine like the measured one")
-            _row(url, ("hourly",))
+            _row(url, ("hourly",), tables.currency)
             st.checkbox(FLAGS["returned"], key=url.key("returned"))
         with own:
             _pick(url, tables, "machine", "A machine like the measured one")
-            _row(url, ("price", "years", "other"))
+            _row(url, ("price", "years", "other"), tables.currency)
             st.checkbox(FLAGS["off"], key=url.key("off"))
         with edge:
-            _row(url, ("devices", "device", "battery"))
-            _row(url, ("memory", "factor"))
+            _row(url, ("devices", "device", "battery"), tables.currency)
+            _row(url, ("memory", "factor"), tables.currency)
             st.caption("Each device answers its own user, one request at a time, as fast as the measured machine.")
         with energy:
             _pick(url, tables, "electricity", "Electricity")
             _pick(url, tables, "overhead", "Overhead of the data centre")
             _pick(url, tables, "mix", "Grid")
-            _row(url, ("kwh", "pue", "grid", "idle"))
+            _row(url, ("kwh", "pue", "grid", "idle"), tables.currency)
 
 
 def _pick(url: UrlState, tables: Tables, name: str, label: str) -> None:
@@ -248,13 +251,13 @@ def _pick(url: UrlState, tables: Tables, name: str, label: str) -> None:
         st.caption(shared.plain(stated(kind, value, entries[url.text(name)], tables.currency).origin))
 
 
-def _row(url: UrlState, names: Sequence[str]) -> None:
+def _row(url: UrlState, names: Sequence[str], currency: str) -> None:
     for column, name in zip(st.columns(4 if len(names) == 4 else 3), names, strict=False):
         with column:
-            number(url, name)
+            number(url, name, currency)
 
 
-def number(url: UrlState, name: str) -> None:
+def number(url: UrlState, name: str, currency: str = "") -> None:
     """The input of one of :data:`NUMBERS`, in step with the URL."""
     about, key = NUMBERS[name], f"plan:number:{name}"
 
@@ -265,6 +268,7 @@ def number(url: UrlState, name: str) -> None:
     # Said before the widget is made: the URL leads.
     st.session_state[key] = _number(url.text(name))
     st.number_input(
-        about.label, min_value=float(about.low), max_value=float(about.high), step=float(about.step), key=key,
-        format="%.10g", on_change=keep, help=about.help or None, placeholder=about.empty or None,
+        about.label.format(currency=shared.plain(currency)), min_value=float(about.low), max_value=float(about.high),
+        step=float(about.step), key=key, format="%.10g", on_change=keep, help=about.help or None,
+        placeholder=about.empty or None,
     )  # fmt: skip

@@ -90,15 +90,21 @@ def _day(plan: Plan) -> None:
     run = plan.checked.run
     st.caption(
         "Modelled: the measured speed of one replica, Poisson arrivals within each hour, checked by simulating the "
-        f"busiest hour ({len(run.e2e):,} requests, {run.busy:.0%} of the slots busy without reserve, wait for a slot "
-        f"p95 {words.seconds(run.percentile('wait'))})."
+        f"busiest hour ({len(run.e2e):,} requests, {100 * run.busy:.0f} % of the slots busy without reserve, wait for "
+        f"a slot p95 {words.seconds(run.percentile('wait'))})."
     )
     if plan.assumptions.demand.growth:
         st.caption("The month with most requests is shown.")
+    own, kept_on = plan.assumptions.on_premise, plan.largest.machines
+    if own is not None and not own.follows and kept_on > 1:
+        st.caption(f"On-premise, {kept_on:,} machines stay on all day.")
 
 
 def _costs(plan: Plan) -> None:
     currency = plan.assumptions.currency
+    if all(bill.cost is None for bill in plan.bills.values()):
+        st.info("No cost is known: enter a price.", icon=":material/info:")
+        return
     told = "; ".join(
         f"{words.KIND_WORDS[kind]}: {words.money_between(bill.cost, currency)}" for kind, bill in plan.bills.items()
     )
@@ -107,17 +113,15 @@ def _costs(plan: Plan) -> None:
         config=chart.config("cost by deployment", bars=True),
     )  # fmt: skip
     chart.saves("plan_costs", "cost by deployment", lambda: bills_table(plan.bills))
-    st.caption(
-        "Modelled. Lines are 95 % intervals of what was measured (speed, energy); prices and demand are assumptions, "
-        "and What moves it most tries those."
-    )
+    st.caption(f"{words.costs_note(plan)} *What moves it most* tries those.")
 
 
 def _break_even(of: Version, key: str, plan: Plan) -> None:
     found, currency = plan_data.by_volume(of, key, plan), plan.assumptions.currency
-    sentences = words.break_even_sentences(found)
-    told = " ".join(sentences) or words.order_sentence(found)
+    told = " ".join(words.break_even_sentences(found)) or words.order_sentence(found)
     st.markdown(shared.plain(told))
+    if not found.costs:
+        return
     st.plotly_chart(
         break_even_figure(found, plan.assumptions.demand.requests_per_day, currency, dark=is_dark()), theme=None,
         key="plan_volumes", alt=f"Cost a month by requests a day. {told}", config=chart.config("break-even"),
@@ -126,32 +130,39 @@ def _break_even(of: Version, key: str, plan: Plan) -> None:
     st.caption(
         "Modelled. Replicas are whole, so costs have steps. Fleets that the plan itself did not simulate are estimated."
     )
+    if "edge" in found.costs:
+        brought = "" if "edge" in found.compared else " They are not compared: users bring them, or they are too small."
+        st.caption(f"Devices stay as many as they are; a line ends where they cannot bear their share.{brought}")
 
 
 def _tornado(of: Version, key: str, plan: Plan, url: UrlState) -> None:
-    kinds: list[Kind] = list(plan.bills)
-    url.keep_to("of", kinds)
+    currency = plan.assumptions.currency
+    able = (kind for kind in plan.bills if kind != "edge" or not plan.device_misses)
+    kinds = [kind for kind in able if plan.bills[kind].cost is not None]
+    if not kinds:
+        st.info("No cost is known, so that nothing moves it: enter a price.", icon=":material/info:")
+        return
     if url.text("of") not in kinds:
         url.put("of", kinds[0])
     left, right = st.columns([1, 1])
     left.segmented_control(
         "Deployment", kinds, format_func=lambda kind: words.KIND_WORDS[kind], key=url.key("of"), required=True
     )
-    what = right.segmented_control(
-        "What moves", ["cost", "replicas"], default="cost", key="plan_tornado_of", required=True,
-        format_func=lambda name: "Monthly cost" if name == "cost" else "Replicas",
-    )  # fmt: skip
     kind: Kind = next(one for one in kinds if one == url.text("of"))
-    found, currency = plan_data.sensitivity(of, key, kind, plan), plan.assumptions.currency
-    by = "replicas" if what == "replicas" else "cost"
-    swings = [one for one in found.swings if one.width(by)]
-    swings = sorted(swings, key=lambda one: -one.width(by))[:_SWINGS]
+    by = "cost"
+    if kind != "edge":  # devices are as many as there are
+        by = right.segmented_control(
+            "What moves", ["cost", "replicas"], default="cost", key="plan_tornado_of", required=True,
+            format_func=lambda name: "Monthly cost" if name == "cost" else "Replicas",
+        ) or by  # fmt: skip
+    found = plan_data.sensitivity(of, key, kind, plan)
+    swings = sorted((one for one in found.swings if one.width(by)), key=lambda one: -one.width(by))[:_SWINGS]
     if not swings:
         st.info("None of the assumptions moves this.", icon=":material/info:")
         return
     st.plotly_chart(
         tornado_figure(swings, found.base, currency, of=by, dark=is_dark()), theme=None, key="plan_tornado",
-        alt=words.tornado_text(swings, currency), config=chart.config("what moves the cost most", bars=True),
+        alt=words.tornado_text(swings, currency, of=by), config=chart.config("what moves the cost most", bars=True),
     )  # fmt: skip
     chart.saves("plan_tornado", "what moves the cost most", lambda: tornado_table(found.swings))
     st.caption(
@@ -167,7 +178,7 @@ def table(plan: Plan) -> None:
         {
             "Deployment": words.KIND_WORDS[kind],
             "Cost a month": words.money_between(bill.cost, currency),
-            "Made up of": ", ".join(f"{part} {words.money(value, currency)}" for part, value in bill.parts.items()),
+            "Made up of": words.parts_words(bill, currency),
             "Energy a month": words.quantity(bill.energy_kwh, "kWh"),
             "Mean power": words.quantity(bill.power_w, "W"),
             "CO2e a month": words.mass(bill.co2e_kg),

@@ -11,12 +11,13 @@ from pages.parts import plan_choice, plan_data, plan_view, present_data
 from pages.parts.explore_view import is_dark
 from pages.parts.present_data import Chosen, Version
 from pages.parts.url_state import Snapshot, UrlState
+from trilemma.analysis.differences import joined
 from trilemma.charts.large import enlarged
 from trilemma.charts.plan import day_figure
 from trilemma.errors import PlanError
 from trilemma.planning import words
 from trilemma.planning.plan import Assumptions, Plan
-from trilemma.planning.stated import Standing
+from trilemma.planning.stated import PRICE_WORDS, Standing
 from trilemma.planning.subject import Subject, subject
 from trilemma.report import PlanView
 
@@ -78,14 +79,15 @@ def screen(of: Version, chosen: Chosen, asked: Asked) -> None:
 
 
 def _told(plan: Plan) -> None:
-    st.title(shared.plain(words.headline(plan)), anchor=False)
+    st.title(shared.unbroken(shared.plain(words.headline(plan))), anchor=False)
     st.markdown(shared.plain(f"{plan.measured.label}: {words.replicas_sentence(plan)}"))
     bills, picture = st.columns([1, 1.25], gap="large")
     with bills, st.container(key="present_bills"):
         for kind, bill in plan.bills.items():
             cost = words.money_between(bill.cost, plan.assumptions.currency)
             power = f"{words.quantity(bill.energy_kwh, 'kWh')} · {words.mass(bill.co2e_kg)} CO2e"
-            st.markdown(f"{words.KIND_WORDS[kind]}, a month  \n**{shared.plain(cost)}**  \n{shared.plain(power)}")
+            what = ", electricity alone" if kind == "edge" and plan.users_bring else ""
+            st.markdown(f"{words.KIND_WORDS[kind]}, a month{what}  \n**{shared.plain(cost)}**  \n{shared.plain(power)}")
         st.caption(shared.plain(" ".join(_small(plan))))
     picture.plotly_chart(
         enlarged(day_figure(plan.largest, dark=is_dark()), _HEIGHT), theme=None, key="present_day",
@@ -97,10 +99,11 @@ def _told(plan: Plan) -> None:
 def _small(plan: Plan) -> list[str]:
     """What a meeting must not take for granted."""
     found = [f"Modelled, for {plan.assumptions.demand.requests_per_day:,.10g} requests a day."]
-    if any(one.standing is Standing.EXAMPLE for one in plan.assumptions.stated):
-        found.append("Prices are examples until yours are entered on Plan.")
+    if not plan.checked.run.keeps(plan.setup.latency):
+        found.append("The simulation does not keep the limits: nothing is promised.")
+    examples = [PRICE_WORDS[one.kind] for one in plan.assumptions.stated if one.standing is Standing.EXAMPLE]
+    if examples:
+        found.append(f"Examples until yours are entered on Plan: {joined(examples)}.")
     if not plan.measured.under_load:
         found.append("Only one user at a time was measured.")
-    if plan.device_misses:
-        found.append("A single device does not keep the limits.")
-    return found
+    return [*found, *words.device_caveats(plan)]

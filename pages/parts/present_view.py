@@ -90,7 +90,7 @@ def recommendation(of: Version, chosen: Chosen) -> None:
     found = material.decision
     if found is None:
         return
-    st.title(shared.plain(found.told.headline), anchor=False)
+    st.title(shared.unbroken(shared.plain(found.told.headline)), anchor=False)
     words, picture = st.columns([1, 1.1], gap="large")
     texts = [found.told.sureness, *found.told.against[:1], *found.told.limits[:1], *found.told.changes[:1]]
     for text in filter(None, texts):

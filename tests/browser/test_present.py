@@ -79,3 +79,21 @@ def test_nothing_scrolls_sideways_on_a_phone(filled, open_page, settled, number:
     page.get_by_role("heading", level=1).wait_for()
     page.evaluate("document.querySelector('[data-testid=stMain]').scrollLeft = 1000")
     assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollLeft") == 0
+
+
+@pytest.mark.parametrize("number", ["1", "2", "3", "4"])
+def test_the_bar_covers_nothing_at_the_end_of_a_tall_screen(filled, open_page, settled, number: str) -> None:
+    page, _ = open_page(width=390, height=600)
+    page.goto(f"{filled.url}/present?screen={number}")
+    settled(page)
+    page.get_by_role("heading", level=1).wait_for()
+    page.wait_for_timeout(500)  # charts grow when they are drawn
+    below, bar = page.evaluate(
+        """() => {
+            const main = document.querySelector('[data-testid=stMain]');
+            main.scrollTop = main.scrollHeight;
+            const edges = (name) => document.querySelector(name).getBoundingClientRect();
+            return [edges('.st-key-present_screen').bottom, edges('.st-key-present_bar').top];
+        }"""
+    )
+    assert below <= bar

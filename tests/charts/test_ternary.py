@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.analysis.constructed import AXES, points
@@ -15,7 +17,7 @@ from trilemma.analysis.points import Points
 from trilemma.analysis.uncertainty import FloatArray
 from trilemma.charts.palette import model_colours, theme
 from trilemma.charts.ternary import decision_map_figure, decision_map_text, marks_text, mixed, region_colours
-from trilemma.charts.ternary_places import numbered, on_paper, place_of_name
+from trilemma.charts.ternary_places import apart, numbered, on_paper, place_of_name
 
 ROWS = {"F16": (300e6, 50.0, 0.9), "Q8_0": (160e6, 98.0, 0.6), "Q2_K": (60e6, 130.0, 0.1)}
 
@@ -87,7 +89,7 @@ def test_a_click_gets_the_weights_and_the_ring_is_where_they_are() -> None:
 def test_hover_counts_draws_and_names_from_outside_are_escaped() -> None:
     found, of = made(model="<img src=x>")
     figure = decision_map_figure(found, of)
-    assert "of 100 draws" in figure.data[0].hovertext[0]
+    assert "wins in all draws" in figure.data[0].hovertext[0]
     spoken = [*figure.data[0].hovertext, *(trace.name or "" for trace in figure.data)]
     assert not any("<img" in text for text in spoken)
 
@@ -125,7 +127,7 @@ def test_a_name_is_where_its_region_has_most_room_and_not_in_another_one() -> No
         others = on_paper(bent.weights[bent.winner != row])
         away = np.abs(others - on_paper(at[None]))
         # Half a name and half its height on a phone: nothing of another region is behind it.
-        assert not ((away[:, 0] < 0.5 * 0.5 * 4 * 13 / 260) & (away[:, 1] < 0.5 * 13 / 260)).any()
+        assert not ((away[:, 0] < 0.5 * 0.5 * 4 * 13 / 240) & (away[:, 1] < 0.5 * 13 / 240)).any()
 
 
 def test_a_region_too_small_for_its_name_has_none_and_is_in_the_legend() -> None:
@@ -153,7 +155,37 @@ def test_use_cases_are_numbered_marks_that_can_be_picked() -> None:
         trace = next(one for one in figure.data if one.name == "use cases")
         assert list(trace.text) == ["1", "2,3"]
         assert np.array(trace.customdata) == pytest.approx(np.array([[0.5, 0.25, 0.25], [0.2, 0.45, 0.35]]))
+        assert pytest.approx(np.array(trace.customdata)) == np.array([trace.a, trace.b, trace.c]).T, "far enough apart"
         assert "<i>Phone" not in trace.hovertext[0] and "Phone" in trace.hovertext[0]
         assert trace.marker.color == theme(dark).ground and trace.textfont.color == theme(dark).text
     assert marks_text(marks) == "1 <i>Phone, 2 Chat, 3 Twin"
     assert not [one for one in decision_map_figure(found, of).data if one.name == "use cases"]
+
+
+@given(st.lists(st.tuples(*[st.integers(1, 20)] * 3), min_size=2, max_size=7))
+@settings(max_examples=30)
+def test_marks_stay_in_the_triangle_and_near_their_place(parts: list[tuple[int, int, int]]) -> None:
+    weights = np.array(parts, dtype=float)
+    weights /= weights.sum(axis=1, keepdims=True)
+    drawn = apart(weights)
+    assert (drawn >= 0).all() and drawn.sum(axis=1) == pytest.approx(1)
+    alone = apart(weights[:1])
+    assert alone == pytest.approx(weights[:1])
+
+
+def test_no_mark_covers_another_on_a_phone() -> None:
+    weights = np.array([[0.5, 0.2, 0.3], [0.5, 0.25, 0.25], [0.2, 0.4, 0.4]])
+    drawn = on_paper(apart(weights)) * 240
+    assert (
+        np.linalg.norm(drawn[0] - drawn[1]) >= 14.9 > np.linalg.norm(on_paper(weights)[0] - on_paper(weights)[1]) * 240
+    )
+    assert np.abs(drawn - on_paper(weights) * 240).max() < 3, "no more than a reader would see"
+
+
+def test_numbers_are_over_the_ring() -> None:
+    found, of = made()
+    order = [
+        trace.name
+        for trace in decision_map_figure(found, of, weights=(0.2, 0.5, 0.3), marks={"Chat": [0.2, 0.5, 0.3]}).data
+    ]
+    assert order[-1] == "use cases"

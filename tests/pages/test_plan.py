@@ -161,8 +161,9 @@ def test_a_limit_that_no_fleet_keeps_is_refused(store: Store) -> None:
 
 def test_hours_of_ones_own(store: Store) -> None:
     fill_store(store, DEMO[:1], 1)
-    assert "cannot be read" in plan(curve="hours of your own", hours="1,2").error[0].value
-    app = plan(curve="hours of your own", hours=",".join(["1"] * 23 + ["9"]))
+    for hours in ("1,2", ",".join(["1"] * 12 + ["x"] + ["1"] * 12), ",".join(["1"] * 12 + [""] + ["1"] * 12)):
+        assert "cannot be read" in plan(curve="hours of your own", hours=hours).error[0].value
+    app = plan(curve="hours of your own", hours=",".join(["1"] * 23 + ["9,"]))
     assert "23:00 to 0:00" in told(app).replace("\\", "")
 
 
@@ -182,7 +183,7 @@ def test_a_team_uses_its_own_prices(store: Store, home: Path) -> None:
     entry = '[cloud.ours]\ntitle = "Our <b>cloud</b> ![](http://evil.example/x.png)"\nper_hour = 3.5\n'
     (folder / "prices.toml").write_text(entry + 'source = "contract 7"\ndate = "2026-02"\n')
     app = plan()
-    assert number(app, "Price an hour") == 3.5
+    assert number(app, "Price an hour, USD") == 3.5
     assert "Your own: contract 7" in told(app).replace("\\", "")
     assert not any("![](http" in element.value for element in [*app.markdown, *app.caption])
     (folder / "prices.toml").write_text("[cloud.ours]\nper_hour = 'much'\n")
@@ -208,3 +209,42 @@ def test_present_takes_along_what_was_planned(store: Store) -> None:
     link = next(element.proto for element in app.get("page_link") if element.proto.label == "Present")
     asked = dict(pair.split("=") for pair in link.query_string.split("&"))
     assert asked["c"] == one and asked["day"] == "5000" and asked["preset"] == "phone-edge"
+
+
+def test_a_count_has_no_fraction(store: Store) -> None:
+    fill_store(store, DEMO[:1], 1)
+    app = plan(spares="1.6", devices="0.2", months="3.4")
+    assert [number(app, label) for label in ("Replicas in reserve", "Devices", "Months ahead")] == [2, 1, 3]
+    assert "and 2 in reserve" in told(app)
+
+
+@pytest.mark.parametrize("view", ["Replicas through the day", "Cost by deployment", "Break-even", "What moves it most"])
+def test_without_any_price_every_picture_says_so(store: Store, home: Path, view: str) -> None:
+    fill_store(store, DEMO[:1], 1)
+    (home / "planning").mkdir()
+    (home / "planning" / "prices.toml").write_text('currency = "EUR"\n')
+    app = plan(view=view)
+    assert not app.exception and not app.error
+    assert heading(app)
+    said = told(app).replace("\\", "") + "".join(one.value for one in app.info)
+    if view == "Break-even":
+        assert "no break-even" in said
+    elif view != "Replicas through the day":
+        assert "No cost is known" in said
+
+
+def test_devices_are_no_replicas(store: Store) -> None:
+    fill_store(store, DEMO[:1], 2)
+    app = plan(view="What moves it most", of="edge")
+    assert not app.exception
+    assert "plan_tornado_of" not in [one.key for one in app.segmented_control]
+    assert "plan_tornado_of" in [one.key for one in plan(view="What moves it most", of="cloud").segmented_control]
+
+
+def test_devices_that_cannot_bear_their_share_are_said_to_be_too_few(store: Store) -> None:
+    fill_store(store, DEMO[:1], 2)
+    app = plan(view="What moves it most", of="edge", devices="1", day="100000")
+    text = told(app).replace("\\", "")
+    assert "but devices cannot do this" in text
+    assert "A device cannot answer its share of the busiest hour" in text
+    assert app.segmented_control(key="plan:of").value == "cloud"

@@ -93,7 +93,7 @@ def test_the_third_screen_is_what_decide_recommends(store: Store) -> None:
     other = AppTest.from_function(script, default_timeout=60)
     for name, value in query.items():
         other.query_params[name] = value
-    headline = app.title[0].value
+    headline = app.title[0].value.replace("\xa0", " ")
     assert "efficiency 60 %" in headline
     assert any(headline in element.value for element in other.run().markdown)
     press(app, "present_key_Home")
@@ -105,7 +105,9 @@ def test_the_third_screen_is_what_decide_recommends(store: Store) -> None:
 
 def words(app: AppTest) -> str:
     assert not app.exception
-    return "\n".join(one.value for one in [*app.title, *app.markdown, *app.caption]).replace("\\", "")
+    return (
+        "\n".join(one.value for one in [*app.title, *app.markdown, *app.caption]).replace("\\", "").replace("\xa0", " ")
+    )
 
 
 def test_the_plan_is_what_plan_shows_for_the_same_link(store: Store) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.planning.replicas import LIMITS, assumed, found
+from trilemma.analysis.format import digits
 from trilemma.charts.plan import (
     bills_table,
     break_even_figure,
@@ -27,9 +28,10 @@ from trilemma.planning.break_even import Volumes, volumes
 from trilemma.planning.capacity import Capacity, Estimated, Kept
 from trilemma.planning.cost import KINDS, Cloud, Edge, OnPremise
 from trilemma.planning.demand import Demand
+from trilemma.planning.document import document
 from trilemma.planning.limits import Availability, Latency
 from trilemma.planning.plan import Plan, costs_at, make_plan, set_up
-from trilemma.planning.sensitivity import base_effect, tornado
+from trilemma.planning.sensitivity import Effect, Swing, base_effect, tornado
 from trilemma.planning.tables import first, load_tables, pick
 
 
@@ -75,7 +77,8 @@ def test_the_curve_has_the_plans_own_costs() -> None:
     for kind, bill in made().bills.items():
         assert bill.cost is not None
         assert by_volume().costs[kind][at] == pytest.approx(bill.cost.value, rel=0.05)
-        assert (np.diff(by_volume().costs[kind]) >= -1e-9 * by_volume().costs[kind][:-1]).all()
+        known = by_volume().costs[kind][np.isfinite(by_volume().costs[kind])]
+        assert (np.diff(known) >= -1e-9 * known[:-1]).all()
 
 
 def test_the_tornado_is_sorted_and_swings_around_the_plan() -> None:
@@ -94,6 +97,54 @@ def test_the_tornado_is_sorted_and_swings_around_the_plan() -> None:
         assert (price.low.replicas, price.high.replicas) == (base.replicas, base.replicas)
 
 
+def test_devices_that_users_bring_are_held_against_nothing() -> None:
+    plan = make_plan(found(), assumed(edge=Edge(devices=2000, per_kwh=0.2)), kept=kept())
+    brought = volumes(plan)
+    assert brought.compared == ("cloud", "on-premise")
+    assert "edge" in brought.costs
+    assert not any("edge" in (one.below, one.above) for one in brought.crossings)
+    alone = Volumes(brought.volumes, {"edge": brought.costs["edge"]}, (), ())
+    assert "no break-even" in words.order_sentence(alone)
+    same = Volumes(brought.volumes, brought.costs, brought.compared, ())
+    assert "edge" not in words.order_sentence(same)
+    names = [trace.name for trace in break_even_figure(brought, 1e5, "USD").data]
+    assert "Edge (not compared)" in names and "Cloud" in names
+
+
+def test_a_line_ends_where_devices_cannot_bear_their_share() -> None:
+    costs = by_volume().costs["edge"]
+    assert np.isfinite(costs[0]) and np.isnan(costs[-1])
+    assert np.isfinite(by_volume().costs["cloud"]).all()
+    ends = by_volume().volumes[np.isfinite(costs)]
+    order = words.order_sentence(Volumes(by_volume().volumes, by_volume().costs, KINDS, ()))
+    assert order.startswith(f"From {digits(ends[0])} to {digits(ends[-1])} requests a day")
+
+
+def test_volumes_without_the_reserve_that_is_wanted_are_left_out() -> None:
+    # Of so many machines some always fail: their spares are more than a plan ever takes.
+    often = Availability(target=0.999999, replica=0.1)
+    wide = volumes(make_plan(found(), assumed(availability=often), kept=kept()))
+    assert np.isfinite(wide.costs["cloud"][30]) and np.isnan(wide.costs["cloud"][-1])
+
+
+def test_a_tornado_of_replicas_tells_replicas() -> None:
+    swings = [Swing("Requests", Effect("few", 10.0, 1), Effect("many", 20.0, 4))]
+    assert words.tornado_text(swings, "USD") == (
+        "What moves the monthly cost most: Requests (few or many): 10.00 USD or 20.00 USD."
+    )
+    assert words.tornado_text(swings, "USD", of="replicas") == (
+        "What moves the replicas most: Requests (few or many): 1 replica or 4 replicas."
+    )
+
+
+def test_what_costs_nobody_knows_how_much_has_no_tornado() -> None:
+    plan = make_plan(found(power=None), assumed(), kept=kept())
+    assert tornado(plan, "cloud")
+    assert tornado(plan, "on-premise") == tornado(plan, "edge") == []
+    # Devices are as many as they are: what moves replicas alone moves nothing at the edge.
+    assert all(one.width("cost") for one in tornado(made(), "edge"))
+
+
 def test_a_side_that_cannot_be_kept_is_infinitely_wide() -> None:
     # Three quarters of this limit are less than a request alone takes.
     tight = Latency(e2e_p95_s=1.35)
@@ -103,6 +154,8 @@ def test_a_side_that_cannot_be_kept_is_infinitely_wide() -> None:
     assert limits.width("cost") == float("inf")
     figure = tornado_figure([limits], base_effect(plan, "cloud"), "USD")
     assert any("cannot be kept" in str(trace.hovertext) for trace in figure.data)
+    assert sum("cannot be kept" in note.text for note in figure.layout.annotations) == 1, "seen without a mouse, too"
+    assert words.tornado_text([limits], "USD").endswith("or cannot be kept.")
 
 
 def test_with_growth_and_a_target_those_are_tried_too() -> None:
@@ -116,8 +169,8 @@ def test_with_growth_and_a_target_those_are_tried_too() -> None:
 
 
 def test_the_document_is_json_and_says_what_the_sentences_say() -> None:
-    document = words.document(made(), by_volume(), {kind: tornado(made(), kind) for kind in KINDS})
-    again = json.loads(json.dumps(document))
+    found_document = document(made(), by_volume(), {kind: tornado(made(), kind) for kind in KINDS})
+    again = json.loads(json.dumps(found_document, allow_nan=False))
     assert again["replicas"]["busiest_hour"] == made().checked.replicas
     assert again["per_month"]["cloud"]["cost"]["value"] == made().bills["cloud"].cost.value  # type: ignore[union-attr]
     assert len(again["replicas"]["by_hour"]) == 24
@@ -130,6 +183,7 @@ def test_money_and_intervals_as_people_read_them() -> None:
     assert words.money(12.5, "EUR") == "12.50 EUR"
     assert words.money(12345.6, "USD") == "12,346 USD"
     assert words.money(None, "USD") == "–"
+    assert (words.money(0.0, "USD"), words.money(0.004, "USD")) == ("0.00 USD", "< 0.01 USD")
     assert words.money_between(Interval(200.0, 180.0, 220.4), "USD") == "200 USD (180 to 220)"
     assert words.money_between(Interval(200.0), "USD") == "200 USD"
     assert words.money_between(None, "USD") == "not known"
@@ -198,6 +252,12 @@ def test_ones_own_tables_win(tmp_path: Path) -> None:
     one = first(tables.grid)
     assert one is not None and one.own
     assert tables.cloud == load_tables().cloud
+
+
+def test_entries_of_both_files_count(tmp_path: Path) -> None:
+    written(tmp_path, "prices.toml", f"[grid.there]\n{ENTRY}g_per_kwh = 7\n")
+    written(tmp_path, "grid.toml", f"[grid.here]\n{ENTRY}g_per_kwh = 3\n")
+    assert {"there", "here", "world-2023"} <= set(load_tables(tmp_path).grid)
 
 
 def test_another_currency_drops_prices_in_the_old_one(tmp_path: Path) -> None:

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from tests.planning.replicas import LIMITS, POWER, assumed, curve, found
 from trilemma.planning import words
+from trilemma.planning.arrays import Interval
 from trilemma.planning.capacity import Capacity
-from trilemma.planning.cost import CERTAIN, Cloud, Draws, Edge, OnPremise, device_fit, edge_bill
+from trilemma.planning.cost import CERTAIN, Cloud, Draws, Edge, OnPremise, device_fit, edge_bill, month
 from trilemma.planning.demand import DAYS_PER_MONTH, Demand
 from trilemma.planning.fleet import dynamic_power, fleet
 from trilemma.planning.limits import Availability, Latency
 from trilemma.planning.measured import Doubt
-from trilemma.planning.plan import Plan, costs_at, default_assumptions, make_plan, set_up
+from trilemma.planning.plan import Plan, costs_at, default_assumptions, device_misses, make_plan, set_up
 from trilemma.planning.service import PowerCurve, ServiceCurve
 from trilemma.planning.tables import load_tables
 
@@ -79,7 +80,10 @@ def test_more_requests_never_cost_less(volume: float, factor: float) -> None:
         costs_at(made.setup, made.assumptions, kept_capacity(), shape * one) for one in (volume, volume * factor)
     )
     for kind, cost in few.items():
-        assert cost is not None and many[kind] is not None
+        if many[kind] is None:
+            assert kind == "edge", "so many cannot be borne by these devices"
+            continue
+        assert cost is not None, "fewer can be"
         assert (many[kind] or 0.0) >= cost * (1 - 1e-9)
 
 
@@ -162,12 +166,41 @@ def test_a_device_by_hand() -> None:
     assert bill.cost.value == pytest.approx(100 + bill.energy_kwh.value * 0.5)
 
 
-def test_a_device_that_is_too_slow_is_not_the_cheapest() -> None:
-    made = plan(edge=Edge(per_kwh=0.2, price=0.01))
-    assert made.cheapest is made.bills["edge"]
-    tpot = Latency(ttft_p95_s=1.0, tpot_p95_s=0.0001)
-    with pytest.raises(Exception, match="No number of replicas"):
-        plan(latency=tpot)
+def test_a_device_that_cannot_do_it_is_not_the_cheapest() -> None:
+    made = plan(edge=Edge(devices=1000, per_kwh=0.2, price=0.01))
+    assert made.device_misses == () and made.cheapest is made.bills["edge"]
+    for terms, missed, said in (
+        (Edge(devices=1, per_kwh=0.2, price=0.01), ("load",), "cannot answer its share"),
+        (Edge(devices=6, per_kwh=0.2, price=0.01), ("ttft",), "does not keep the limit on time to first token"),
+        (Edge(devices=1000, per_kwh=0.2, price=0.01, memory_bytes=1e9), ("memory",), "does not fit into the memory"),
+    ):
+        changed = make_plan(found(memory=Interval(2e9, 1.9e9, 2.1e9)), assumed(edge=terms), kept=kept_capacity().kept)
+        assert changed.device_misses == missed
+        assert changed.cheapest is not None and changed.cheapest.kind != "edge"
+        assert any(said in text for text in words.caveats(changed))
+        assert words.bill_caption(changed, "edge").endswith("; but devices cannot do this")
+        rates = changed.assumptions.demand.rates()
+        borne = costs_at(changed.setup, changed.assumptions, kept_capacity(), rates)["edge"]
+        assert (borne is None) == (missed != ("memory",))
+
+
+def test_without_limits_a_device_must_still_keep_up() -> None:
+    setup = set_up(found(), assumed(latency=Latency()))
+    alone = float(setup.curve.service[0])
+    assert device_misses(setup, 0.5 / alone) == ()
+    assert device_misses(setup, 0.99 / alone) == ("load",)
+
+
+def test_what_the_check_added_is_in_the_interval_too() -> None:
+    capacity = kept_capacity()
+    rates = Demand(requests_per_day=100_000).rates()
+    draws = Draws.of(Doubt(0.05, 0.05, 0.05))
+    plain, added = (
+        month(fleet(capacity, rates, Availability(), POWER, follows=True, extra=extra), capacity, Availability(), draws,
+              follows=True)
+        for extra in (0, 2)
+    )  # fmt: skip
+    assert (added.machines == plain.machines + 2).all()
 
 
 def test_devices_that_users_bring_are_no_cheapest_deployment() -> None:

@@ -125,6 +125,16 @@ def test_rates_count_where_the_server_kept_up(store: Store) -> None:
     assert any("not known" in note for note in found.notes)
 
 
+def test_a_level_just_below_a_whole_number_is_not_rounded_up(store: Store) -> None:
+    # 100 a second, each taking 0.57 s, are 56.99999999999999 at once.
+    figures = [
+        figure("request_rate", 100.0, "short_chat 100/s"), figure("offered_rate", 100.0, "short_chat 100/s"),
+        figure("e2e_s", 0.57, "short_chat 100/s", "mean"), figure("output_tps", 300.0, "short_chat 100/s"),
+    ]  # fmt: skip
+    points, one = stored(store, figures)
+    assert measured(points, one, "short_chat").curve.slots == 56
+
+
 def test_users_who_think_and_what_was_not_measured_make_no_plan(store: Store) -> None:
     points, one = stored(store, [figure("e2e_s", 1.0, "short_chat x4 think 2 s", "mean")])
     assert workloads(points) == {}

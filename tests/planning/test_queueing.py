@@ -16,7 +16,7 @@ from trilemma.planning.queueing import (
     arithmetic_rate,
     best_slots,
     exceeding,
-    keeps,
+    missed,
     occupancy,
     variability,
 )
@@ -76,8 +76,8 @@ def test_longer_limits_are_broken_less_and_more_arrivals_break_more(replicas: in
 def test_the_highest_rate_is_the_edge_of_what_holds() -> None:
     made = curve()
     rate = arithmetic_rate(made, 3, LIMITS)
-    assert keeps(made, 3, rate * 0.999, LIMITS)
-    assert not keeps(made, 3, rate * 1.001, LIMITS)
+    assert missed(made, 3, rate * 0.999, LIMITS) == ()
+    assert missed(made, 3, rate * 1.001, LIMITS)
     assert arithmetic_rate(made, 3, Latency()) == pytest.approx(FULLEST * 3 * made.top_rate)
     assert arithmetic_rate(made, 3, Latency(e2e_p95_s=0.5)) == 0
 

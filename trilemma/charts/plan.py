@@ -10,11 +10,12 @@ import plotly.graph_objects as go
 
 from trilemma.analysis.format import digits
 from trilemma.charts.palette import FONT, escape, layout, theme
+from trilemma.planning.arrays import FloatArray
 from trilemma.planning.break_even import Volumes
 from trilemma.planning.cost import Bill, Kind
 from trilemma.planning.fleet import Fleet
 from trilemma.planning.sensitivity import Effect, Swing
-from trilemma.planning.words import KIND_WORDS, money, money_between
+from trilemma.planning.words import KIND_WORDS, effect_words, money, money_between
 
 _HEIGHT = 420
 _ROW = 54
@@ -25,7 +26,7 @@ _WIDE = 30.0
 
 
 def day_figure(fleet: Fleet, *, dark: bool = False) -> go.Figure:
-    """Replicas that run in each hour, those in reserve paler, and below them the requests that come."""
+    """Replicas that each hour takes, those in reserve hollow, and below them the requests that come."""
     look = theme(dark)
     figure = go.Figure(layout=layout(dark))
     hours = np.arange(24)
@@ -40,7 +41,7 @@ def day_figure(fleet: Fleet, *, dark: bool = False) -> go.Figure:
         marker={"color": look.muted, "line": {"width": 1.2, "color": look.muted}}, **common,
     )  # fmt: skip
     figure.add_bar(
-        y=running - needed, name="in reserve, or not switched off",
+        y=running - needed, name="in reserve",
         marker={"color": "rgba(0,0,0,0)", "line": {"width": 1.2, "color": look.muted}}, **common,
     )  # fmt: skip
     figure.add_scatter(
@@ -54,7 +55,7 @@ def day_figure(fleet: Fleet, *, dark: bool = False) -> go.Figure:
     figure.update_layout(
         barmode="stack", height=_HEIGHT, bargap=0, hovermode="closest",
         yaxis={"title": {"text": "Replicas"}, "domain": [0.36, 1], "dtick": 1 if running.max() <= 8 else None},
-        legend={"y": 1.02, "yanchor": "bottom", "traceorder": "normal"},
+        legend={"y": 1.02, "yanchor": "bottom", "traceorder": "normal"}, margin_r=20,  # the 24 of midnight
     )  # fmt: skip
     below = figure.layout.yaxis.to_plotly_json() | {"domain": [0, 0.26], "dtick": None, "nticks": 3}
     figure.update_layout(yaxis2=below | {"title": {**below["title"], "text": "Requests/s"}})
@@ -70,7 +71,7 @@ def cost_figure(bills: Mapping[Kind, Bill], currency: str, *, dark: bool = False
     figure.add_scatter(
         x=[cost.value for _, _, cost in known], y=[name for name, _, _ in known], mode="markers+text",
         marker={"size": 14, "color": look.text, "symbol": [_SYMBOLS[kind] for _, kind, _ in known]},
-        text=[money(cost.value, currency) for _, _, cost in known], textposition="top center",
+        text=[escape(money(cost.value, currency)) for _, _, cost in known], textposition="top center",
         textfont={"family": FONT, "size": 14, "color": look.text}, cliponaxis=False, showlegend=False,
         error_x={
             "type": "data", "symmetric": False, "color": look.muted, "thickness": 2, "width": 5,
@@ -90,7 +91,8 @@ def cost_figure(bills: Mapping[Kind, Bill], currency: str, *, dark: bool = False
         categoryorder="array", categoryarray=names[::-1], range=[-0.6, len(names) - 0.3], fixedrange=True,
         tickfont={"color": look.text, "size": 14}, ticksuffix="  ",
     )  # fmt: skip
-    figure.update_layout(height=90 + 84 * len(names), hovermode="closest", dragmode=False)
+    # Room for the amount above a mark at the edge of a phone.
+    figure.update_layout(height=90 + 84 * len(names), hovermode="closest", dragmode=False, margin_r=36)
     return figure
 
 
@@ -100,7 +102,8 @@ def break_even_figure(found: Volumes, planned: float, currency: str, *, dark: bo
     figure = go.Figure(layout=layout(dark))
     for kind, costs in found.costs.items():
         figure.add_scatter(
-            x=found.volumes, y=np.where(costs > 0, costs, np.nan), mode="lines", name=KIND_WORDS[kind],
+            x=found.volumes, y=np.where(costs > 0, costs, np.nan), mode="lines",
+            name=KIND_WORDS[kind] + ("" if kind in found.compared else " (not compared)"),
             line={"color": look.text if kind == "cloud" else look.muted, "width": 2.2, "dash": _DASHES[kind]},
             hovertemplate=f"{KIND_WORDS[kind]}: %{{y:,.4~g}} {escape(currency)} a month<br>"
             "%{x:,.3~g} requests a day<extra></extra>",
@@ -114,7 +117,8 @@ def break_even_figure(found: Volumes, planned: float, currency: str, *, dark: bo
         figure.add_scatter(
             x=[volume for volume, *_ in marks], y=[cost for _, cost, *_ in marks], mode="markers+text",
             marker={"size": 13, "symbol": "circle-open", "color": look.text, "line": {"width": 2}}, name="break-even",
-            text=[f"{digits(volume)} a day" for volume, *_ in marks], textposition="top center", cliponaxis=False,
+            text=[f"{digits(volume)} a day" for volume, *_ in marks], cliponaxis=False,
+            textposition=[_beside(volume, found.volumes) for volume, *_ in marks],
             textfont={"family": FONT, "size": 12, "color": look.text},
             hovertext=[f"Above {digits(v)} requests a day<br>{KIND_WORDS[above].lower()} costs less than "
                        f"{KIND_WORDS[below].lower()}" for v, _, below, above in marks],
@@ -130,8 +134,15 @@ def break_even_figure(found: Volumes, planned: float, currency: str, *, dark: bo
         type="log", autorange="reversed", tickformat=",~g", dtick=1,
         title_text=f"Cost, {escape(currency)} a month<br>(less is better: axis reversed)",
     )  # fmt: skip
-    figure.update_layout(height=_HEIGHT + 20, hovermode="closest", legend={"y": -0.18, "yanchor": "top"})
+    figure.update_layout(height=_HEIGHT + 20, hovermode="closest", legend={"y": 1.02, "yanchor": "bottom"})
     return figure
+
+
+def _beside(volume: float, volumes: FloatArray) -> str:
+    """Where a label of ``volume`` goes so that it stays inside the chart."""
+    low, at, high = (float(np.log(one)) for one in (volumes[0], volume, volumes[-1]))
+    place = (at - low) / (high - low)
+    return "top right" if place < 0.25 else "top left" if place > 0.75 else "top center"
 
 
 def tornado_figure(
@@ -139,31 +150,37 @@ def tornado_figure(
 ) -> go.Figure:
     """Each assumption from its low to its high value: how far the monthly cost, or the replicas, move; right is better.
 
-    A side that cannot be had (limits that no fleet keeps) is open: an arrow to the left.
+    A side on which the limits cannot be kept reaches to the edge and says so.
     """
     look = theme(dark)
     figure = go.Figure(layout=layout(dark))
     middle = float(getattr(base, of) or 0.0)
     ends = [float(v) for s in swings for e in (s.low, s.high) if (v := getattr(e, of)) is not None]
-    most = max([middle, *ends]) * 1.02
+    most, least = max([middle, *ends]), min([middle, *ends])
+    pad = 0.06 * ((most - least) or max(1.0, most))
     for row, swing in enumerate(swings):
-        values = [getattr(effect, of) for effect in (swing.low, swing.high)]
-        for effect, value, filled in zip((swing.low, swing.high), values, (False, True), strict=True):
-            end = most if value is None else float(value)
-            text = "cannot be kept" if value is None else _effect_text(float(value), of, currency)
+        for effect, filled in ((swing.low, False), (swing.high, True)):
+            value = getattr(effect, of)
+            end = most + pad if value is None else float(value)
+            told = effect_words(effect, currency, of=of)
             figure.add_shape(
                 type="rect", x0=middle, x1=end, y0=row - 0.26, y1=row + 0.26,
                 fillcolor=look.muted if filled else "rgba(0,0,0,0)", line={"width": 1.2, "color": look.muted},
             )  # fmt: skip
             figure.add_scatter(
                 x=[end], y=[row], mode="markers", showlegend=False, marker={"size": 14, "opacity": 0},
-                hovertext=f"<b>{escape(swing.name)}: {escape(effect.words)}</b><br>{escape(text)}",
+                hovertext=f"<b>{escape(swing.name)}: {escape(effect.words)}</b><br>{escape(told)}",
                 hovertemplate="%{hovertext}<extra></extra>",
             )  # fmt: skip
+            if value is None:
+                figure.add_annotation(
+                    x=end, y=row, xanchor="left", xshift=6, showarrow=False, text=escape(told),
+                    font={"size": 12, "color": look.ground if filled else look.text},
+                )  # fmt: skip
         words = f"{escape(swing.low.words, 34)} … {escape(swing.high.words, 34)}"
         figure.add_annotation(
             x=0, xref="paper", y=row, xanchor="left", yanchor="bottom", yshift=15, showarrow=False, align="left",
-            text=f"{escape(swing.name)} <span style='color:{look.muted}'>{words}</span>",
+            text=f"{escape(swing.name)} <span style='color:{look.muted}'>{words}</span>", bgcolor=look.ground,
             font={"size": 12, "color": look.text},
         )  # fmt: skip
     for filled, name in ((False, "at its first value"), (True, "at its second")):
@@ -174,8 +191,6 @@ def tornado_figure(
         )  # fmt: skip
     figure.add_vline(x=middle, line={"color": look.text, "width": 1.5})
     title = f"Cost, {escape(currency)} a month" if of == "cost" else "Replicas, reserve included"
-    least = min([middle, *ends])
-    pad = 0.04 * ((most - least) or max(1.0, most))
     figure.update_xaxes(title_text=f"{title}<br>(less is better: axis reversed)", range=[most + pad, least - pad])
     figure.update_yaxes(visible=False, range=[len(swings) - 0.4, -0.95], fixedrange=True)
     figure.update_layout(
@@ -183,10 +198,6 @@ def tornado_figure(
         legend={"y": 1.0, "yanchor": "bottom"},
     )  # fmt: skip
     return figure
-
-
-def _effect_text(value: float, of: str, currency: str) -> str:
-    return f"{money(value, currency)} a month" if of == "cost" else f"{value:,.0f} replicas"
 
 
 def _money_axis(figure: go.Figure, values: Sequence[float], currency: str) -> None:
@@ -197,7 +208,7 @@ def _money_axis(figure: go.Figure, values: Sequence[float], currency: str) -> No
         low, high = np.log10(min(above)), np.log10(max(above))
         pad = 0.14 * (high - low) + 0.05
         figure.update_xaxes(
-            type="log", title_text=title, range=[high + pad, low - pad], dtick=1, tickformat="~g", fixedrange=True
+            type="log", title_text=title, range=[high + pad, low - pad], dtick=1, tickformat=",~g", fixedrange=True
         )
     else:
         most = max([*values, 0.0]) or 1.0

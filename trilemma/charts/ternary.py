@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
@@ -11,7 +12,7 @@ from trilemma.analysis.decision_map import DecisionMap
 from trilemma.analysis.points import Points, labels
 from trilemma.analysis.uncertainty import FloatArray
 from trilemma.charts.palette import Theme, axis_colour, escape, ink_on, layout, model_colours, theme
-from trilemma.charts.ternary_places import numbered, place_of_name
+from trilemma.charts.ternary_places import apart, numbered, place_of_name
 from trilemma.schema import Axis
 
 HEIGHT = 470
@@ -99,13 +100,13 @@ def decision_map_figure(
     figure.add_trace(_borders(found, look.ground))
     avoided = [*([weights] if weights is not None else []), *(marks or {}).values()]
     figure.add_traces(_names(found, points, colours, avoided))
-    figure.add_traces(_marks(marks or {}, look))
     figure.add_traces(_legend(found, names, colours))
     if weights is not None:
         here = {"a": [weights[0]], "b": [weights[1]], "c": [weights[2]], "mode": "markers", "hoverinfo": "skip"}
         for size, width, colour in ((20, 5, look.ground), (20, 2.5, look.text)):
             ring = {"symbol": "circle-open", "size": size, "color": colour, "line": {"width": width}}
             figure.add_trace(go.Scatterternary(**here, marker=ring, cliponaxis=False, showlegend=False))
+    figure.add_traces(_marks(marks or {}, look))  # over the ring, so that a number under it can be read
     axes = {
         name: {
             "title": {"text": f"<b>{axis.value.capitalize()}</b>",
@@ -125,8 +126,9 @@ def decision_map_figure(
 def _hover(found: DecisionMap, rows: Sequence[int], names: Sequence[str]) -> list[str]:
     texts = []
     for weights, share in zip(found.weights, found.share, strict=True):
-        likely = [one for one in np.argsort(-share, kind="stable")[:_HOVERED] if share[one] >= 0.01]
-        lines = [f"{escape(names[rows[one]], 90)}: wins in {100 * share[one]:.0f} of 100 draws" for one in likely]
+        first, *others = np.argsort(-share, kind="stable")[:_HOVERED]
+        likely = [first, *(one for one in others if share[one] >= 0.01)]
+        lines = [f"{escape(names[rows[one]], 90)}: wins in {_draws_words(float(share[one]))}" for one in likely]
         lines[0] = f"<b>{lines[0]}</b>"
         texts.append("<br>".join([*lines, _mix(weights)]))
     return texts
@@ -186,11 +188,12 @@ def _names(
 
 
 def _marks(marks: Mapping[str, Sequence[float]], look: Theme) -> list[go.Scatterternary]:
-    """A small number where each named mix of weights is; a click on it takes these weights."""
+    """A small number at each named mix of weights, beside it where two would overlap; a click takes these weights."""
     groups = numbered(marks)
     if not groups:
         return []
     at = np.array([weights for weights, _ in groups])
+    drawn = apart(at)
     numbers = [",".join(str(number) for number, _ in names) for _, names in groups]
     told = ["<br>".join([*(f"<b>{escape(name)}</b>" for _, name in names), _mix(weights)]) for weights, names in groups]
     disc = {
@@ -203,7 +206,7 @@ def _marks(marks: Mapping[str, Sequence[float]], look: Theme) -> list[go.Scatter
     steady = {"marker": {"opacity": 1}, "textfont": {"color": look.text}}
     return [
         go.Scatterternary(
-            a=at[:, 0], b=at[:, 1], c=at[:, 2], mode="markers+text", marker=disc, text=numbers,
+            a=drawn[:, 0], b=drawn[:, 1], c=drawn[:, 2], mode="markers+text", marker=disc, text=numbers,
             textfont={"size": 10, "color": look.text}, selected=steady, unselected=steady, customdata=at.tolist(),
             hovertext=told, hoverinfo="text", cliponaxis=False, showlegend=False, name="use cases",
         )
@@ -234,7 +237,8 @@ def decision_map_text(found: DecisionMap, points: Points) -> str:
     """The text alternative: who wins where, and in how much of the triangle."""
     names = [str(name) for name in labels(points)]
     won = found.won()
-    parts = [f"{names[row]} wins at {_share(share)} of all mixes of priorities" for row, share in list(won.items())[:5]]
+    shown = list(won.items())[:5]
+    parts = [f"{names[row]} wins at {share_words(share)} of all mixes of priorities" for row, share in shown]
     more = f"; {len(won) - 5} more win elsewhere" if len(won) > 5 else ""
     corners = []
     for position, axis in enumerate(Axis):
@@ -243,5 +247,14 @@ def decision_map_text(found: DecisionMap, points: Points) -> str:
     return f"Decision map. {'; '.join(parts)}{more}. In the corners: {', '.join(corners)}."
 
 
-def _share(share: float) -> str:
-    return f"{100 * share:.0f} %" if share >= 0.01 else "less than 1 %"
+def share_words(share: float) -> str:
+    """``62 %`` of all mixes: rounded down, so that all of them are named only where it is all."""
+    percent = math.floor(100 * share + 1e-9)
+    return f"{percent} %" if percent else "less than 1 %"
+
+
+def _draws_words(share: float) -> str:
+    percent = math.floor(100 * share + 1e-9)
+    if not percent:
+        return "fewer than 1 of 100 draws"
+    return f"{percent} of 100 draws" if percent < 100 else "all draws"

@@ -11,12 +11,15 @@ from scipy.spatial import cKDTree
 from trilemma.analysis.decision_map import DecisionMap
 from trilemma.analysis.uncertainty import FloatArray
 
-_SIDE = 260.0
+_SIDE = 240.0
 """Pixels of the triangle's side on a phone, where a name has least room."""
 _LETTER = (0.66, 1.15)
 """Width and height of a letter, in sizes of the type."""
 _TOGETHER = 0.02
 """Marks nearer than this share of the side are one."""
+_DISC = 15.0
+"""Pixels of a mark's disc."""
+_ROUNDS = 20
 
 
 def on_paper(weights: FloatArray) -> FloatArray:
@@ -75,3 +78,22 @@ def numbered(marks: Mapping[str, Sequence[float]]) -> list[tuple[FloatArray, lis
         else:
             groups.append((at, [(number, name)]))
     return groups
+
+
+def apart(weights: FloatArray) -> FloatArray:
+    """Where marks of these mixes (marks x 3) are drawn so that none covers another on a phone: a few pixels away."""
+    at = on_paper(weights)
+    for _ in range(_ROUNDS):
+        for one in range(len(at)):
+            for other in range(one):
+                way = at[one] - at[other]
+                far = float(np.linalg.norm(way))
+                lack = _DISC / _SIDE - far
+                if lack > 0:
+                    step = (way / far if far else np.array([1.0, 0.0])) * lack / 2
+                    at[one], at[other] = at[one] + step, at[other] - step
+    up = at[:, 1] / math.sqrt(0.75)
+    right = at[:, 0] - up / 2
+    moved = np.maximum(np.stack([up, 1 - up - right, right], axis=1), 0.0)
+    inside: FloatArray = moved / moved.sum(axis=1, keepdims=True)
+    return inside

@@ -14,6 +14,7 @@ from trilemma.errors import PlanError
 from trilemma.planning import words
 from trilemma.planning.break_even import volumes
 from trilemma.planning.demand import DAY_CURVES, Demand
+from trilemma.planning.document import document
 from trilemma.planning.limits import Availability, Latency
 from trilemma.planning.measured import Measured, measured, plan_keys, workloads
 from trilemma.planning.plan import Assumptions, Plan, default_assumptions, make_plan, with_sources
@@ -85,13 +86,13 @@ def plan(
     by_volume = volumes(made)
     swings = {kind: tornado(made, kind) for kind in made.bills}
     if json_:
-        emit_json(words.document(made, by_volume, swings))
+        emit_json(document(made, by_volume, swings))
         return
-    _print(made, [*words.break_even_sentences(by_volume)] or [words.order_sentence(by_volume)])
-    for kind, rows in swings.items():
+    _print(made, words.break_even_sentences(by_volume) or [words.order_sentence(by_volume)])
+    for kind, rows in ((kind, rows) for kind, rows in swings.items() if rows):
         shown = table(f"what moves {words.KIND_WORDS[kind].lower()} most", "from", "to", "cost a month", "")
         for one in rows[:_SWINGS]:
-            ends = [words.money(effect.cost, made.assumptions.currency) for effect in (one.low, one.high)]
+            ends = [words.effect_words(effect, made.assumptions.currency) for effect in (one.low, one.high)]
             shown.add_row(one.name, one.low.words, one.high.words, *ends)
         out.print()
         out.print(shown)

@@ -17,8 +17,3 @@ class Interval(NamedTuple):
     value: float
     low: float | None = None
     high: float | None = None
-
-    def times(self, factor: float) -> Interval:
-        """All of it by a factor above zero."""
-        ends = [None if end is None else end * factor for end in (self.low, self.high)]
-        return Interval(self.value * factor, *ends)

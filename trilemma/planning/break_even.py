@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
+from trilemma.errors import PlanError
 from trilemma.planning.arrays import FloatArray
 from trilemma.planning.capacity import Estimated
 from trilemma.planning.cost import Kind
-from trilemma.planning.plan import Plan, costs_at
+from trilemma.planning.plan import MEMORY, Plan, costs_at
 
 AROUND = 300.0
 """How many times fewer and more requests than planned are looked at."""
@@ -37,11 +38,14 @@ class BreakEven:
 class Volumes:
     """Costs a month by requests a day, with the first month's daily curve, and where the cheapest changes.
 
-    ``costs`` has an array for each deployment whose cost is known, shape (volumes,).
+    ``costs`` has an array for each deployment whose cost is known, shape (volumes,), NaN where it cannot bear so many.
+    ``compared`` are those that are held against one another: devices that users bring are not, whose bill is
+    electricity alone, nor those that the model does not fit into.
     """
 
     volumes: FloatArray
     costs: Mapping[Kind, FloatArray]
+    compared: tuple[Kind, ...]
     crossings: tuple[BreakEven, ...]
 
 
@@ -55,30 +59,37 @@ def volumes(plan: Plan) -> Volumes:
     shape = demand.rates() / demand.volume()
 
     @cache
-    def costs(volume: float) -> dict[Kind, float | None]:
-        return costs_at(plan.setup, plan.assumptions, capacity, shape * volume)
+    def costs(volume: float) -> Mapping[Kind, float]:
+        """Of those deployments that can bear it."""
+        try:
+            found = costs_at(plan.setup, plan.assumptions, capacity, shape * volume)
+        except PlanError:  # so many that the availability wanted cannot be had
+            return {}
+        return {kind: cost for kind, cost in found.items() if cost is not None}
 
     grid = np.geomspace(demand.volume() / AROUND, demand.volume() * AROUND, _POINTS)
-    found = [costs(float(volume)) for volume in grid]
-    known = [kind for kind, cost in found[0].items() if cost is not None]
+    table = {
+        kind: np.array([costs(float(volume)).get(kind, np.nan) for volume in grid])
+        for kind, bill in plan.bills.items() if bill.cost is not None
+    }  # fmt: skip
+    able = not plan.users_bring and MEMORY not in plan.device_misses
+    compared = tuple(kind for kind in table if kind != "edge" or able)
     crossings: list[BreakEven] = []
-    for one, other in itertools.combinations(known, 2):
+    for one, other in itertools.combinations(compared, 2):
 
         def dearer(volume: float, one: Kind = one, other: Kind = other) -> float:
-            a, b = costs(volume)[one], costs(volume)[other]
-            return 0.0 if a is None or b is None else a - b
+            return costs(volume).get(one, np.nan) - costs(volume).get(other, np.nan)
 
         for low, high in itertools.pairwise(float(volume) for volume in grid):
             before, after = dearer(low), dearer(high)
             if before * after < 0:
                 kinds = (other, one) if before > 0 else (one, other)
                 crossings.append(BreakEven(_crossing(dearer, low, high), *kinds))
-    table = {kind: np.array([cost[kind] for cost in found], dtype=np.float64) for kind in known}
-    return Volumes(grid, table, tuple(sorted(crossings, key=lambda one: one.volume)))
+    return Volumes(grid, table, compared, tuple(sorted(crossings, key=lambda one: one.volume)))
 
 
-def _crossing(difference: object, low: float, high: float) -> float:
-    assert callable(difference)
+def _crossing(difference: Callable[[float], float], low: float, high: float) -> float:
+    """Where ``difference`` changes its sign between ``low`` and ``high``, by halving their logarithms."""
     before = difference(low)
     for _ in range(_HALVINGS):
         middle = math.sqrt(low * high)

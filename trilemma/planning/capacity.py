@@ -10,7 +10,7 @@ import numpy as np
 
 from trilemma.errors import PlanError
 from trilemma.planning.arrays import FloatArray, IntArray
-from trilemma.planning.limits import Latency, unreachable
+from trilemma.planning.limits import LATENCY_WORDS, Latency, unreachable
 from trilemma.planning.queueing import FULLEST, arithmetic_rate
 from trilemma.planning.service import ServiceCurve
 from trilemma.planning.simulation import REQUESTS, Simulated, length_for, simulate
@@ -133,8 +133,8 @@ class Capacity:
         if missed := unreachable(self.curve, self.latency):
             name, limit = missed[0]
             raise PlanError(
-                f"No number of replicas keeps {name} p95 within {limit:g} s: a request that has one to itself takes "
-                "longer.",
+                f"No number of replicas keeps the {LATENCY_WORDS[name]} of 95 of 100 requests within {limit:g} s: one "
+                "that has a replica to itself takes longer.",
                 "Loosen the limit, shorten prompts or answers, or choose a faster configuration.",
             )
         if not self._simulated(SIZES[0]) and not self._simulated(SIZES[-1]):

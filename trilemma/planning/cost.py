@@ -113,6 +113,7 @@ def month(fleet: Fleet, capacity: Capacity, availability: Availability, draws: D
     running = np.repeat(fleet.running[:, None], len(draws.speed), axis=1)
     if draws.speed_known and (draws.speed != 1).any():
         needed = capacity.needed_each(fleet.rates[:, None] * draws.speed[None, 1:])
+        needed = needed + (fleet.needed - capacity.needed_each(fleet.rates))[:, None]  # what the check asked for
         running[:, 1:] = with_spares(needed, availability, follows=follows)
     kwh = None
     if fleet.dynamic_w is not None and fleet.idle_w is not None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from trilemma.analysis.format import digits, format_figure
 from trilemma.planning.demand import DAY_CURVES, Demand
-from trilemma.planning.plan import Plan
-from trilemma.planning.words import LATENCY_WORDS, money
+from trilemma.planning.limits import LATENCY_WORDS
+from trilemma.planning.plan import MEMORY, Plan
+from trilemma.planning.words import money
 
 
 def assumption_rows(plan: Plan) -> list[tuple[str, str]]:
@@ -30,13 +31,15 @@ def assumption_rows(plan: Plan) -> list[tuple[str, str]]:
         rows.append(("Cloud", "machines are given back in hours that need fewer" if cloud.follows else "all run on"))
     if (own := assumed.on_premise) is not None:
         off = "machines are switched off in hours that need fewer" if own.follows else "all stay on"
-        other = f", other costs {money(own.other_per_month, assumed.currency)} a machine and month"
+        costs = money(own.other_per_month, assumed.currency)
+        other = f", other costs {costs} a machine and month" if own.other_per_month else ", no other costs"
         rows.append(("On-premise", f"written off over {own.years:g} years{other}, {off}"))
     if (edge := assumed.edge) is not None:
         bought = f"{money(edge.price, assumed.currency)} each" if edge.price else "that users bring"
         battery = "on mains" if edge.battery_wh is None else f"battery {edge.battery_wh:g} Wh"
         memory = "" if edge.memory_bytes is None else f", memory {format_figure(edge.memory_bytes, 'B')}"
-        energy = f", {edge.energy_factor:g} times the measured energy a request"
+        factor = "" if edge.energy_factor == 1 else f"{edge.energy_factor:g} times "
+        energy = f", {factor}the measured energy a request"
         rows.append(("Edge", f"{edge.devices:,} devices {bought}, {battery}{memory}{energy}"))
     return rows
 
@@ -68,15 +71,21 @@ def _reserve(plan: Plan) -> str:
 
 def device_sentence(plan: Plan) -> str:
     """What one device of an edge deployment has to give; empty without one."""
-    device = plan.device
-    if device is None:
+    device, edge = plan.device, plan.assumptions.edge
+    if device is None or edge is None:
         return ""
     told = [f"Each device gets {digits(device.requests_per_day)} requests a day"]
     if (share := device.battery_share) is not None:
         known = share.low is not None and share.high is not None
-        between = f" ({share.low:.2%} to {share.high:.2%})" if known else ""
-        told.append(f"they take {share.value:.2%} of its battery a day{between}")
-    if device.memory_left is not None:
-        left = device.memory_left.value
-        told.append(f"{format_figure(left, 'B')} of its memory stay free" if left >= 0 else "it does not fit")
-    return f"{'; '.join(told)}. Its energy and speed are taken to be those of the measured machine."
+        between = f" ({_percent(share.low)} to {_percent(share.high)})" if known else ""
+        told.append(f"they take {_percent(share.value)} of its battery a day{between}")
+    if (left := device.memory_left) is not None:
+        free = f"{format_figure(left.value, 'B', left.low, left.high)} of its memory stay free"
+        told.append("the model does not fit into its memory" if MEMORY in plan.device_misses else free)
+    factor = edge.energy_factor
+    energy = "that of the measured machine" if factor == 1 else f"{factor:g} times that of the measured machine"
+    return f"{'; '.join(told)}. Its speed is taken to be that of the measured machine, its energy a request {energy}."
+
+
+def _percent(share: float | None) -> str:
+    return f"{digits(None if share is None else 100 * share)} %"

@@ -43,14 +43,9 @@ class Fleet:
         drawn: FloatArray = self.dynamic_w + self.running * self.idle_w
         return drawn
 
-    @property
-    def replica_hours(self) -> float:
-        """Replica-hours a month."""
-        return float(self.running.sum() * DAYS_PER_MONTH)
-
 
 def with_spares(needed: IntArray, availability: Availability, *, follows: bool) -> IntArray:
-    """What runs in each hour (the last axis but none is hours: shape (24,) or (24, draws)).
+    """What runs in each hour; shape (24,) or (24, draws), as ``needed``.
 
     The spares of the day's largest hour stand by all day. Without ``follows`` as many run in every hour as in that one.
     """

@@ -16,6 +16,10 @@ from trilemma.planning.service import ServiceCurve
 
 SHARE = 0.95
 """Of the requests of the hour, how many keep a latency limit."""
+LATENCY_WORDS = {
+    "ttft": "time to first token", "e2e": "time to last token", "tpot": "time per output token",
+    "wait": "wait for a slot",
+}  # fmt: skip
 _MOST_SPARES = 1000
 
 
@@ -72,8 +76,8 @@ class Availability(Frozen):
         enough = np.flatnonzero(up >= self.target)
         if not enough.size:
             raise PlanError(
-                f"With replicas that are up {self.replica:.3%} of the time, {_MOST_SPARES} spares are too few for "
-                f"{self.target:.5%}.",
+                f"With replicas up {100 * self.replica:.6g} % of the time, {_MOST_SPARES:,} spares are too few for "
+                f"{100 * self.target:.8g} %.",
                 "Lower the target, or enter a better availability of one replica.",
             )
         return int(enough[0])

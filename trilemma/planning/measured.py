@@ -120,7 +120,7 @@ def measured(
     variations = tuple(_variation(own[level]) for level, _ in levels)
     curve = ServiceCurve(
         levels=busy, prefill_s=np.array([a for a, _ in rows]), decode_s=np.array([b for _, b in rows]),
-        slots=max(1, int(busy[-1] + 1e-9)), prompt_tokens=prompt, output_tokens=max(2.0, output), variations=variations,
+        slots=max(1, int(busy[-1])), prompt_tokens=prompt, output_tokens=max(2.0, output), variations=variations,
     )  # fmt: skip
     under_load = bool(busy[-1] >= 2)
     notes = [] if under_load else [ONE_USER]
@@ -130,7 +130,7 @@ def measured(
         notes.append(f"The least load measured is {busy[0]:.3g} requests at once; fewer are taken to be no faster.")
     power, energy_doubt, idle_doubt = _power(figures, levels)
     notes += power.notes if power else ["No energy was measured or modelled: power, energy and CO2e are not known."]
-    if figures.disturbed([f"e2e_s.mean@{figures.subjects[level]}" for level, _ in levels]):
+    if figures.disturbed([f"{name}@{figures.subjects[level]}" for level, _ in levels for name in _FIGURES]):
         notes.append("Something disturbed the machine while this was measured.")
     speed = figures.doubt([_speed_key(figures, level) for level, _ in levels])
     return Measured(
@@ -177,7 +177,8 @@ class _Figures:
         return bool(methods & {Method.MODELLED, Method.MODELLED.value})
 
     def disturbed(self, keys: Iterable[str]) -> bool:
-        return any(bool(self._points.disturbed[k].iloc[self._row]) for k in keys if k in self._points.keys)
+        known = (key for key in keys if self.value(key) is not None)
+        return any(bool(self._points.disturbed[key].iloc[self._row]) for key in known)
 
     def _cell(self, table: str, key: str) -> float | None:
         frame = getattr(self._points, table)
@@ -296,7 +297,7 @@ def _power(
     if not idle_key:
         notes.append("The power of a replica that waits is not known and is taken as nothing: set it.")
     watts = PowerCurve(
-        idle_w=figures.value(idle_key) or 0.0 if idle_key else 0.0, levels=np.array([b for b, _ in found]),
+        idle_w=figures.value(idle_key) or 0.0, levels=np.array([b for b, _ in found]),
         watts=np.array([w for _, w in found]), modelled=modelled, notes=tuple(notes),
     )  # fmt: skip
     return watts, figures.doubt(keys), figures.doubt([idle_key]) if idle_key else None

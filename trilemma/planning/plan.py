@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
 from pydantic import Field
 
 from trilemma.base import Frozen
@@ -27,14 +28,17 @@ from trilemma.planning.cost import (
     month,
     on_premise_bill,
 )
-from trilemma.planning.demand import Demand
+from trilemma.planning.demand import SECONDS_PER_HOUR, Demand
 from trilemma.planning.fleet import Fleet, fleet
-from trilemma.planning.limits import Availability, Latency, default_latency, unreachable
+from trilemma.planning.limits import Availability, Latency, default_latency
 from trilemma.planning.measured import Measured
-from trilemma.planning.queueing import best_slots
+from trilemma.planning.queueing import FULLEST, best_slots, missed
 from trilemma.planning.service import PowerCurve, ServiceCurve
 from trilemma.planning.stated import PRICE_WORDS, PriceKind, Stated, stated
 from trilemma.planning.tables import Tables, first, first_name
+
+LOAD, MEMORY = "load", "memory"
+"""What a device may miss besides limits on latency: it does not keep up, or the model does not fit."""
 
 
 class Assumptions(Frozen):
@@ -67,16 +71,18 @@ class Setup:
         """Energy of a request that is alone, above waiting, J."""
         if self.power is None:
             return None
-        one = self.curve.with_slots(1)
-        above = float(self.power.at(one.levels[:1] * 0 + 1)[0]) - self.power.idle_w
-        return above * float(one.service[0])
+        above = float(self.power.at(np.ones(1))[0]) - self.power.idle_w
+        return above * float(self.curve.service[0])
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What it will take: ``first`` and ``largest`` are the fleets of the first and the largest month, ``checked`` the
-    simulation of the largest month's peak hour, ``bills`` means over the horizon by kind, ``device`` what one device of
-    an edge deployment gives in the largest month, ``device_misses`` the limits that it cannot keep.
+    """What it will take.
+
+    ``first`` and ``largest`` are the fleets that the day of the first and of the largest month takes, ``checked`` the
+    simulation of the largest month's peak hour, ``bills`` are means over the horizon by kind. ``device`` is what one
+    device of an edge deployment gives in the largest month, ``device_misses`` what it cannot do of that: names of
+    limits, :data:`LOAD`, :data:`MEMORY`.
     """
 
     measured: Measured
@@ -150,11 +156,7 @@ def with_sources(assumed: Assumptions, tables: Tables, picks: Mapping[PriceKind,
 
 
 def set_up(found: Measured, assumed: Assumptions) -> Setup:
-    """The replica for the lengths assumed, with slots and limits.
-
-    Raises:
-        PlanError: more slots are wanted than were measured.
-    """
+    """The replica for the lengths assumed, with limits, and with no more slots than were measured."""
     curve = found.curve.for_tokens(assumed.demand.tokens_in, assumed.demand.tokens_out)
     latency = assumed.latency or default_latency(curve)
     most = max(1, int(curve.levels[-1]))
@@ -193,21 +195,25 @@ def make_plan(
     capacity = Capacity(setup.curve, setup.latency, kept=kept, progress=simulating)
     demand = assumed.demand
     test = checked_peak(capacity, demand, progress)
+    apart = demand.months if demand.growth else 1  # without growth all months are one
     fleets = {
-        follows: [_fleet(capacity, setup, assumed, one, follows, test) for one in range(demand.months)]
+        follows: [_fleet(capacity, setup, assumed, one, follows, test) for one in range(apart)]
         for follows in {True, *_followings(assumed)}
     }
     progress("Counting power and cost")
-    bills, by_month = _bills(assumed, setup, capacity, fleets)
+    bills, by_month = _bills(assumed, setup, capacity, fleets, [demand.volume(one) for one in range(apart)])
     device: DeviceFit | None = None
     misses: tuple[str, ...] = ()
     if assumed.edge is not None:
-        volume = demand.volume(demand.largest_month)
+        volume, peak = demand.volume(demand.largest_month), demand.peak_rate(demand.largest_month)
         device = device_fit(volume, setup.request_j, found.memory, assumed.edge, setup.draws)
-        misses = tuple(aim.name for aim in unreachable(setup.curve, setup.latency))
+        misses = device_misses(setup, peak / assumed.edge.devices)
+        if device.memory_left is not None and device.memory_left.value < 0:
+            misses = (*misses, MEMORY)
     shown = fleets[True]
     return Plan(
-        found, assumed, setup, capacity, shown[0], shown[demand.largest_month], test, bills, by_month, device, misses,
+        found, assumed, setup, capacity, shown[0], shown[demand.largest_month], test, bills,
+        {kind: costs * (demand.months // apart) for kind, costs in by_month.items()}, device, misses,
     )  # fmt: skip
 
 
@@ -220,15 +226,42 @@ def checked_peak(capacity: Capacity, demand: Demand, progress: Callable[[str], N
     return checked(capacity, rate)
 
 
-def costs_at(setup: Setup, assumed: Assumptions, capacity: Capacity, rates: FloatArray) -> dict[Kind, float | None]:
-    """What each deployment costs a month at given arrivals by hour, without intervals."""
-    one = Draws.of(CERTAIN, 0)
+def device_misses(setup: Setup, rate: float) -> tuple[str, ...]:
+    """What a device that answers one request at a time cannot do of ``rate`` requests a second, by the arithmetic.
+
+    Returns:
+        Names of limits, or :data:`LOAD` alone where it does not keep up.
+    """
+    one = setup.curve.with_slots(1)
+    return (LOAD,) if rate > FULLEST * one.top_rate else missed(one, 1, rate, setup.latency)
+
+
+def costs_at(
+    setup: Setup, assumed: Assumptions, capacity: Capacity, rates: FloatArray, *, extra: int = 0
+) -> dict[Kind, float | None]:
+    """What each deployment costs a month at given arrivals by hour, without intervals; None where that is not known, or
+    where devices cannot bear it.
+
+    Args:
+        setup: What to compute with.
+        assumed: Prices, reserve and devices.
+        capacity: What fleets bear.
+        rates: Requests a second; shape (24,).
+        extra: Replicas that a longer simulation asked for in the largest hour.
+
+    Raises:
+        PlanError: no number of replicas keeps the limits.
+    """
     fleets = {
-        follows: [fleet(capacity, rates, assumed.availability, setup.power, follows=follows)]
+        follows: [fleet(capacity, rates, assumed.availability, setup.power, follows=follows, extra=extra)]
         for follows in _followings(assumed)
     }
-    bills, _ = _bills(assumed, replace(setup, draws=one), capacity, fleets, [float(rates.sum() * 3600)])
-    return {kind: bill.cost.value if bill.cost else None for kind, bill in bills.items()}
+    certain = replace(setup, draws=Draws.of(CERTAIN, 0))
+    bills, _ = _bills(assumed, certain, capacity, fleets, [float(rates.sum() * SECONDS_PER_HOUR)])
+    costs = {kind: bill.cost.value if bill.cost else None for kind, bill in bills.items()}
+    if assumed.edge is not None and device_misses(setup, float(rates.max()) / assumed.edge.devices):
+        costs["edge"] = None
+    return costs
 
 
 def _followings(assumed: Assumptions) -> set[bool]:
@@ -242,21 +275,14 @@ def _fleet(capacity: Capacity, setup: Setup, assumed: Assumptions, number: int, 
 
 
 def _bills(
-    assumed: Assumptions,
-    setup: Setup,
-    capacity: Capacity,
-    fleets: Mapping[bool, list[Fleet]],
-    volumes: list[float] | None = None,
+    assumed: Assumptions, setup: Setup, capacity: Capacity, fleets: Mapping[bool, list[Fleet]], volumes: list[float]
 ) -> tuple[dict[Kind, Bill], dict[Kind, tuple[float | None, ...]]]:
+    """Bills, means over the months of ``fleets`` and of ``volumes`` (requests a day), and the costs of each month."""
     draws, grid = setup.draws, assumed.g_per_kwh
-    months: dict[bool, list[Month]] = {}
-    for follows, days in fleets.items():
-        known: dict[float, Month] = {}  # without growth all months are one
-        for day in days:
-            peak = float(day.rates.max())
-            if peak not in known:
-                known[peak] = month(day, capacity, assumed.availability, draws, follows=follows)
-            months.setdefault(follows, []).append(known[peak])
+    months: dict[bool, list[Month]] = {
+        follows: [month(day, capacity, assumed.availability, draws, follows=follows) for day in days]
+        for follows, days in fleets.items()
+    }
     bills: dict[Kind, Bill] = {}
     series: dict[Kind, list[Bill]] = {}
     if (cloud := assumed.cloud) is not None:
@@ -266,9 +292,7 @@ def _bills(
         bills["on-premise"] = on_premise_bill(mean_month(months[own.follows]), own, draws, grid)
         series["on-premise"] = [on_premise_bill(one, own, draws, grid) for one in months[own.follows]]
     if (edge := assumed.edge) is not None:
-        volumes = volumes or [assumed.demand.volume(one) for one in range(assumed.demand.months)]
-        mean = sum(volumes) / len(volumes)
-        bills["edge"] = edge_bill(mean, setup.request_j, edge, draws, grid)
+        bills["edge"] = edge_bill(sum(volumes) / len(volumes), setup.request_j, edge, draws, grid)
         series["edge"] = [edge_bill(one, setup.request_j, edge, draws, grid) for one in volumes]
     by_month = {kind: tuple(one.cost.value if one.cost else None for one in rows) for kind, rows in series.items()}
     return bills, by_month

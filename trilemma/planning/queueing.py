@@ -68,7 +68,7 @@ def occupancy(curve: ServiceCurve, replicas: int, rate: float) -> Occupancy:
     found = np.divmod(np.arange(full), replicas)[0]
     admitted = np.bincount(found, weights=states[:-1], minlength=slots)
     low, more = np.divmod(np.arange(full + 1), replicas)
-    busy = np.bincount(low, weights=states * (replicas - more), minlength=slots + 1)[: slots + 1]
+    busy = np.bincount(low, weights=states * (replicas - more), minlength=slots + 1)
     busy += np.bincount(np.minimum(low + 1, slots), weights=states * more, minlength=slots + 1)
     busy[slots] += replicas * tail / total
     return Occupancy(
@@ -102,10 +102,15 @@ def _times(curve: ServiceCurve, busy: int, name: str) -> FloatArray:
     return np.asarray(prefill if name == "ttft" else prefill + decode)
 
 
-def keeps(curve: ServiceCurve, replicas: int, rate: float, latency: Latency) -> bool:
-    """Whether all limits hold by this arithmetic."""
+def missed(curve: ServiceCurve, replicas: int, rate: float, latency: Latency) -> tuple[str, ...]:
+    """The names of the limits that do not hold by this arithmetic.
+
+    Raises:
+        ValueError: the replicas do not keep up with ``rate`` (requests a second).
+    """
     state = occupancy(curve, replicas, rate)
-    return all(exceeding(curve, state, aim.name, aim.limit_s) <= 1 - SHARE for aim in latency.aims())
+    aims = latency.aims()
+    return tuple(aim.name for aim in aims if exceeding(curve, state, aim.name, aim.limit_s) > 1 - SHARE)
 
 
 def arithmetic_rate(curve: ServiceCurve, replicas: int, latency: Latency) -> float:
@@ -114,11 +119,11 @@ def arithmetic_rate(curve: ServiceCurve, replicas: int, latency: Latency) -> flo
     if unreachable(curve, latency):
         return 0.0
     low, high = 0.0, FULLEST * replicas * curve.top_rate
-    if keeps(curve, replicas, high, latency):
+    if not missed(curve, replicas, high, latency):
         return high
     for _ in range(_STEPS):
         middle = (low + high) / 2
-        low, high = (middle, high) if keeps(curve, replicas, middle, latency) else (low, middle)
+        low, high = (low, middle) if missed(curve, replicas, middle, latency) else (middle, high)
     return low
 
 

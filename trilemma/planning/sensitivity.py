@@ -40,7 +40,7 @@ _PRICES: dict[Kind, list[tuple[str, str, float, float]]] = {
 class Effect(NamedTuple):
     """What comes of one value of one assumption: its words, cost a month, replicas in the largest hour.
 
-    None where the limits can then not be kept, or the cost is not known.
+    None where the limits can then not be kept.
     """
 
     words: str
@@ -57,7 +57,7 @@ class Swing:
     high: Effect
 
     def width(self, of: str) -> float:
-        """How far it moves ``cost`` or ``replicas``; infinite where one side cannot be had."""
+        """How far it moves ``cost`` or ``replicas``; infinite where the limits cannot be kept on one side."""
         ends = [getattr(effect, of) for effect in (self.low, self.high)]
         return math.inf if None in ends else abs(float(ends[1]) - float(ends[0]))
 
@@ -69,21 +69,21 @@ class _Case(NamedTuple):
 
 
 def tornado(plan: Plan, kind: Kind) -> list[Swing]:
-    """The swings of a deployment's cost in the largest month and of its replicas, the widest in cost first."""
-    swings = []
-    for name, low, high in _Cases(plan, kind):
-        swings.append(Swing(name, _effect(plan, low, kind), _effect(plan, high, kind)))
-    moved = [one for one in swings if one.width("cost") or one.width("replicas")]
-    return sorted(moved, key=lambda one: (-_finite(one.width("cost")), -_finite(one.width("replicas"))))
+    """The swings of a deployment's cost in the largest month and of its replicas, the widest in cost first.
+
+    Those that move neither are left out; none where the cost is not known. Devices at the edge are no replicas.
+    """
+    if base_effect(plan, kind).cost is None:
+        return []
+    cases = _Cases(plan, kind)
+    swings = [Swing(name, _effect(plan, low, kind), _effect(plan, high, kind)) for name, low, high in cases]
+    moved = [one for one in swings if one.width("cost") or (kind != "edge" and one.width("replicas"))]
+    return sorted(moved, key=lambda one: (-one.width("cost"), -one.width("replicas")))
 
 
 def base_effect(plan: Plan, kind: Kind) -> Effect:
     """The plan's own cost in the largest month and replicas: what the swings swing around."""
     return _effect(plan, _Case("as planned", plan.assumptions, plan.setup), kind)
-
-
-def _finite(width: float) -> float:
-    return 1e300 if math.isinf(width) else width
 
 
 def _effect(plan: Plan, case: _Case, kind: Kind) -> Effect:
@@ -94,7 +94,7 @@ def _effect(plan: Plan, case: _Case, kind: Kind) -> Effect:
     try:
         needed = int(capacity.needed_each(rates).max()) + plan.checked.added
         replicas = needed + availability.spares_for(needed)
-        cost = costs_at(case.setup, case.assumed, capacity, rates)[kind]
+        cost = costs_at(case.setup, case.assumed, capacity, rates, extra=plan.checked.added)[kind]
     except PlanError:
         return Effect(case.words, None, None)
     return Effect(case.words, cost, replicas)
@@ -129,7 +129,8 @@ class _Cases:
         )  # fmt: skip
         if demand.growth:
             twice = max(-0.5, min(1.0, 2 * demand.growth))
-            yield "Growth per month", self._asked("none", growth=0.0), self._asked(f"{twice:.1%}", growth=twice)
+            doubled_growth = self._asked(f"{100 * twice:+.3g} %", growth=twice)
+            yield "Growth per month", self._asked("none", growth=0.0), doubled_growth
         shorter, longer = (_longer(self._setup, factor) for factor in (0.75, 1.25))
         yield ("Output tokens", self._case(f"{tokens * 0.75:.0f}", shorter), self._case(f"{tokens * 1.25:.0f}", longer))
 
@@ -154,7 +155,7 @@ class _Cases:
         else:
             shares_up = (1 - (1 - availability.replica) / 2, max(0.01, 1 - 2 * (1 - availability.replica)))
             changed = [availability.model_copy(update={"replica": share}) for share in shares_up]
-            better, worse = (self._case(f"{one.replica:.3%}", availability=one) for one in changed)
+            better, worse = (self._case(f"{100 * one.replica:.6g} %", availability=one) for one in changed)
             yield "Availability of a replica", better, worse
 
     def _energy(self) -> Iterator[tuple[str, _Case, _Case]]:

@@ -20,6 +20,7 @@ from trilemma.toml_files import read_toml
 
 _FILES = ("prices.toml", "grid.toml")
 _MONEY = ("cloud", "machine", "electricity")
+_ADVICE = "Mend or remove the file in the folder planning of the data folder; docs/planning.md shows one."
 
 
 class Entry(Frozen):
@@ -125,9 +126,13 @@ def load_tables(home: Path | None = None) -> Tables:
     found = _read(home / "planning", own=True)
     if found.get("currency", tables["currency"]) != tables["currency"]:
         tables = {kind: entries for kind, entries in tables.items() if kind not in _MONEY}
-    for kind, entries in found.items():
-        tables[kind] = entries if kind == "currency" else {**tables.get(kind, {}), **entries}
-    return Tables.model_validate(tables)
+    return Tables.model_validate(_over(tables, found))
+
+
+def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Two tables as one; an entry of the same name is that of ``above``."""
+    entries = {kind: {**below.get(kind, {}), **found} for kind, found in above.items() if isinstance(found, dict)}
+    return {**below, **above, **entries}
 
 
 def _read(folder: Path, *, own: bool) -> dict[str, Any]:
@@ -136,11 +141,12 @@ def _read(folder: Path, *, own: bool) -> dict[str, Any]:
         Tables.model_validate(marked)
         return marked
 
-    found: dict[str, Any] = {}
+    tables: dict[str, Any] = {}
     for name in _FILES:
         if not own or (folder / name).exists():
-            found |= read_toml(folder / name, made, what="table", error=PlanError, advice=_ADVICE)
-    return found
+            found = read_toml(folder / name, made, what="table", error=PlanError, advice=_ADVICE)
+            tables = _over(tables, found)
+    return tables
 
 
 def _marked(entries: Any, own: bool) -> Any:
@@ -148,6 +154,3 @@ def _marked(entries: Any, own: bool) -> Any:
     if not isinstance(entries, dict):
         return entries
     return {key: {**entry, "own": own} if isinstance(entry, dict) else entry for key, entry in entries.items()}
-
-
-_ADVICE = "Mend or remove the file in the folder planning of the data folder; docs/planning.md shows one."

@@ -1,17 +1,20 @@
-"""A plan in words, and as a document for scripts."""
+"""A plan in words."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+import numpy as np
+
+from trilemma.analysis.differences import joined
 from trilemma.analysis.format import BLANK, Scale, digits, format_figure, interval_text, scale_for
 from trilemma.planning.arrays import Interval
-from trilemma.planning.break_even import Volumes
-from trilemma.planning.cost import Kind
-from trilemma.planning.limits import SHARE
-from trilemma.planning.plan import Plan
-from trilemma.planning.sensitivity import Swing
+from trilemma.planning.break_even import BreakEven, Volumes
+from trilemma.planning.cost import Bill, Kind
+from trilemma.planning.limits import LATENCY_WORDS, SHARE
+from trilemma.planning.plan import LOAD, MEMORY, Plan
+from trilemma.planning.queueing import FULLEST
+from trilemma.planning.sensitivity import Effect, Swing
 from trilemma.planning.stated import PriceKind, Standing
 from trilemma.records import HostInfo
 
@@ -19,10 +22,6 @@ KIND_WORDS: dict[Kind, str] = {"cloud": "Cloud", "on-premise": "On-premise", "ed
 _PRICES: dict[Kind, frozenset[PriceKind]] = {
     "cloud": frozenset({"cloud"}), "on-premise": frozenset({"machine", "electricity"}),
     "edge": frozenset({"electricity"}),
-}  # fmt: skip
-LATENCY_WORDS = {
-    "ttft": "time to first token", "e2e": "time to last token", "tpot": "time per output token",
-    "wait": "wait for a slot",
 }  # fmt: skip
 
 
@@ -32,21 +31,25 @@ def hour_words(hour: int) -> str:
 
 
 def money(value: float | None, currency: str) -> str:
-    """``1,230 USD``; cents below 100."""
+    """``1,230 USD``; cents below 100, and never nothing for something."""
     if value is None:
         return BLANK
+    if 0 < value < 0.005:
+        return f"< 0.01 {currency}"
     return f"{value:,.2f} {currency}" if abs(value) < 100 else f"{round(value):,} {currency}"
 
 
 def money_between(value: Interval | None, currency: str) -> str:
     """The value with its interval, as ``1,230 USD (1,180 to 1,300)``."""
-    if value is None:
-        return "not known"
-    text = money(value.value, currency)
-    if value.low is None or value.high is None or value.low == value.high:
-        return text
+    return "not known" if value is None else f"{money(value.value, currency)}{_ends(value, currency)}"
+
+
+def _ends(value: Interval | None, currency: str) -> str:
+    """`` (1,180 to 1,300)``; empty where the ends are not known, or read the same."""
+    if value is None or value.low is None or value.high is None:
+        return ""
     low, high = (money(end, currency).removesuffix(f" {currency}") for end in (value.low, value.high))
-    return text if low == high else f"{text} ({low} to {high})"
+    return "" if low == high else f" ({low} to {high})"
 
 
 def seconds(value: Interval) -> str:
@@ -64,7 +67,9 @@ def headline(plan: Plan) -> str:
         if edge is None or edge.cost is None:
             return f"{text}; no cost is known."
         cost = money(edge.cost.value, plan.assumptions.currency)
-        return f"{text}; at the edge {cost} of electricity a month."
+        what = " of electricity" if plan.users_bring else ""
+        unable = ", but devices cannot do this" if plan.device_misses else ""
+        return f"{text}; at the edge {cost}{what} a month{unable}."
     cost = money(cheapest.cost.value, plan.assumptions.currency)
     others = [
         kind for kind, bill in plan.bills.items()
@@ -81,9 +86,9 @@ def replicas_sentence(plan: Plan) -> str:
     demand, setup, test = plan.assumptions.demand, plan.setup, plan.checked
     spares = plan.largest.machines - int(plan.largest.needed.max())
     count = f"{test.replicas:,} {'replica' if test.replicas == 1 else 'replicas'}"
-    slots = "one request at a time" if setup.curve.slots == 1 else f"{setup.curve.slots} requests at a time"
+    slots = "one request at a time" if setup.curve.slots == 1 else f"up to {setup.curve.slots} requests at a time"
     when = f"in the busiest hour ({hour_words(demand.peak_hour)}, {digits(test.rate)} requests a second"
-    when += f" after {demand.months} months of growth)" if demand.growth > 0 else ")"
+    when += f" in month {demand.months})" if demand.growth > 0 else ")"
     extra = f", and {spares:,} in reserve" if spares else ""
     return f"{count}, each answering {slots}, {when}{extra}."
 
@@ -96,31 +101,39 @@ def limits_sentence(plan: Plan) -> str:
         for aim in plan.setup.latency.aims()
     ]
     if not parts:
-        return f"No latency is limited; replicas are kept below {run.busy:.0%} busy."
-    return f"Simulated for that hour, {SHARE:.0%} of requests keep: {'; '.join(parts)}."
+        return f"No latency is limited; no replica is planned for more than {100 * FULLEST:.0f} % of what it completes."
+    return f"Simulated for that hour, {100 * SHARE:.0f} of 100 requests take at most: {'; '.join(parts)}."
 
 
 def bill_caption(plan: Plan, kind: Kind) -> str:
     """What a deployment's cost is for, in a line: ``a month in the cloud: rent at 0.202 USD an hour``."""
     assumed, bill = plan.assumptions, plan.bills[kind]
-    between = ""
-    if bill.cost is not None and bill.cost.low is not None and bill.cost.high is not None:
-        ends = [money(end, assumed.currency).removesuffix(f" {assumed.currency}") for end in bill.cost[1:]]
-        between = "" if ends[0] == ends[1] else f" ({ends[0]} to {ends[1]})"
+    between = _ends(bill.cost, assumed.currency)
     examples = {one.kind for one in assumed.stated if one.standing is Standing.EXAMPLE}
     note = " (example prices)" if examples & _PRICES[kind] else ""
     if kind == "cloud" and assumed.cloud:
         rent = f"rent at {digits(assumed.cloud.per_hour)} {assumed.currency} an hour"
         return f"a month in the cloud{between}: {rent}{note}"
     if kind == "on-premise" and assumed.on_premise:
-        return f"a month on-premise{between}: purchase over {assumed.on_premise.years:g} years, and electricity{note}"
+        own = assumed.on_premise
+        parts = f"purchase over {own.years:g} years, {'other costs, ' if own.other_per_month else ''}and electricity"
+        return f"a month on-premise{between}: {parts}{note}"
     assert assumed.edge is not None
-    bought = "bought for this" if assumed.edge.price else "that users bring"
-    return f"a month at the edge{between}: electricity of {assumed.edge.devices:,} devices {bought}{note}"
+    edge = assumed.edge
+    devices = f"{edge.devices:,} {'device' if edge.devices == 1 else 'devices'}"
+    bought = f"purchase of {devices} over {edge.years:g} years, and electricity"
+    brought = f"electricity of {devices} that users bring"
+    unable = "; but devices cannot do this" if plan.device_misses else ""
+    return f"a month at the edge{between}: {bought if edge.price else brought}{note}{unable}"
+
+
+def parts_words(bill: Bill, currency: str) -> str:
+    """``purchase 25.00 USD, electricity 0.18 USD``: what a cost is made up of, without what is nothing."""
+    return ", ".join(f"{part} {money(value, currency)}" for part, value in bill.parts.items() if value) or BLANK
 
 
 def cost_sentences(plan: Plan) -> list[str]:
-    """The cheapest deployment that keeps the limits, and the others against it."""
+    """The cheapest deployment that can do it, and the others against it."""
     currency, cheapest = plan.assumptions.currency, plan.cheapest
     told = []
     if cheapest is not None:
@@ -132,10 +145,16 @@ def cost_sentences(plan: Plan) -> list[str]:
         if bill is not cheapest and bill.cost is not None:
             edge = bill.kind == "edge"
             notes = ["electricity alone, for users bring the devices"] if edge and plan.users_bring else []
-            notes += ["does not keep the limits"] if edge and plan.device_misses else []
+            notes += ["but devices cannot do this"] if edge and plan.device_misses else []
             text = ", ".join([money_between(bill.cost, currency), *notes])
             told.append(f"{KIND_WORDS[bill.kind]}: {text}.")
     return told or ["No cost is known: enter a price."]
+
+
+def costs_note(plan: Plan) -> str:
+    """What a picture of the costs rests on."""
+    note = "Modelled. Lines are 95 % intervals of what was measured (speed, energy); prices and demand are assumptions."
+    return f"{note} At the edge it is electricity alone, for users bring the devices." if plan.users_bring else note
 
 
 def summary(plan: Plan) -> list[str]:
@@ -143,15 +162,13 @@ def summary(plan: Plan) -> list[str]:
     return [replicas_sentence(plan), limits_sentence(plan), *cost_sentences(plan)]
 
 
-def break_even_sentences(found: Volumes, kinds: Iterable[Kind] = ()) -> list[str]:
+def break_even_sentences(found: Volumes) -> list[str]:
     """Where the cheaper of two changes; of many changes between the same two, the first and the last."""
-    told, wanted = [], set(kinds)
-    by_pair: dict[frozenset[Kind], list[Any]] = {}
+    told = []
+    by_pair: dict[frozenset[Kind], list[BreakEven]] = {}
     for one in found.crossings:
         by_pair.setdefault(frozenset((one.below, one.above)), []).append(one)
-    for pair, crossings in by_pair.items():
-        if wanted and not pair <= wanted:
-            continue
+    for crossings in by_pair.values():
         first, last = crossings[0], crossings[-1]
         text = (
             f"{KIND_WORDS[last.above]} costs less than {KIND_WORDS[last.below].lower()} from "
@@ -167,27 +184,43 @@ def break_even_sentences(found: Volumes, kinds: Iterable[Kind] = ()) -> list[str
 
 def order_sentence(found: Volumes) -> str:
     """Which deployment costs least at every volume looked at, where none overtakes another."""
-    order = sorted(found.costs, key=lambda kind: float(found.costs[kind][0]))
-    names = [KIND_WORDS[kind].lower() for kind in order]
-    return (
-        f"From {digits(found.volumes[0])} to {digits(found.volumes[-1])} requests a day the order stays the same, "
-        + (f"the cheapest first: {', '.join(names)}.")
-    )
+    if len(found.compared) < 2:
+        return "Fewer than two deployments can be compared by what they cost, so there is no break-even."
+    costs = np.array([found.costs[kind] for kind in found.compared])
+    known = np.flatnonzero(np.isfinite(costs).all(axis=0))
+    if not known.size:
+        return "At no volume can all of these deployments bear what is asked, so there is no break-even."
+    order = np.argsort(costs[:, known[0]], kind="stable")
+    names = [KIND_WORDS[found.compared[row]].lower() for row in order]
+    ends = (digits(found.volumes[known[end]]) for end in (0, -1))
+    return f"From {' to '.join(ends)} requests a day the order stays the same, the cheapest first: {', '.join(names)}."
 
 
 def caveats(plan: Plan) -> list[str]:
     """What a reader must know before trusting the plan."""
     told = list(plan.measured.notes)
-    if plan.checked.added:
-        told.append(f"{plan.checked.added} more replicas than first found: a longer simulation asked for them.")
+    if plan.assumptions.demand.tokens_in and not plan.measured.curve.prompt_tokens:
+        told.append("How long the measured prompts were is not known: the prompt tokens entered change nothing.")
+    if (added := plan.checked.added) > 0:
+        more = f"{added:,} more {'replica' if added == 1 else 'replicas'} than first found"
+        told.append(f"{more}: a longer simulation asked for {'it' if added == 1 else 'them'}.")
     if not plan.checked.run.keeps(plan.setup.latency):
         told.append("The longer simulation does not keep the limits even so: the plan promises nothing.")
-    bills = list(plan.bills.values())
-    if any(bill.cost is not None and bill.cost.low is None for bill in bills):
+    if any(bill.cost is not None and bill.cost.low is None for bill in plan.bills.values()):
         told.append("Where no interval is shown, the measurement has none: repeat it to get one.")
-    if plan.device_misses:
-        names = ", ".join(LATENCY_WORDS[name] for name in plan.device_misses)
-        told.append(f"A single device of this speed does not keep the limit on {names}.")
+    return [*told, *device_caveats(plan)]
+
+
+def device_caveats(plan: Plan) -> list[str]:
+    """What one device of an edge deployment cannot do; nothing without one."""
+    missed = plan.device_misses
+    told = []
+    if LOAD in missed:
+        told.append("A device cannot answer its share of the busiest hour, one request after the other.")
+    if names := [LATENCY_WORDS[name] for name in missed if name in LATENCY_WORDS]:
+        told.append(f"A device with its share of the busiest hour does not keep the limit on {joined(names)}.")
+    if MEMORY in missed:
+        told.append("The model does not fit into the memory of a device.")
     return told
 
 
@@ -210,16 +243,24 @@ def machine_words(host: HostInfo | None) -> str:
     return "" if host is None else f"{host.cpu}, {host.cores} {'core' if host.cores == 1 else 'cores'}"
 
 
-def tornado_text(swings: Sequence[Swing], currency: str) -> str:
-    """The text alternative of a tornado: what moves the cost most."""
+def tornado_text(swings: Sequence[Swing], currency: str, *, of: str = "cost") -> str:
+    """The text alternative of a tornado: what moves the monthly cost, or the replicas, most."""
     if not swings:
-        return "No assumption moves the cost."
+        return "No assumption moves it."
     told = [
-        f"{one.name} ({one.low.words} or {one.high.words}): {money(one.low.cost, currency)} or "
-        f"{money(one.high.cost, currency)}"
+        f"{one.name} ({one.low.words} or {one.high.words}): {effect_words(one.low, currency, of=of)} or "
+        f"{effect_words(one.high, currency, of=of)}"
         for one in swings[:3]
     ]
-    return f"What moves the monthly cost most: {'; '.join(told)}."
+    return f"What moves {'the monthly cost' if of == 'cost' else 'the replicas'} most: {'; '.join(told)}."
+
+
+def effect_words(effect: Effect, currency: str, *, of: str = "cost") -> str:
+    """``1,230 USD`` or ``4 replicas``; ``cannot be kept`` where limits or availability cannot."""
+    value = effect.cost if of == "cost" else effect.replicas
+    if value is None:
+        return "cannot be kept"
+    return money(value, currency) if of == "cost" else f"{value:,.0f} {'replica' if value == 1 else 'replicas'}"
 
 
 def quantity(value: Interval | None, unit: str) -> str:
@@ -240,59 +281,3 @@ def _with_interval(value: Interval, scale: Scale) -> str:
     if between and not between.startswith("±"):
         between = f"({between})"
     return f"{digits(scale.show(value.value))} {scale.unit} {between}".strip()
-
-
-def document(plan: Plan, found: Volumes, swings: dict[Kind, list[Swing]]) -> dict[str, Any]:
-    """Everything that the page shows, for scripts: base units, intervals as value, low and high."""
-    run = plan.checked.run
-    names = ["wait", "ttft", "e2e", *(["tpot"] if plan.setup.curve.output_tokens > 1 else [])]
-    return {
-        "configuration": {"id": plan.measured.configuration_id, "label": plan.measured.label},
-        "workload": plan.measured.workload,
-        "assumptions": plan.assumptions.model_dump(mode="json"),
-        "limits": plan.setup.latency.model_dump(exclude_none=True),
-        "slots": plan.setup.curve.slots,
-        "replicas": {
-            "busiest_hour": plan.checked.replicas,
-            "with_spares": plan.largest.machines,
-            "by_hour": plan.largest.running.tolist(),
-            "by_hour_first_month": plan.first.running.tolist(),
-            "rates_per_s": plan.largest.rates.tolist(),
-        },
-        "simulation": {
-            "requests": len(run.e2e),
-            "rate_per_s": plan.checked.rate,
-            "busy": run.busy,
-            **{f"{name}_p95_s": run.percentile(name)._asdict() for name in names},
-        },
-        "per_month": {
-            kind: {
-                "cost": _dict(bill.cost),
-                "parts": dict(bill.parts),
-                "energy_kwh": _dict(bill.energy_kwh),
-                "power_w": _dict(bill.power_w),
-                "co2e_kg": _dict(bill.co2e_kg),
-                "cost_by_month": list(plan.by_month[kind]),
-            }
-            for kind, bill in plan.bills.items()
-        },
-        "device": None
-        if plan.device is None
-        else {
-            "requests_per_day": plan.device.requests_per_day,
-            "battery_share_per_day": _dict(plan.device.battery_share),
-            "memory_left_bytes": _dict(plan.device.memory_left),
-            "limits_missed": list(plan.device_misses),
-        },
-        "break_even": [one.__dict__ for one in found.crossings],
-        "sensitivity": {
-            kind: [{"name": one.name, "low": one.low._asdict(), "high": one.high._asdict()} for one in rows]
-            for kind, rows in swings.items()
-        },
-        "summary": [*summary(plan), *break_even_sentences(found)],
-        "caveats": caveats(plan),
-    }
-
-
-def _dict(value: Interval | None) -> dict[str, float | None] | None:
-    return None if value is None else value._asdict()

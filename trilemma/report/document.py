@@ -23,6 +23,7 @@ import trilemma
 from trilemma.analysis.preferences import limit_words
 from trilemma.analysis.text import count_of
 from trilemma.charts.palette import DARK, LIGHT, MODEL_COLOURS, Theme, axis_colour
+from trilemma.planning.words import machine_words
 from trilemma.report.gather import Material, gather
 from trilemma.report.parts import Section
 from trilemma.report.raw import raw_figures
@@ -102,7 +103,7 @@ def facts(material: Material) -> list[tuple[str, str]]:
         ("Study", material.study.spec.name),
         ("Note", note(material.sample) if material.sample else ""),
         ("Measured", f"{max(finished):%Y-%m-%d}" if finished else ""),
-        ("On", "; ".join(f"{host.cpu}, {host.cores} cores" for _, host in sorted(hosts.items()))),
+        ("On", "; ".join(machine_words(host) for _, host in sorted(hosts.items()))),
         ("Options", f"{count_of(len(material.points), 'configuration')}, {count_of(len(material.runs), 'run')}"),
         ("Use case", view.preset),
         ("Limits", "; ".join([*map(limit_words, material.limits), *(f"{one} (not checked)" for one in unmeasured)])),

@@ -29,9 +29,11 @@ def planned(material: Material) -> Section | None:
     except PlanError as error:
         return Section(_ID, _TITLE, paragraphs=(f"{error.message} {error.hint}",))
     paragraphs = (*words.summary(plan), device_sentence(plan))
+    priced = any(bill.cost is not None for bill in plan.bills.values())
     return Section(
         _ID, _TITLE, lead=(f"{plan.measured.label}: {words.headline(plan)}",),
-        paragraphs=tuple(text for text in paragraphs if text), charts=(_costs(plan), _day(plan)),
+        paragraphs=tuple(text for text in paragraphs if text),
+        charts=(*([_costs(plan)] if priced else []), _day(plan)),
         tables=(_bills(plan), _assumptions(plan), _prices(plan)),
         lists=(Listing("Before you rely on it", tuple(words.notes(plan, asked.machine))),),
     )  # fmt: skip
@@ -46,7 +48,7 @@ def _costs(plan: Plan) -> Chart:
     columns, rows = rows_of(bills_table(plan.bills))
     return Chart(
         "cost", "Cost a month by deployment", f"Cost a month. {told}.", light, dark, columns, rows,
-        "Modelled. Lines are 95 % intervals of what was measured (speed, energy); prices and demand are assumptions.",
+        words.costs_note(plan),
     )  # fmt: skip
 
 
@@ -66,7 +68,7 @@ def _bills(plan: Plan) -> Table:
         (
             Value(words.KIND_WORDS[kind]),
             Value(words.money_between(bill.cost, currency)),
-            Value(", ".join(f"{part} {words.money(value, currency)}" for part, value in bill.parts.items())),
+            Value(words.parts_words(bill, currency)),
             Value(words.quantity(bill.energy_kwh, "kWh")),
             Value(words.quantity(bill.power_w, "W")),
             Value(words.mass(bill.co2e_kg)),

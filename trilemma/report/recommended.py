@@ -87,7 +87,7 @@ def ranking_table(found: Decision) -> Table:
     left = found.beaten + len(found.points) - len(rows)
     note = f"By draws of what could as well have been measured ({judged})."
     if left:
-        note += f" {left:,} more keep not all limits, lack a figure, or come after these."
+        note += f" {left:,} more break a limit, lack a figure, or come after these."
     columns = [Column("Configuration"), Column("Wins in", f"under {found.priorities.words}", numbers=True)]
     columns += [Column("Keeps all limits in", numbers=True)] if limited else []
     return Table("Configurations by how often they win", tuple(columns), tuple(rows), note)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from trilemma.analysis.format import BLANK, format_figure, key_title
 from trilemma.analysis.headline import in_order
 from trilemma.analysis.odds import front_odds
+from trilemma.analysis.preferences import lower_first
 from trilemma.analysis.text import count_of, pareto_text
 from trilemma.charts.pareto import pareto_figure
 from trilemma.charts.tables import points_table
@@ -78,11 +79,11 @@ def pareto_chart(material: Material, x: str, y: str, *, name: str) -> Chart:
             shown, x, y, size=material.size, colours=material.colours(dark), dark=dark, odds=odds
         )
     )
-    size = f" The area of a mark is {key_title(material.size).lower()}." if material.size else ""
+    size = f" The area of a mark is {lower_first(key_title(material.size))}." if material.size else ""
     columns, rows = rows_of(points_table(shown, [x, y, *([material.size] if material.size else [])]))
     return Chart(
         name=name,
-        title=f"{key_title(y)} against {key_title(x).lower()}",
+        title=f"{key_title(y)} against {lower_first(key_title(x))}",
         alt=pareto_text(shown, (x, y)),
         light=light,
         dark=dark,
@@ -104,7 +105,7 @@ def machine(material: Material) -> Section:
             engines.setdefault(json.dumps(facts), (("engine", run.spec.configuration.engine), *facts))
     tables += [_facts_table("Engine", facts) for _, facts in sorted(engines.items())[:8]]
     more = len(engines) - len(tables) + len(hosts)
-    text = f"What {more} more runs' engines say of themselves is in the figures inside this file." if more > 0 else ""
+    text = f"What {more:,} more engines say of themselves is in the figures inside this file." if more > 0 else ""
     return Section("machine", "Machine and versions", tables=tuple(tables), paragraphs=(text,) if text else ())
 
 
