@@ -29,7 +29,7 @@ from trilemma.analysis.format import (
 )
 from trilemma.analysis.headline import headline_keys
 from trilemma.analysis.odds import SURE, FrontOdds, Standing, probability_text
-from trilemma.analysis.points import Points, labels
+from trilemma.analysis.points import Points, labels, members
 from trilemma.analysis.selection import Selection
 from trilemma.charts.palette import model_colours, quantization_glyph
 from trilemma.charts.profile import profile_figure
@@ -100,7 +100,7 @@ def _picked_card(
     by_axis = _headlines()
     wanted = [key for axis in Axis for key in by_axis[axis]]
     around = explore_data.load(study_id, wanted)
-    around = around.select(np.asarray(around.meta.index.isin(points.meta.index)))
+    around = around.select(members(around.meta.index, points.meta.index))
     for axis in Axis:
         mine = [key for key in by_axis[axis] if around.value[key].notna()[picked]]
         if mine:

@@ -33,8 +33,8 @@ def run(at: int, value: float, half: float, n: int, disturbed: bool, method: str
 
 
 RUN = st.builds(
-    run, st.integers(0, COUNT - 1), st.floats(0.1, 100), st.sampled_from([np.nan, 0.5]), st.integers(1, 50), st.booleans(),
-    st.sampled_from([method.value for method in Method]), st.sampled_from(["clock", "counter", "model"]),
+    run, st.integers(0, COUNT - 1), st.floats(0.1, 100), st.sampled_from([np.nan, 0.5]), st.integers(1, 50),
+    st.booleans(), st.sampled_from([method.value for method in Method]), st.sampled_from(["clock", "counter", "model"]),
 )  # fmt: skip
 
 

@@ -138,7 +138,9 @@ def test_parallel_axes_say_how_the_selected_are_shown(points: Points) -> None:
     front = many.front(KEYS)
     broad, counted = "broad: selected", "how many selected ones pass here"
     for picked, wanted in (
-        ([], set()), (many.meta.index[front].tolist(), {broad}), (many.meta.index[~front].tolist(), {counted})
+        ([], set()),
+        (many.meta.index[front].tolist(), {broad}),
+        (many.meta.index[~front].tolist(), {counted}),
     ):
         names = {trace.name for trace in parallel_figure(many, KEYS, picked=picked).data}
         assert names & {broad, counted} == wanted

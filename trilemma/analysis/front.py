@@ -13,13 +13,6 @@ from trilemma.figures import Better
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float64]
 
-_SORTED = 3
-"""Figures up to which the library finds a front by sorting."""
-_FEW = 250
-"""Options among which it finds any front in a moment."""
-_FIRST = 24
-"""Good options by which most of the others are ruled out before."""
-
 
 def as_costs(values: ArrayLike, better: Sequence[Better]) -> FloatArray:
     """``values`` (options x figures) with every figure turned so that less is better.
@@ -52,30 +45,9 @@ def on_front(values: ArrayLike, better: Sequence[Better]) -> BoolArray:
     costs = as_costs(values, better)
     front = np.zeros(len(costs), dtype=np.bool_)
     whole = np.flatnonzero(np.isfinite(costs).all(axis=1))
-    if len(better) > _SORTED and len(whole) > _FEW:
-        whole = _undecided(costs, whole)
     if whole.size:
         front[whole] = moocore.is_nondominated(costs[whole], keep_weakly=True)
     return front
-
-
-def _undecided(costs: FloatArray, rows: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Those of ``rows`` that none of a few good ones dominates; their front is the front of all.
-
-    What is best in the sum of its figures is dominated by nothing and dominates most: Chomicki, Godfrey, Gryz and
-    Liang, "Skyline with presorting", *ICDE* 2003.
-    """
-    left = np.ascontiguousarray(costs[rows].T)
-    with np.errstate(over="ignore", invalid="ignore"):
-        above = left - left.min(axis=1, keepdims=True)
-        mean = above.mean(axis=1, keepdims=True)
-        total = (above / np.where(mean > 0, mean, 1.0)).sum(axis=0)
-    for _ in range(_FIRST):
-        first = int(total.argmin())
-        kept = ~beaten_by_one(left, left[:, first])
-        total[first] = np.inf
-        rows, left, total = rows[kept], left[:, kept], total[kept]
-    return rows
 
 
 def beaten_by_one(costs: FloatArray, one: FloatArray) -> BoolArray:

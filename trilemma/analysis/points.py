@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -109,6 +109,11 @@ def axis_of(key: str) -> Axis | None:
     return definition.axis if definition else None
 
 
+def members(names: pd.Index[str] | pd.Series[str], wanted: Iterable[str]) -> BoolArray:
+    """Which of ``names`` are among ``wanted``: pandas' ``isin`` looks at texts one by one, 50 ms for ten thousand."""
+    return np.asarray(pd.Index(wanted).unique().get_indexer(pd.Index(names)) >= 0)
+
+
 def configuration_points(
     frame: pd.DataFrame, run_frame: pd.DataFrame, artifacts: Mapping[str, Artifact], keys: Sequence[str],
     meta: pd.DataFrame | None = None,
@@ -134,8 +139,8 @@ def configuration_points(
     """
     if meta is None:
         meta = configuration_meta(frame, run_frame, artifacts)
-    meta = meta[meta.index.isin(frame["configuration_id"].unique())]
-    every = Values.of(frame, meta.index.get_indexer(frame["configuration_id"]))
+    meta = meta[members(meta.index, frame["configuration_id"])]
+    every = Values.of(frame, meta.index.get_indexer(pd.Index(frame["configuration_id"])))
     usable = frame["valid"].to_numpy(dtype=np.bool_) & ~np.isnan(every.value) & (every.at >= 0)
     ended = pd.Index(run_frame.sort_values("finished_at", kind="stable")["run_id"])
     rows_of = frame.groupby("key").indices
@@ -148,7 +153,7 @@ def configuration_points(
             invalid[key] = len(mine) - len(rows)
         found: Columns = {}
         if len(rows) and axis_of(key) is Axis.PERFORMANCE:
-            found = asked_once(every.take(rows), ended.get_indexer(frame["run_id"].iloc[rows]), len(meta))
+            found = asked_once(every.take(rows), ended.get_indexer(pd.Index(frame["run_id"].iloc[rows])), len(meta))
         elif len(rows):
             found = repeated(every.take(rows), len(meta))
         for name, columns in tables.items():
@@ -163,7 +168,7 @@ def configuration_meta(
 ) -> pd.DataFrame:  # fmt: skip
     """:attr:`Points.meta` of the runs in ``frame`` (only its run_id is looked at): one row a configuration, newest
     undisturbed run first choice, in order of model, bits (most first), settings."""
-    runs = run_frame[run_frame["run_id"].isin(frame["run_id"].unique())]
+    runs = run_frame[members(run_frame["run_id"], frame["run_id"])]
     ordered = runs.sort_values(["disturbed", "finished_at"], ascending=[True, False], na_position="last")
     one = ordered.drop_duplicates("configuration_id").set_index("configuration_id")
     meta = one[["model", "quantization", "engine", "settings", "artifact_id", "run_id"]]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from trilemma.analysis.format import Scale, digits, interval_text, key_definition, key_title, scale_for
 from trilemma.analysis.front import BoolArray
 from trilemma.analysis.odds import SURE, FrontOdds, probability_text
-from trilemma.analysis.points import Points, better, labels
+from trilemma.analysis.points import Points, better, labels, members
 from trilemma.charts.palette import escape, model_colours, quantization_symbol, theme, with_alpha
 from trilemma.schema import Method
 
@@ -117,7 +117,7 @@ class Marks:
     def picked(self, ids: Collection[str]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Positions of the configurations ``ids``, as far as they are here: those that have marks of their own, and
         those that are only counted."""
-        inside = self.points.meta.index.isin(list(ids)) if ids else np.zeros(len(self.points), dtype=np.bool_)
+        inside = members(self.points.meta.index, ids)
         return np.flatnonzero(inside & self.alone), np.flatnonzero(inside & ~self.alone)
 
     def ladders(self) -> list[NDArray[np.intp]]:

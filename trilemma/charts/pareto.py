@@ -203,7 +203,7 @@ def _points(shown: Marks, bright: bool) -> list[Trace]:
                 shown, rows, marker, name=escape(model), legendgroup=escape(model), hoverinfo=None,
                 # A click dims what is not clicked, unless it is told to leave it as it is.
                 selected={"marker": {"opacity": 1.0}}, unselected={"marker": {"opacity": opacity}},
-                customdata=[[str(ids[row])] for row in rows], hovertext=[shown.hover[row] for row in rows],
+                customdata=[[str(one)] for one in ids[rows]], hovertext=[shown.hover[row] for row in rows],
                 hovertemplate="%{hovertext}<extra></extra>",
             )
         )  # fmt: skip

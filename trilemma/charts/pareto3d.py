@@ -125,7 +125,7 @@ def _points(shown: Marks, symbols: Mapping[str, str], look: Theme) -> list[Trace
                 | {
                     "name": escape(model or ""), "legendgroup": escape(model or ""), "hoverinfo": None,
                     "hovertext": [shown.hover[row] for row in rows], "hovertemplate": "%{hovertext}<extra></extra>",
-                    "customdata": [[str(ids[row])] for row in rows],
+                    "customdata": [[str(one)] for one in ids[rows]],
                 }
             )  # fmt: skip
     return found
