@@ -123,13 +123,13 @@ def test_of_a_crowd_as_many_have_marks_as_fit_and_the_rest_is_said_to_be_no_wors
     odds = FrontOdds(np.linspace(0, 1, len(many)))
     for traces in panels(pairs_figure(many, KEYS, odds=odds)).values():
         drawn = {row[0] for trace in traces for row in trace.customdata}
-        assert drawn == set(many.meta.index[-66:]), "400 marks in six panels"
+        assert drawn == set(many.meta.index[-40:]), "240 marks in six panels"
     figure = pairs_figure(many, KEYS, odds=odds)
     assert "how many beaten or less likely on the front lie here: darker for more" in {t.name for t in figure.data}
     (cells, *_) = (t for t in figure.data if t.type == "heatmap")
-    assert np.nansum(np.array(cells.z, dtype=float)) == len(many) - 66
+    assert np.nansum(np.array(cells.z, dtype=float)) == len(many) - 40
     assert "beaten or less likely on the front here" in cells.hovertemplate
-    few = FrontOdds(np.where(np.arange(len(many)) < 60, 0.5, 0.0))
+    few = FrontOdds(np.where(np.arange(len(many)) < 35, 0.5, 0.0))
     assert "how many beaten lie here: darker for more" in {t.name for t in pairs_figure(many, KEYS, odds=few).data}
 
 

@@ -23,8 +23,10 @@ AT_MOST = 4
 _ROW, _REST = 160, 110
 _GAP = 0.014
 _SHRINK = 0.72
-_MARKS = 400
-"""Marks in all panels: a browser needs a quarter of a second for them."""
+_MARKS = 240
+"""Marks of a crowd in all panels: with a ring around each, a browser needs a quarter of a second for them."""
+_MARGIN = {"l": 62, "r": 8, "t": 8, "b": 148}
+"""What titles and a legend of two lines need: where it is enough, a browser draws once and not a second time."""
 _TOLD = 60
 """Marks up to which each says all about itself: it is drawn once in every panel."""
 _CELLS = (36, 26)
@@ -95,7 +97,7 @@ def pairs_figure(
         [*traces, *told],
         {
             **base, **axes, "legend": base["legend"] | legend, "height": _ROW * last + _REST, "hovermode": "closest",
-            "clickmode": "event+select", "dragmode": "select", "plot_bgcolor": look.shade,
+            "clickmode": "event+select", "dragmode": "select", "plot_bgcolor": look.shade, "margin": _MARGIN,
         },
     )  # fmt: skip
 

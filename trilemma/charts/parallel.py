@@ -22,6 +22,8 @@ from trilemma.charts.unchecked import unchecked
 from trilemma.schema import Method
 
 HEIGHT = 560
+_MARGIN = {"l": 8, "r": 8, "t": 8, "b": 76}
+"""What a legend of two lines needs: where it is enough, a browser draws once and not a second time."""
 _TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _COLUMNS, _ROWS = 40, 60
 """Cells between two axes, across and up, in which very many lines are counted."""
@@ -96,6 +98,7 @@ def parallel_figure(
             "xaxis": {"visible": False, "range": [-0.45, len(keys) - 1 + 0.7], "fixedrange": True},
             "yaxis": {"visible": False, "range": [-0.09, 1.3], "fixedrange": True},
             "hovermode": "closest", "clickmode": "event+select", "dragmode": "select", "selectdirection": "any",
+            "margin": _MARGIN,
         },
     )  # fmt: skip
 

@@ -21,6 +21,8 @@ from trilemma.charts.unchecked import unchecked
 
 MANY_LADDERS = 30
 HEIGHT = 560
+_MARGIN = {"l": 74, "r": 8, "t": 8, "b": 150}
+"""What titles and a legend of two lines need: where it is enough, a browser draws once and not a second time."""
 
 
 def pareto_figure(
@@ -87,7 +89,7 @@ def pareto_figure(
         traces,
         {
             **base, **axes, "legend": base["legend"] | {"y": -0.21, "yanchor": "top"}, "height": HEIGHT,
-            "hovermode": "closest", "clickmode": "event+select", "dragmode": "pan",
+            "hovermode": "closest", "clickmode": "event+select", "dragmode": "pan", "margin": _MARGIN,
         },
     )  # fmt: skip
 
