@@ -241,7 +241,7 @@ def _display(points: Points, chosen: Chosen, odds: FrontOdds | None) -> tuple[pd
         columns["P(front)"] = odds.probability
         config["P(front)"] = st.column_config.NumberColumn(
             "P(front)", format="%.2f", width=84, help="How probable it is that nothing else is at least as good in "
-            "every axis and better in one, given what is known of each figure.",
+            "every axis and better in one, given what is known of each figure. Counted in draws: 1.00 is all of them.",
         )  # fmt: skip
     extra = points.settings
     if (extra != "").any():

@@ -32,7 +32,7 @@ _APART = 0.045
 _NAMED = 14
 _MARKED = 100
 """Lines up to which each has its marker on every axis: a browser draws one line as fast as a single marker."""
-_WRAP = 15
+_WRAP = 12
 
 
 def parallel_figure(
