@@ -76,7 +76,10 @@ def page() -> None:
     # An empty chart while figures are read: meanwhile the browser loads what draws it, and nothing jumps.
     blank = answer.empty()
     if not explore_data.at_hand(of):
-        blank.plotly_chart(blank_figure(), theme=None, key="explore_blank", config={"staticPlot": True})
+        blank.plotly_chart(
+            blank_figure(explore_view.is_dark()), theme=None, key="explore_blank", config={"staticPlot": True},
+            alt="The chart is being made",
+        )  # fmt: skip
     chosen = choose(catalog, url)
     # Before anything that can be clicked: what is written late would land in the address of the page clicked to.
     url.write()

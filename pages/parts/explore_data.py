@@ -11,7 +11,7 @@ import streamlit as st
 from pages import shared
 from trilemma.analysis.headline import in_order
 from trilemma.analysis.joined import joined
-from trilemma.analysis.points import Points, configuration_meta, configuration_points
+from trilemma.analysis.points import Points, configuration_meta, configuration_points, members
 from trilemma.charts.palette import quantization_bits
 from trilemma.records import SAMPLE
 from trilemma.schema import Artifact, RunState
@@ -132,7 +132,7 @@ def misfits(of: tuple[str, int], study_id: str) -> pd.DataFrame:
     store = shared.get_store()
     figures = store.figure_frame(_MISFIT_KEYS, study_id or None, RunState.DOES_NOT_FIT)
     frame = runs(of, study_id)
-    frame = frame[(frame["state"] == RunState.DOES_NOT_FIT) & frame["run_id"].isin(figures["run_id"])]
+    frame = frame[(frame["state"] == RunState.DOES_NOT_FIT) & members(frame["run_id"], figures["run_id"])]
     frame = frame.drop_duplicates("configuration_id", keep="last").set_index("run_id", drop=False)
     by_key = {key: rows.set_index("run_id") for key, rows in figures.groupby("key")}
     for column, key in zip(("needed", "budget"), _MISFIT_KEYS, strict=True):

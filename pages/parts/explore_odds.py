@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 
 from pages import shared
+from pages.parts import explore_data
 from pages.parts.explore_filters import Chosen
 from trilemma.analysis.draws import DRAWS, Draws, ItemScores, draw, together
 from trilemma.analysis.front import BoolArray, dominated_by
-from trilemma.analysis.item_scores import read_item_scores
+from trilemma.analysis.item_scores import Scores, read_item_scores
 from trilemma.analysis.odds import (
     Dominator,
     FrontOdds,
@@ -63,7 +65,7 @@ def _sureness(of: tuple[str, int], chosen: Chosen, _points: Points) -> Sureness:
     items: ItemScores = {}
     caveats = []
     if len(inside) > 1:
-        items, too_many = read_item_scores(shared.get_store(), chosen.study, inside, keys, most=_MOST_ANSWERS)
+        items, too_many = _item_scores(of, chosen.study, inside, keys)
         if too_many:
             caveats.append("There are too many answers to compare item by item, so that scores count as independent.")
     rows = sha256(near.tobytes()).hexdigest()
@@ -85,6 +87,40 @@ def _drawn(
 ) -> Draws:
     """The draws of one figure: another choice of figures of the same configurations costs no more than the new ones."""
     return draw(_points, [key], _items, count=count)
+
+
+def _item_scores(of: tuple[str, int], study_id: str, points: Points, keys: Sequence[str]) -> Scores:
+    """Of all configurations, if these are few enough: then another choice among them reads nothing more."""
+    found = [_whole_scores(of, study_id, key) for key in keys]
+    for place, key in enumerate(keys):
+        if found[place].too_many:
+            found[place] = read_item_scores(_Answers(of), study_id, points, [key], most=_MOST_ANSWERS)
+    items = {key: tables for one in found for key, tables in one.items.items()}
+    return Scores(items, tuple(key for one in found for key in one.too_many))
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _whole_scores(of: tuple[str, int], study_id: str, key: str) -> Scores:
+    everything = explore_data.points(of, study_id, (key,))
+    return read_item_scores(_Answers(of), study_id, everything, [key], most=_MOST_ANSWERS)
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """The answers in the state ``of`` the store, which are counted once: of very many that takes a second."""
+
+    of: tuple[str, int]
+
+    def answer_frame(self, study_id: str | None = None) -> pd.DataFrame:
+        return _answer_frame(self.of, study_id)
+
+    def score_frame(self, suite: str, figure: str, run_ids: Sequence[str]) -> pd.DataFrame:
+        return shared.get_store().score_frame(suite, figure, run_ids)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _answer_frame(of: tuple[str, int], study_id: str | None) -> pd.DataFrame:
+    return shared.get_store().answer_frame(study_id)
 
 
 def _within(draws: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -28,7 +29,7 @@ from trilemma.analysis.format import (
 )
 from trilemma.analysis.headline import headline_keys
 from trilemma.analysis.odds import SURE, FrontOdds, Standing, probability_text
-from trilemma.analysis.points import Points, labels
+from trilemma.analysis.points import Points, labels, members
 from trilemma.analysis.selection import Selection
 from trilemma.charts.palette import model_colours, quantization_glyph
 from trilemma.charts.profile import profile_figure
@@ -99,7 +100,7 @@ def _picked_card(
     by_axis = _headlines()
     wanted = [key for axis in Axis for key in by_axis[axis]]
     around = explore_data.load(study_id, wanted)
-    around = around.select(np.asarray(around.meta.index.isin(points.meta.index)))
+    around = around.select(members(around.meta.index, points.meta.index))
     for axis in Axis:
         mine = [key for key in by_axis[axis] if around.value[key].notna()[picked]]
         if mine:
@@ -186,8 +187,9 @@ def table(
     if len(selected) and st.toggle("Only what is selected", key=url.key("only")):
         kept = np.flatnonzero(selected.rows)
         points = points.select(kept)
-        odds = None if odds is None else FrontOdds(odds.probability[kept])
-    frame, config = _display(points, chosen.axes, chosen.columns, odds)
+        frame, config = _display(points, chosen, None if odds is None else FrontOdds(odds.probability[kept]))
+    else:
+        frame, config = _whole_display(explore_data.version(), replace(chosen, log=(), view=""), points, odds)
     styled: pd.DataFrame | Styler = frame
     if len(frame) <= _STYLED_UP_TO:
         colours = model_colours(models, is_dark())
@@ -213,12 +215,19 @@ def table(
         )  # fmt: skip
 
 
-def _display(
-    points: Points, axes: Sequence[str], keys: Sequence[str], odds: FrontOdds | None
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _whole_display(
+    of: tuple[str, int], chosen: Chosen, _points: Points, odds: FrontOdds | None
 ) -> tuple[pd.DataFrame, dict[str, ColumnConfig]]:
+    """:func:`_display` of all that is shown: whatever is selected of it, and however it is drawn, it is the same."""
+    return _display(_points, chosen, odds)
+
+
+def _display(points: Points, chosen: Chosen, odds: FrontOdds | None) -> tuple[pd.DataFrame, dict[str, ColumnConfig]]:
     """The table in the units of the chart, numbers as numbers so that they sort."""
+    keys = chosen.columns
     # The chart's own marks: the size of a mark is no axis.
-    hollow = [method == Method.MODELLED for method in points.methods(axes)]
+    hollow = [method == Method.MODELLED for method in points.methods(chosen.axes)]
     names = points.meta["quantization"].astype(str)
     known = {pair: quantization_glyph(*pair) for pair in set(zip(names, hollow, strict=True))}
     glyphs = [known[pair] for pair in zip(names, hollow, strict=True)]
@@ -232,7 +241,7 @@ def _display(
         columns["P(front)"] = odds.probability
         config["P(front)"] = st.column_config.NumberColumn(
             "P(front)", format="%.2f", width=84, help="How probable it is that nothing else is at least as good in "
-            "every axis and better in one, given what is known of each figure.",
+            "every axis and better in one, given what is known of each figure. Counted in draws: 1.00 is all of them.",
         )  # fmt: skip
     extra = points.settings
     if (extra != "").any():

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trilemma.analysis.front import dominated_by, on_front, staircase
@@ -52,6 +52,27 @@ def test_the_front_is_what_nothing_dominates(rows: list[tuple[int, ...]], better
             signs = np.array([1 if way == "lower" else -1 for way in better])
             assert (signs * values[other] <= signs * values[index]).all()
             assert (values[other] != values[index]).any()
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.integers(0, 2**32 - 1), st.integers(4, 6), st.sampled_from([3, 10, 10_000]), st.floats(0, 1))
+def test_the_front_of_very_many_in_many_figures_is_what_nothing_dominates(
+    seed: int, figures: int, steps: int, alike: float
+) -> None:
+    """With ties, equals, unknowns, and figures that go together (few on the front) or not (many)."""
+    rng = np.random.default_rng(seed)
+    table = alike * rng.random((400, 1)) + (1 - alike) * rng.random((400, figures))
+    table = np.round(table * steps)
+    table[rng.random(table.shape) < 0.002] = rng.choice([np.nan, np.inf, -np.inf])
+    better = rng.choice(["lower", "higher"], figures).tolist()
+    by_definition = np.isfinite(table).all(axis=1) & [not dominated_by(table, better, i).size for i in range(400)]
+    assert on_front(table, better).tolist() == by_definition.tolist()
+
+
+def test_figures_beyond_all_measure_have_a_front() -> None:
+    table = np.tile([[1e308, -1e308, 1.0, 2.0]], (300, 1))
+    table[7] = [1e308, -1e308, 0.5, 2.0]
+    assert np.flatnonzero(on_front(table, ["lower"] * 4)).tolist() == [7]
 
 
 def test_the_staircase_goes_down_before_it_goes_right() -> None:

@@ -105,6 +105,23 @@ def test_leaving_out_what_is_no_contender_changes_no_probability(
     assert front_share(drawn.of([COST, SCORE])[:, near], ["lower", "higher"]) == pytest.approx(plain[near], abs=0.005)
 
 
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.01, 0.1, 1.0]), st.integers(2, 120))
+def test_contenders_are_those_that_no_other_beats_however_both_are_measured(
+    seed: int, noise: float, count: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    values = np.round(rng.random((count, 2)), 1)
+    errors = np.round(noise * rng.random((count, 2)) / 5, 3)
+    found = points([tuple(row) for row in values.tolist()], [tuple(row) for row in errors.tolist()])
+    costs, doubt = values * [1, -1], 5 * errors
+    best, worst = costs - doubt, costs + doubt
+    beaten = [
+        any((worst[j] <= best[i]).all() and (worst[j] < best[i]).any() for j in range(count)) for i in range(count)
+    ]
+    assert contenders(found, [COST, SCORE]).tolist() == [not one for one in beaten]
+
+
 @pytest.mark.parametrize(("options", "draws"), [(1, DRAWS), (50, DRAWS), (250, 200), (5_000, 64), (0, DRAWS)])
 def test_of_very_many_fewer_draws_are_counted(options: int, draws: int) -> None:
     assert enough_draws(options) == draws

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+import plotly.io as pio
 import pytest
 
 from tests.factory import DEMO, SMOL, artifact, fill_store, points_of, records
 from trilemma.analysis.format import scale_for
+from trilemma.analysis.limits import Limit
+from trilemma.analysis.odds import front_odds
 from trilemma.analysis.points import Points
 from trilemma.charts.labels import place
 from trilemma.charts.latency import ecdf_figure
@@ -26,10 +30,11 @@ from trilemma.charts.palette import (
     quantization_symbol,
 )
 from trilemma.charts.parallel import parallel_figure
-from trilemma.charts.pareto import pareto_figure
+from trilemma.charts.pareto import blank_figure, pareto_figure
 from trilemma.charts.pareto3d import pareto3d_figure
 from trilemma.charts.profile import profile_figure
 from trilemma.charts.traces import traces_figure
+from trilemma.charts.unchecked import unchecked
 from trilemma.records import Sample
 from trilemma.schema import Method, Phase
 from trilemma.store import Store
@@ -103,7 +108,7 @@ def test_a_ladder_is_one_thin_line_from_most_to_fewest_bits(points: Points) -> N
     assert len(lines) == 1
     smol = points.meta["model"] == SMOL
     by_bits = points.meta["bits"][smol].sort_values(ascending=False).index
-    assert [x for x in lines[0].x if x is not None] == points.value[SPEED].loc[by_bits].tolist()
+    assert [x for x in lines[0].x if np.isfinite(x)] == points.value[SPEED].loc[by_bits].tolist()
 
 
 def test_the_front_and_its_shade_reach_the_edges(points: Points) -> None:
@@ -131,13 +136,65 @@ def test_points_without_a_figure_are_not_drawn(points: Points) -> None:
     assert len(pareto3d_figure(nothing, SPEED, QUALITY, MEMORY).data) == 0
 
 
-@pytest.mark.parametrize("log", [False, True])
-def test_of_very_many_points_the_front_is_drawn_and_the_rest_counted_where_it_lies(points: Points, log: bool) -> None:
+def crowd(points: Points, worse: str = ENERGY) -> Points:
+    """The nine configurations many times over, each time with more of ``worse``."""
     many = points.select(np.tile(np.arange(9), 130))
     for field in dataclasses.fields(many):
         if isinstance(table := getattr(many, field.name), pd.DataFrame):
             table.index = pd.Index([f"configuration {i}" for i in range(len(table))])
-    many.value[ENERGY] *= np.linspace(1, 2, len(many))
+    many.value[worse] *= np.linspace(1, 2, len(many))
+    return many
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_charts_that_plotly_does_not_check_would_pass(points: Points, many: bool) -> None:
+    points.method.loc[points.meta.index[0], SPEED] = Method.IMPORTED.value
+    points.disturbed.loc[points.meta.index[1], SPEED] = True
+    shown = crowd(points) if many else points
+    keys = (ENERGY, QUALITY, SPEED, MEMORY)
+    picked = shown.meta.index[::3].tolist()
+    odds = front_odds(shown, keys)
+    span = Limit(SPEED, ">=", float(shown.value[SPEED].median()))
+    for figure in (
+        pareto_figure(shown, *keys[:2], size=MEMORY, picked=picked, odds=odds, log_x=True),
+        pareto3d_figure(shown, *keys[:3], size=MEMORY, picked=picked, odds=odds),
+        pairs_figure(shown, keys, size=MEMORY, picked=picked, odds=odds, log=True),
+        parallel_figure(shown, keys, spans=[span], picked=picked, odds=odds),
+        blank_figure(dark=True),
+    ):
+        checked, sent = (json.loads(pio.to_json(one, validate=False)) for one in (go.Figure(figure), figure))
+        del checked["layout"]["template"], sent["layout"]["template"]
+        assert sent == checked
+    with pytest.raises(ValueError, match="colour"):
+        go.Figure(unchecked([], {"colour": "red"}))
+
+
+def test_an_empty_chart_is_as_dark_as_the_page() -> None:
+    assert blank_figure(dark=True).layout.paper_bgcolor == DARK.ground
+    assert blank_figure(dark=False).layout.paper_bgcolor == LIGHT.ground
+
+
+def test_what_is_only_counted_has_no_outline_and_no_legend_entry_for_one(points: Points) -> None:
+    keys = (SPEED, QUALITY, MEMORY)
+    front = points.front(keys)
+    points.method.loc[points.meta.index[~front], SPEED] = Method.IMPORTED.value
+    points.disturbed.loc[points.meta.index[~front], SPEED] = True
+    several = crowd(points, MEMORY)
+    for figures in (
+        (pareto3d_figure(points, *keys), pareto3d_figure(several, *keys)),
+        (pairs_figure(points, keys), pairs_figure(several, keys)),
+        (parallel_figure(points, keys), parallel_figure(several, keys)),
+    ):
+        few, many = ({trace.name for trace in figure.data} for figure in figures)
+        assert {"in a diamond: imported", "disturbed"} <= few
+        assert not {"in a diamond: imported", "disturbed"} & many
+    outlines = [t for t in pareto3d_figure(several, *keys).data if t.marker.symbol == "diamond-open" and t.x[0]]
+    assert not outlines
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_of_very_many_points_the_front_is_drawn_and_the_rest_counted_where_it_lies(points: Points, log: bool) -> None:
+    many = crowd(points)
     figure = pareto_figure(many, ENERGY, QUALITY, size=MEMORY, log_x=log)
     front = many.front([ENERGY, QUALITY])
     assert set(drawn(figure)) == set(many.meta.index[front])

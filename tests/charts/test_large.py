@@ -22,6 +22,6 @@ def test_type_and_marks_grow_and_the_data_stay(store: Store) -> None:
     assert large.layout.xaxis.title.font.size > small.layout.xaxis.title.font.size
     assert large.layout.xaxis.tickfont.size > small.layout.xaxis.tickfont.size
     for one, other in zip(small.data, large.data, strict=True):
-        assert list(one.x) == list(other.x)
+        np.testing.assert_array_equal(one.x, other.x)
         if one.mode == "markers" and one.marker.size is not None:
             assert (np.asarray(other.marker.size) > np.asarray(one.marker.size)).all()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.factory import SMOL, fill_store, points_of
 from trilemma.analysis.limits import Limit
-from trilemma.analysis.odds import front_odds
+from trilemma.analysis.odds import FrontOdds, front_odds
 from trilemma.analysis.points import Points
 from trilemma.charts.pairs import pairs_figure, panel_keys
 from trilemma.charts.palette import model_colours
@@ -116,6 +116,34 @@ def test_of_very_many_the_beaten_are_counted_and_the_selected_among_them(points:
     assert len(counted) == 2
     assert np.nansum(np.array(counted[0].z, dtype=float), axis=0) == pytest.approx((~front).sum())
     assert np.nansum(np.array(counted[1].z, dtype=float), axis=0) == pytest.approx(len(picked))
+
+
+def test_of_a_crowd_as_many_have_marks_as_fit_and_the_rest_is_said_to_be_no_worse_than_it_is(points: Points) -> None:
+    many = many_of(points)
+    odds = FrontOdds(np.linspace(0, 1, len(many)))
+    for traces in panels(pairs_figure(many, KEYS, odds=odds)).values():
+        drawn = {row[0] for trace in traces for row in trace.customdata}
+        assert drawn == set(many.meta.index[-40:]), "240 marks in six panels"
+    figure = pairs_figure(many, KEYS, odds=odds)
+    assert "how many beaten or less likely on the front lie here: darker for more" in {t.name for t in figure.data}
+    (cells, *_) = (t for t in figure.data if t.type == "heatmap")
+    assert np.nansum(np.array(cells.z, dtype=float)) == len(many) - 40
+    assert "beaten or less likely on the front here" in cells.hovertemplate
+    few = FrontOdds(np.where(np.arange(len(many)) < 35, 0.5, 0.0))
+    assert "how many beaten lie here: darker for more" in {t.name for t in pairs_figure(many, KEYS, odds=few).data}
+
+
+def test_parallel_axes_say_how_the_selected_are_shown(points: Points) -> None:
+    many = many_of(points)
+    front = many.front(KEYS)
+    broad, counted = "broad: selected", "how many selected ones pass here"
+    for picked, wanted in (
+        ([], set()),
+        (many.meta.index[front].tolist(), {broad}),
+        (many.meta.index[~front].tolist(), {counted}),
+    ):
+        names = {trace.name for trace in parallel_figure(many, KEYS, picked=picked).data}
+        assert names & {broad, counted} == wanted
 
 
 def test_without_points_there_is_no_mark(points: Points) -> None:

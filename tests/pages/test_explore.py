@@ -238,6 +238,39 @@ def test_selected_but_filtered_out_is_said(store: Store) -> None:
     assert any("1 more selected" in one.value for one in app.caption)
 
 
+def test_a_filter_asks_the_store_for_nothing_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill_store(store)
+    app = explore().run()
+    assert len(shown(app)) == 9
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("read again")
+
+    for name in ("figure_frame", "answer_frame", "score_frame", "run_frame", "artifacts"):
+        monkeypatch.setattr(Store, name, refuse)
+    app.multiselect(key="explore:quantization").set_value(["Q8_0", "Q2_K"]).run()
+    assert shown(app)["Quantization"].tolist() == ["Q8_0", "Q2_K", "Q2_K"]
+
+
+def test_another_figure_is_read_alone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill_store(store)
+    app = explore().run()
+    shown(app)
+    asked: list[list[str]] = []
+    read = Store.figure_frame
+
+    def note(self: Store, keys: list[str], *rest: object, **named: object) -> pd.DataFrame:
+        asked.append(list(keys))
+        return read(self, keys, *rest, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Store, "figure_frame", note)
+    app.selectbox(key="explore:x").set_value("prefill_tps@short_chat").run()
+    assert "Prefill speed, tok/s" in shown(app).columns
+    app.selectbox(key="explore:x").set_value(ENERGY).run()
+    assert "Energy per token, mJ/tok" in shown(app).columns
+    assert asked == [["prefill_tps@short_chat"]]
+
+
 def test_new_results_are_seen_at_the_next_look(store: Store) -> None:
     fill_store(store, DEMO[:2], 1, detail=False)
     app = explore().run()

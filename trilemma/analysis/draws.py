@@ -150,6 +150,8 @@ def _common_items(
     points: Points, value: FloatArray, by_configuration: Mapping[str, Mapping[str, float]]
 ) -> FloatArray | None:
     """Configurations that have the figure x items; None if they were not all asked the same ones."""
+    if not by_configuration:
+        return None
     tables = [by_configuration.get(str(name)) for name in points.meta.index[np.isfinite(value)]]
     if not tables or any(not table for table in tables):
         return None

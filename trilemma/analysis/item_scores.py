@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from trilemma.analysis.draws import ItemScores, scores_by_item
-from trilemma.analysis.points import Points, axis_of
+from trilemma.analysis.points import Points, axis_of, members
 from trilemma.analysis.subjects import level_of
 from trilemma.schema import Axis, split_key
 
@@ -55,7 +55,7 @@ def read_item_scores(
     if not scored:
         return Scores({}, ())
     frame = answers.answer_frame(study_id or None)
-    frame = frame[frame["configuration_id"].isin(points.meta.index)]
+    frame = frame[members(frame["configuration_id"], points.meta.index)]
     by_suite = {str(suite): rows for suite, rows in frame.groupby("suite", sort=False)}
     found: dict[str, Mapping[str, Mapping[str, float]]] = {}
     too_many = []

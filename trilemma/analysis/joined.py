@@ -10,9 +10,7 @@ import numpy as np
 import pandas as pd
 
 from trilemma.analysis.points import Points
-
-_ABSENT = {"n": 0, "runs": 0, "left_out": 0, "disturbed": False}
-"""What stands for no figure, where that is not NaN."""
+from trilemma.analysis.repeats import ABSENT
 
 
 def joined(parts: Mapping[str, Points], meta: pd.DataFrame) -> Points:
@@ -36,7 +34,7 @@ def joined(parts: Mapping[str, Points], meta: pd.DataFrame) -> Points:
     for key, part in parts.items():
         rows = places[id(part)][known]
         for name, found in columns.items():
-            found[key] = _taken(getattr(part, name)[key].to_numpy(), rows, _ABSENT.get(name, np.nan))
+            found[key] = _taken(getattr(part, name)[key].to_numpy(), rows, ABSENT.get(name, np.nan))
     tables = {name: pd.DataFrame(found, index) for name, found in columns.items()}
     invalid = Counter({key: part.invalid[key] for key, part in parts.items() if key in part.invalid})
     return Points(meta[known], **tables, invalid=dict(invalid))

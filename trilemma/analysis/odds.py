@@ -13,7 +13,7 @@ import moocore
 import numpy as np
 
 from trilemma.analysis.draws import DRAWS, Draws, ItemScores, draw
-from trilemma.analysis.front import BoolArray, as_costs, on_front
+from trilemma.analysis.front import BoolArray, as_costs, beaten_by_one, on_front
 from trilemma.analysis.points import Points, better
 from trilemma.analysis.uncertainty import CONFIDENCE, FloatArray
 from trilemma.figures import Better
@@ -95,17 +95,21 @@ def contenders(points: Points, keys: Sequence[str]) -> BoolArray:
     costs = as_costs(points.value[names].to_numpy(dtype=np.float64), directions(keys))
     # An error that is not known moves no draw either.
     doubt = _FAR * np.nan_to_num(points.error[names].to_numpy(dtype=np.float64), posinf=0.0, neginf=0.0)
-    inside = np.isfinite(costs).all(axis=1)
-    best, worst = costs - doubt, costs + doubt
-    if inside.any():
-        rivals = worst[inside]
+    inside = np.flatnonzero(np.isfinite(costs).all(axis=1))
+    near = np.zeros(len(costs), dtype=np.bool_)
+    if not inside.size:
+        return near
+    best, worst = (costs - doubt)[inside], (costs + doubt)[inside]
+    # Who is worse in some figure than all others at their best beats none of them.
+    rivals = worst[(worst <= best.max(axis=0)).all(axis=1)]
+    if len(rivals):
         rivals = rivals[moocore.is_nondominated(rivals, keep_weakly=False)]
-        rows = np.flatnonzero(inside)
-        for rival in rivals[np.argsort(rivals.sum(axis=1))]:
-            ahead = best[rows]
-            rows = rows[~((rival <= ahead).all(axis=1) & (rival < ahead).any(axis=1))]
-        return np.isin(np.arange(len(costs)), rows)
-    return np.zeros(len(costs), dtype=np.bool_)
+    left = np.ascontiguousarray(best.T)
+    for rival in rivals[np.argsort(rivals.sum(axis=1))]:
+        kept = ~beaten_by_one(left, rival)
+        inside, left = inside[kept], left[:, kept]
+    near[inside] = True
+    return near
 
 
 def enough_draws(options: int) -> int:

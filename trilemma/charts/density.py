@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from trilemma.charts.palette import theme, with_alpha
+from trilemma.charts.marks import Trace
+from trilemma.charts.palette import Theme, theme, with_alpha
 
 CELLS = (96, 54)
 """Across and down: squares of about ten pixels in a chart of the usual width."""
@@ -22,8 +22,9 @@ def density(
     units: Sequence[str],
     dark: bool,
     cells: tuple[int, int] = CELLS,
+    what: str = "beaten",
     selected: bool = False,
-) -> go.Heatmap:
+) -> Trace:
     """The number of points in each cell of a grid over the chart, darker for more, on a logarithmic scale.
 
     Args:
@@ -33,6 +34,7 @@ def density(
         units: Of both axes, for the hover text.
         dark: Which theme.
         cells: Across and down.
+        what: What the points are.
         selected: Whether these are the selected ones, which lie over the others in the colour of text.
 
     Returns:
@@ -43,13 +45,32 @@ def density(
         placed[:, 0], placed[:, 1], bins=list(cells), range=[sorted(ends) for ends in ranges]
     )
     x, y = (10**edge if log else edge for edge, log in zip(edges, logs, strict=True))
+    words = f"{'selected' if selected else what} here<br>about %{{x:.3~g}} {units[0]}, %{{y:.3~g}} {units[1]}"
+    return counted(x, y, counts, words, theme(dark), selected=selected)
+
+
+def counted(
+    x: NDArray[np.float64], y: NDArray[np.float64], counts: NDArray[np.float64], words: str, look: Theme, *,
+    selected: bool, faintest: float = _FAINTEST, darkest: float = _DARKEST,
+) -> Trace:  # fmt: skip
+    """A heat map of ``counts`` (across x up), darker for more, on a logarithmic scale; where there are none, nothing.
+
+    Args:
+        x: Where the cells are, or their edges.
+        y: Likewise.
+        counts: At least one above zero.
+        words: What the hover text says after the number.
+        look: The theme.
+        selected: Whether these are the selected ones, which lie over the others in the colour of text.
+        faintest: Opacity of a cell that holds one.
+        darkest: Of the cell that holds most.
+    """
     most = max(2.0, float(counts.max()))
-    look = theme(dark)
-    colour, what = (look.text, "selected") if selected else (look.muted, "beaten")
+    colour = look.text if selected else look.muted
     steps = np.linspace(0, 1, 9)
-    strength = _FAINTEST + (_DARKEST - _FAINTEST) * np.log1p(steps * (most - 1)) / np.log(most)
-    return go.Heatmap(
-        x=x, y=y, z=np.where(counts > 0, counts, np.nan).T, zmin=1, zmax=most, showscale=False, hoverongaps=False,
-        colorscale=[[step, with_alpha(colour, alpha)] for step, alpha in zip(steps.tolist(), strength, strict=True)],
-        hovertemplate=f"%{{z:,}} {what} here<br>about %{{x:.3~g}} {units[0]}, %{{y:.3~g}} {units[1]}<extra></extra>",
-    )  # fmt: skip
+    strength = faintest + (darkest - faintest) * np.log1p(steps * (most - 1)) / np.log(most)
+    return {
+        "type": "heatmap", "x": x, "y": y, "z": np.where(counts > 0, counts, np.nan).T, "zmin": 1, "zmax": most,
+        "colorscale": [[step, with_alpha(colour, alpha)] for step, alpha in zip(steps.tolist(), strength, strict=True)],
+        "showscale": False, "hoverongaps": False, "hovertemplate": f"%{{z:,}} {words}<extra></extra>",
+    }  # fmt: skip

@@ -32,24 +32,21 @@ def place(
     """
     pixels = at * np.array(area)
     half = sizes[:, None] / 2 + 1
-    boxes = [np.hstack([pixels - half, pixels + half])]
+    # What is in the way: left, lower, right and upper end of each mark, then of each label that has found its place.
+    boxes = np.vstack([np.hstack([pixels - half, pixels + half]), np.empty((len(texts), 4))])
+    count = len(at)
+    aside = np.array([*_PLACES.values()], dtype=np.float64)
     placed: dict[int, str] = {}
     for mark, text in texts.items():
-        width, height = len(text) * _CHARACTER, _LINE
-        for name, (right, up) in _PLACES.items():
-            reach = sizes[mark] / 2 + _GAP
-            middle = pixels[mark] + np.array([right * (width / 2 + reach), up * (height / 2 + reach)])
-            box = np.array(
-                [middle[0] - width / 2, middle[1] - height / 2, middle[0] + width / 2, middle[1] + height / 2]
-            )
-            inside = box[0] >= 0 and box[1] >= 0 and box[2] <= area[0] and box[3] <= area[1]
-            others = np.vstack(boxes)
-            others = np.delete(others, mark, axis=0)
-            hit = (
-                (others[:, 0] < box[2]) & (others[:, 2] > box[0]) & (others[:, 1] < box[3]) & (others[:, 3] > box[1])
-            ).any()
-            if inside and not hit:
-                placed[mark] = name
-                boxes.append(box[None, :])
-                break
+        size = np.array([len(text) * _CHARACTER, _LINE])
+        middle = pixels[mark] + aside * (size / 2 + sizes[mark] / 2 + _GAP)
+        low, high = middle - size / 2, middle + size / 2
+        inside = (low >= 0).all(axis=1) & (high <= area).all(axis=1)
+        others = np.delete(boxes[:count], mark, axis=0)[:, None]
+        hit = ((others[..., :2] < high) & (others[..., 2:] > low)).all(axis=2).any(axis=0)
+        fits = np.flatnonzero(inside & ~hit)
+        if fits.size:
+            placed[mark] = [*_PLACES][fits[0]]
+            boxes[count] = *low[fits[0]], *high[fits[0]]
+            count += 1
     return placed

@@ -1,27 +1,30 @@
-"""What the 2-D and the 3-D Pareto chart share: the marks of each point, its hover text, and the legend."""
+"""What the Pareto charts, all pairs and parallel axes share: the marks of each point, its hover text, the legend."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from trilemma.analysis.format import Scale, digits, interval_text, key_definition, key_title, scale_for
 from trilemma.analysis.front import BoolArray
 from trilemma.analysis.odds import SURE, FrontOdds, probability_text
-from trilemma.analysis.points import Points, labels
+from trilemma.analysis.points import Points, better, labels, members
 from trilemma.charts.palette import escape, model_colours, quantization_symbol, theme, with_alpha
 from trilemma.schema import Method
 
 FloatArray = NDArray[np.float64]
+Trace: TypeAlias = "dict[str, Any]"
+"""What plotly.js draws."""
 
 MANY = 500
-"""Dominated points above which they are counted cell by cell (a browser needs a quarter of a second to draw 700 marks),
-and the hover text of a dominated point is brief."""
+"""Dominated points above which they are counted cell by cell: a browser takes a quarter of a second for 700 marks."""
 MANY_MODELS = 12
 """Models up to which the legend names them; colours come again beyond eight."""
 MARK_SIZE = 13.0
@@ -35,6 +38,7 @@ class Marks:
 
     points: Points
     keys: tuple[str, ...]
+    size_key: str | None
     scales: tuple[Scale, ...]
     value: FloatArray
     """points x keys, in the scales' units; so are ``low`` and ``high``."""
@@ -42,10 +46,12 @@ class Marks:
     high: FloatArray
     front: BoolArray
     """On the front as measured."""
-    contested: BoolArray
-    """Neither certainly on the front nor certainly off it; none where nothing was said of how sure it is."""
+    probability: FloatArray
+    """That it is on the front; NaN where nothing was said of it."""
     bright: BoolArray
     """On the front, or maybe: the others are dimmed."""
+    contested: BoolArray
+    """Neither certainly on the front nor certainly off it; none where nothing was said of how sure it is."""
     method: NDArray[np.object_]
     disturbed: BoolArray
     symbol: NDArray[np.object_]
@@ -53,19 +59,66 @@ class Marks:
     """Pixels."""
     model: NDArray[np.object_]
     colours: Mapping[str, str]
-    hover: list[str]
+    many: int
+    """Dominated points above which they are counted."""
+    thinned: bool = False
+    """Whether some that may be on the front are counted with the dominated ones, for want of room."""
 
     @property
+    def counted(self) -> str:
+        """What those are that have no marks of their own."""
+        return "beaten or less likely on the front" if self.thinned else "beaten"
+
+    @cached_property
     def crowded(self) -> bool:
         """Whether the dominated points are too many to be told apart as marks."""
-        return int((~self.bright).sum()) > MANY
+        return int((~self.bright).sum()) > self.many
+
+    @cached_property
+    def alone(self) -> BoolArray:
+        """Which points have marks of their own: of a crowd, the dominated ones are only counted."""
+        return self.bright | (not self.crowded)
+
+    @cached_property
+    def modelled(self) -> BoolArray:
+        """Which points have a modelled figure, so that their marks are hollow."""
+        return np.asarray(self.method == Method.MODELLED, dtype=np.bool_)
+
+    @property
+    def imported(self) -> NDArray[np.intp]:
+        """Positions of the marks in a diamond."""
+        return np.flatnonzero((self.method == Method.IMPORTED) & self.alone)
+
+    @property
+    def warned(self) -> NDArray[np.intp]:
+        """Positions of the marks of what was disturbed."""
+        return np.flatnonzero(self.disturbed & self.alone)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The first line of each point's hover text; of a crowd, empty for those that have no mark."""
+        found = [""] * len(self.points)
+        rows = np.flatnonzero(self.alone)
+        for row, name in zip(rows.tolist(), labels(self.points, rows), strict=True):
+            found[row] = f"<b>{escape(name, 90)}</b>"
+        return found
+
+    @cached_property
+    def hover(self) -> list[str]:
+        """:attr:`names` with each figure, its interval, number of runs and where it comes from, and how surely the
+        point is on the front."""
+        return _hover(self)
+
+    def symbols(self, rows: NDArray[np.intp]) -> list[str]:
+        """The markers of those at ``rows``, hollow where a figure is modelled."""
+        pairs = zip(self.symbol[rows], self.modelled[rows], strict=True)
+        return [hollow(symbol) if modelled else symbol for symbol, modelled in pairs]
 
     def picked(self, ids: Collection[str]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Positions of the configurations ``ids``, as far as they are here: those that have marks of their own, and
         those that are only counted."""
-        inside = self.points.meta.index.isin(list(ids)) if ids else np.zeros(len(self.points), dtype=np.bool_)
-        alone = self.bright | (not self.crowded)
-        return np.flatnonzero(inside & alone), np.flatnonzero(inside & ~alone)
+        inside = members(self.points.meta.index, ids)
+        return np.flatnonzero(inside & self.alone), np.flatnonzero(inside & ~self.alone)
 
     def ladders(self) -> list[NDArray[np.intp]]:
         """Positions of each ladder: one model, engine and settings, from most to fewest bits; at least two steps.
@@ -90,6 +143,7 @@ def marks(
     colours: Mapping[str, str] | None = None,
     dark: bool = False,
     odds: FrontOdds | None = None,
+    many: int = MANY,
 ) -> Marks:
     """The marks of all ``points`` that have every one of ``keys`` (the axes).
 
@@ -100,6 +154,7 @@ def marks(
         colours: of every model in the catalog; chosen from the points' own models if absent.
         dark: which theme.
         odds: how surely each of ``points`` is on the front of ``keys``.
+        many: dominated points above which they are counted.
     """
     complete = points.complete(keys)
     shown = points.select(complete)
@@ -113,26 +168,34 @@ def marks(
     return Marks(
         points=shown,
         keys=tuple(keys),
+        size_key=size,
         scales=scales,
         value=value / factors,
         low=low / factors,
         high=high / factors,
         front=front,
-        contested=(probability < SURE) & bright,
+        probability=probability,
         bright=bright,
+        contested=(probability < SURE) & bright,
         method=np.array(shown.methods(keys), dtype=object),
         disturbed=np.asarray(shown.disturbed[list(keys)].any(axis=1), dtype=np.bool_),
         symbol=_symbols(shown),
         size=_sizes(shown, size),
         model=model,
         colours=colours or model_colours(sorted(set(model)), dark),
-        hover=_hover(shown, [*keys, *([size] if size and size not in keys else [])], bright, probability),
+        many=many,
     )
 
 
 def scales_of(points: Points, keys: Sequence[str]) -> tuple[Scale, ...]:
     """The unit in which each axis of a chart of ``keys`` is drawn; ``points`` must have all of them."""
     return tuple(scale_for(points.value[key].to_numpy(dtype=np.float64), key_definition(key).unit) for key in keys)
+
+
+def narrow_title(short: str, key: str, scale: Scale, letters: int) -> str:
+    """The title of a narrow axis: what, in which unit, and whether it is reversed, in lines of so many ``letters``."""
+    text = f"{short}{', ' + scale.unit if scale.unit else ''}{' (reversed)' if better(key) == 'lower' else ''}"
+    return "<br>".join(escape(line) for line in textwrap.wrap(text, letters))
 
 
 def _symbols(points: Points) -> NDArray[np.object_]:
@@ -156,17 +219,12 @@ def _sizes(points: Points, key: str | None) -> FloatArray:
     return sizes
 
 
-def _hover(points: Points, keys: Sequence[str], bright: BoolArray, probability: FloatArray) -> list[str]:
-    """One block of text a point: its name, each figure with interval, number of runs and where it comes from, and how
-    surely it is on the front.
-
-    Among very many points only those that may be on the front get any, for the text would be most of what is sent.
-    """
-    found = [""] * len(points)
-    rows = np.flatnonzero(bright | ((~bright).sum() <= MANY))
-    lines = {row: [f"<b>{escape(name, 90)}</b>"] for row, name in zip(rows.tolist(), labels(points, rows), strict=True)}
-    for key in keys:
-        title, unit = key_title(key), key_definition(key).unit
+def _hover(shown: Marks) -> list[str]:
+    found = list(shown.names)
+    points, rows = shown.points, np.flatnonzero(shown.alone)
+    lines: dict[int, list[str]] = {row: [found[row]] for row in rows.tolist()}
+    for key in dict.fromkeys([*shown.keys, *([shown.size_key] if shown.size_key else [])]):
+        title, unit = escape(key_title(key)), key_definition(key).unit
         scale = scale_for(points.value[key].to_numpy(dtype=np.float64), unit)
         tables = (points.value, points.low, points.high, points.runs, points.method, points.disturbed)
         for row, value, low, high, runs, method, disturbed in zip(
@@ -176,11 +234,10 @@ def _hover(points: Points, keys: Sequence[str], bright: BoolArray, probability: 
             notes += [str(method)] if isinstance(method, str) and method != Method.MEASURED else []
             notes += ["disturbed"] if disturbed else []
             numbers = f"{digits(scale.show(value))} {scale.unit} {interval_text(value, low, high, scale)}"
-            lines[row].append(
-                f"{escape(title)}: {' '.join(numbers.split())}{' (' + ', '.join(notes) + ')' if notes else ''}"
-            )
-    for row in rows[np.isfinite(probability[rows])].tolist():
-        lines[row].append(f"On the front with a probability of {escape(probability_text(float(probability[row])))}")
+            lines[row].append(f"{title}: {' '.join(numbers.split())}{' (' + ', '.join(notes) + ')' if notes else ''}")
+    for row in rows[np.isfinite(shown.probability[rows])].tolist():
+        chance = escape(probability_text(float(shown.probability[row])))
+        lines[row].append(f"On the front with a probability of {chance}")
     for row, texts in lines.items():
         found[row] = "<br>".join(texts)
     return found
@@ -192,24 +249,34 @@ def hollow(symbol: str) -> str:
 
 
 def legend_marks(
-    shown: Marks, dark: bool, symbol_of: Mapping[str, str] | None = None, *, counted: bool = False
-) -> list[go.Scatter]:
-    """Empty traces whose legend entries explain the markers and the marks that this chart uses, and no others."""
+    shown: Marks,
+    dark: bool,
+    symbol_of: Mapping[str, str] | None = None,
+    *,
+    crowd: str = "how many {} lie here: darker for more",
+) -> list[Trace]:
+    """Empty traces whose legend entries explain the markers and the marks that this chart uses, and no others.
+
+    Args:
+        shown: What is drawn.
+        dark: Which theme.
+        symbol_of: Other markers of quantizations.
+        crowd: What is said of those that have no marks of their own; ``{}`` stands for what they are.
+    """
     look = theme(dark)
 
-    def entry(name: str, symbol: str, colour: str = look.muted, rank: int = 2000) -> go.Scatter:
+    def entry(name: str, symbol: str, colour: str = look.muted, rank: int = 2000) -> Trace:
         marker = {"symbol": symbol, "color": colour, "size": 11, "line": {"width": 1.5, "color": colour}}
-        return go.Scatter(
-            x=[None], y=[None], mode="markers", name=name, marker=marker, legendrank=rank, hoverinfo="skip",
+        return {
+            "type": "scatter", "x": [None], "y": [None], "mode": "markers", "name": name, "marker": marker,
             # A group of its own: entries of one group, or of none, stand below each other.
-            legendgroup=name,
-        )  # fmt: skip
+            "legendrank": rank, "legendgroup": name, "hoverinfo": "skip",
+        }  # fmt: skip
 
     models = pd.unique(shown.model).tolist()
     found = []
     for position, model in enumerate(models if len(models) <= MANY_MODELS else []):
         found.append(entry(escape(model), "circle", shown.colours[model], 1000 + position))
-        found[-1].legendgroup = escape(model)
     meta = shown.points.meta[["quantization", "bits"]].drop_duplicates().sort_values("bits", ascending=False)
     by_symbol: dict[str, list[str]] = {}
     for name in dict.fromkeys(meta["quantization"].astype(str)):
@@ -217,16 +284,16 @@ def legend_marks(
     for position, (symbol, names) in enumerate(by_symbol.items()):
         text = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
         found.append(entry(escape(text), symbol, rank=2000 + position))
-    if counted:
-        found.append(entry("how many are beaten here: darker for more", "square", look.line, 1600))
+    if shown.crowded:
+        found.append(entry(crowd.format(shown.counted), "square", look.line, 1600))
     elif not shown.bright.all():
         found.append(entry("faint: beaten", "circle", with_alpha(look.muted, DIMMED), 1600))
     if shown.contested.any():
         found.append(entry("ringed: may be on the front or not", "circle-open", look.text, 1550))
-    if (shown.method == Method.MODELLED).any():
+    if shown.modelled.any():
         found.append(entry("hollow: modelled, not measured", "circle-open", rank=3000))
-    if (shown.method == Method.IMPORTED).any():
+    if shown.imported.size:
         found.append(entry("in a diamond: imported", "diamond-open", rank=3001))
-    if shown.disturbed.any():
+    if shown.warned.size:
         found.append(entry("disturbed", "triangle-up", look.warning, rank=3002))
     return found

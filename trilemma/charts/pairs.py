@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from trilemma.analysis.format import Scale, short_titles
+from trilemma.analysis.format import short_titles
 from trilemma.analysis.odds import FrontOdds
 from trilemma.analysis.points import Points, better
 from trilemma.charts.density import density
-from trilemma.charts.marks import DIMMED, Marks, hollow, legend_marks, marks
-from trilemma.charts.palette import escape, layout, theme
-from trilemma.schema import Method
+from trilemma.charts.marks import DIMMED, MANY, Marks, Trace, legend_marks, marks, narrow_title
+from trilemma.charts.palette import layout, theme
+from trilemma.charts.unchecked import unchecked
 
 AT_MOST = 4
 """Figures: ten panels and more are too small to be read, and take a browser a second."""
 _ROW, _REST = 160, 110
 _GAP = 0.014
 _SHRINK = 0.72
-_MARKS = 400
-"""Marks in all panels: a browser needs a quarter of a second for them."""
+_MARKS = 240
+"""Marks of a crowd in all panels: with a ring around each, a browser needs a quarter of a second for them."""
+_MARGIN = {"l": 62, "r": 8, "t": 8, "b": 148}
+"""What titles and a legend of two lines need: where it is enough, a browser draws once and not a second time."""
 _TOLD = 60
 """Marks up to which each says all about itself: it is drawn once in every panel."""
 _CELLS = (36, 26)
 _WRAP = 17
-
-_Trace: TypeAlias = "dict[str, Any] | go.Heatmap"
 
 
 def pairs_figure(
@@ -61,14 +60,15 @@ def pairs_figure(
         odds: how surely each of ``points`` is on the front of ``keys``; contested ones get a thin ring.
     """
     last = len(keys) - 1
-    whole = marks(points, keys, size=size, colours=colours, dark=dark, odds=odds)
-    shown = _thinned(whole, _MARKS // max(1, last * (last + 1) // 2), odds)
+    panels = max(1, last * (last + 1) // 2)
+    shown = marks(points, keys, size=size, colours=colours, dark=dark, odds=odds, many=MANY // panels)
+    shown = _thinned(shown, _MARKS // panels)
     look = theme(dark)
     logs = [log and bool((shown.value[:, column] > 0).all()) for column in range(len(keys))]
     ranges = [ends(shown.value[:, i], logs[i], better(key) == "lower") for i, key in enumerate(keys)]
     titles = short_titles(list(keys))
     selected = shown.picked(picked)
-    traces: list[_Trace] = []
+    traces: list[Trace] = []
     for row in range(1, last + 1 if len(shown.points) else 1):
         for column in range(row):
             panel = _Panel(shown, (column, row), (_name("x", column), _name("y", row - 1)))
@@ -81,7 +81,7 @@ def pairs_figure(
                 "domain": [spot / last + _GAP * (spot > 0), (spot + 1) / last - _GAP * (spot < last - 1)],
                 "anchor": _name("y", last - 1) if letter == "x" else "x",
                 "title": {
-                    "text": _title(titles[keys[index]], keys[index], shown.scales[index]),
+                    "text": narrow_title(titles[keys[index]], keys[index], shown.scales[index], _WRAP),
                     "font": {"color": look.muted, "size": 11},
                     "standoff": 6,
                 },
@@ -92,29 +92,23 @@ def pairs_figure(
             }  # fmt: skip
     legend = {"y": -90 / (_ROW * last), "yanchor": "top", "itemclick": False, "itemdoubleclick": False}
     base: dict[str, Any] = layout(dark)
-    told = legend_marks(shown, dark, counted=shown.crowded) if len(shown.points) else []
-    if shown is not whole:
-        next(
-            one for one in told if "beaten here" in str(one.name)
-        ).name = "how many lie here that are beaten, or the least likely to be on the front: darker for more"
-    # In one go: each update of a figure costs as much as making it.
-    return go.Figure(
-        data=[*traces, *told],
-        layout={
+    told = legend_marks(shown, dark) if len(shown.points) else []
+    return unchecked(
+        [*traces, *told],
+        {
             **base, **axes, "legend": base["legend"] | legend, "height": _ROW * last + _REST, "hovermode": "closest",
-            "clickmode": "event+select", "dragmode": "select", "plot_bgcolor": look.shade,
+            "clickmode": "event+select", "dragmode": "select", "plot_bgcolor": look.shade, "margin": _MARGIN,
         },
     )  # fmt: skip
 
 
-def _thinned(shown: Marks, most: int, odds: FrontOdds | None) -> Marks:
+def _thinned(shown: Marks, most: int) -> Marks:
     """``shown`` with marks for ``most`` of a crowd, the likeliest on the front; the others are only counted."""
-    if not shown.crowded or int(shown.bright.sum()) <= most or odds is None:
+    if len(shown.points) <= most + shown.many or int(shown.bright.sum()) <= most:
         return shown
-    chance = odds.probability[np.isfinite(odds.probability)]
-    order = np.lexsort((-chance, ~shown.bright))[:most]
-    bright = np.isin(np.arange(len(chance)), order)
-    return replace(shown, bright=bright, contested=shown.contested & bright)
+    likeliest = np.lexsort((-np.nan_to_num(shown.probability), ~shown.bright))[:most]
+    bright = np.isin(np.arange(len(shown.points)), likeliest)
+    return replace(shown, bright=bright, contested=shown.contested & bright, thinned=True)
 
 
 def panel_keys(keys: Sequence[str], xref: str, yref: str) -> tuple[str, str] | None:
@@ -142,12 +136,6 @@ def _name(letter: str, place: int) -> str:
     return letter if place == 0 else f"{letter}{place + 1}"
 
 
-def _title(short: str, key: str, scale: Scale) -> str:
-    """What, in which unit, and whether the axis is reversed, in lines that fit a panel."""
-    text = f"{short}{', ' + scale.unit if scale.unit else ''}{' (reversed)' if better(key) == 'lower' else ''}"
-    return "<br>".join(escape(line) for line in textwrap.wrap(text, _WRAP))
-
-
 @dataclass(frozen=True)
 class _Panel:
     """One pair of figures of :class:`Marks`: which, and on which of plotly's axes."""
@@ -169,10 +157,10 @@ def _panel(
     logs: Sequence[bool],
     selected: tuple[NDArray[np.intp], NDArray[np.intp]],
     dark: bool,
-) -> list[_Trace]:
+) -> list[Trace]:
     """The marks of one pair of figures: dimmed ones below, those that are or may be on the front above."""
     look, shown = theme(dark), panel.shown
-    found: list[_Trace] = []
+    found: list[Trace] = []
     marked, counted = selected
     faint = np.flatnonzero(~shown.bright)
     if shown.crowded:
@@ -182,11 +170,10 @@ def _panel(
     if counted.size:
         found.append(_counted(panel, counted, ranges, logs, dark, selected=True))
     found += _marks(panel, np.flatnonzero(shown.bright), 1.0)
-    alone = shown.bright | (not shown.crowded)
     outlines = (
         (np.flatnonzero(shown.contested), "circle-open", 6.0, 1.0, look.text),
-        (np.flatnonzero((shown.method == Method.IMPORTED) & alone), "diamond-open", 8.0, 1.2, look.muted),
-        (np.flatnonzero(shown.disturbed & alone), "triangle-up-open", 6.0, 1.2, look.warning),
+        (shown.imported, "diamond-open", 8.0, 1.2, look.muted),
+        (shown.warned, "triangle-up-open", 6.0, 1.2, look.warning),
         (marked, "circle-open", 9.0, 2.5, look.text),
     )
     for rows, symbol, extra, width, colour in outlines:
@@ -204,42 +191,34 @@ def _panel(
 def _counted(
     panel: _Panel, rows: NDArray[np.intp], ranges: Sequence[Sequence[float]], logs: Sequence[bool], dark: bool,
     *, selected: bool = False,
-) -> go.Heatmap:  # fmt: skip
+) -> Trace:  # fmt: skip
     units = [panel.shown.scales[figure].unit for figure in panel.at]
     cells = density(
         panel.shown.value[rows][:, list(panel.at)], [ranges[i] for i in panel.at], [logs[i] for i in panel.at], units,
-        dark, cells=_CELLS, selected=selected,
+        dark, cells=_CELLS, selected=selected, what=panel.shown.counted,
     )  # fmt: skip
-    return cells.update(xaxis=panel.axes[0], yaxis=panel.axes[1])
+    return cells | {"xaxis": panel.axes[0], "yaxis": panel.axes[1]}
 
 
-def _marks(panel: _Panel, rows: NDArray[np.intp], opacity: float) -> list[_Trace]:
+def _marks(panel: _Panel, rows: NDArray[np.intp], opacity: float) -> list[Trace]:
     """One trace for all models: a trace each, in ten panels, would take longer to make than to draw."""
     if not rows.size:
         return []
     shown = panel.shown
-    modelled = shown.method == Method.MODELLED
     full = len(shown.points) <= _TOLD
     units = [shown.scales[figure].unit for figure in panel.at]
     numbers = "" if full else f"<br>%{{x:.3~g}} {units[0]}, %{{y:.3~g}} {units[1]}"
-    # Numbers of colours instead of colours: plotly looks at every text that it is given.
-    names = list(dict.fromkeys(shown.model))
-    code = {name: number for number, name in enumerate(names)}
-    last = max(1, len(names) - 1)
-    scale = [[number / last, shown.colours[str(name)]] for name, number in code.items()]
     return [
         panel.marks(
             rows,
             marker={
-                "symbol": [hollow(shown.symbol[row]) if modelled[row] else shown.symbol[row] for row in rows],
-                "size": _SHRINK * shown.size[rows], "color": np.array([code[name] for name in shown.model[rows]]),
-                "colorscale": scale if len(scale) > 1 else [[0, scale[0][1]], [1, scale[0][1]]],
-                "cmin": 0, "cmax": last, "showscale": False, "opacity": opacity,
-                "line": {"width": 1.5 if modelled[rows].any() else 0.0},
+                "symbol": shown.symbols(rows), "size": _SHRINK * shown.size[rows],
+                "color": [shown.colours[one] for one in shown.model[rows]], "opacity": opacity,
+                "line": {"width": 1.5 if shown.modelled[rows].any() else 0.0},
             },
             selected={"marker": {"opacity": 1.0}}, unselected={"marker": {"opacity": opacity}},
             customdata=[[str(one)] for one in shown.points.meta.index[rows]],
-            hovertext=[shown.hover[row] if full else shown.hover[row].partition("<br>")[0] for row in rows],
+            hovertext=[(shown.hover if full else shown.names)[row] for row in rows],
             hovertemplate=f"%{{hovertext}}{numbers}<extra></extra>",
         )
     ]  # fmt: skip

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -13,13 +13,17 @@ from trilemma.analysis.format import Scale, digits, short_titles
 from trilemma.analysis.front import BoolArray, FloatArray
 from trilemma.analysis.limits import Limit
 from trilemma.analysis.odds import FrontOdds
-from trilemma.analysis.points import Points, better
-from trilemma.charts.marks import DIMMED, Marks, hollow, legend_marks, marks
+from trilemma.analysis.points import Points
+from trilemma.charts.density import counted
+from trilemma.charts.marks import DIMMED, Marks, Trace, hollow, legend_marks, marks, narrow_title
 from trilemma.charts.palette import Theme, escape, layout, theme, with_alpha
 from trilemma.charts.rulers import Ruler, rulers
+from trilemma.charts.unchecked import unchecked
 from trilemma.schema import Method
 
 HEIGHT = 560
+_MARGIN = {"l": 8, "r": 8, "t": 8, "b": 76}
+"""What a legend of two lines needs: where it is enough, a browser draws once and not a second time."""
 _TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _COLUMNS, _ROWS = 40, 60
 """Cells between two axes, across and up, in which very many lines are counted."""
@@ -28,7 +32,7 @@ _APART = 0.045
 _NAMED = 14
 _MARKED = 100
 """Lines up to which each has its marker on every axis: a browser draws one line as fast as a single marker."""
-_WRAP = 15
+_WRAP = 12
 
 
 def parallel_figure(
@@ -60,45 +64,43 @@ def parallel_figure(
     """
     shown = marks(points, keys, colours=colours, dark=dark, odds=odds)
     look = theme(dark)
-    figure = go.Figure(layout=layout(dark))
     axes = rulers(shown.points.value, keys, log)
+    traces: list[Trace] = []
     if len(shown.points):
         placed = np.column_stack([axis.place(shown.points.value[axis.key].to_numpy(dtype=np.float64)) for axis in axes])
-        marked, counted = shown.picked(picked)
+        marked, crowd = shown.picked(picked)
         faint = ~shown.bright
-        figure.add_traces(
-            [
-                *_rails(len(keys), look),
-                *_bars(axes, spans, look),
-                *([_crowd(placed[faint], look)] if shown.crowded else _lines(shown, placed, faint, dark)),
-                *([_crowd(placed[counted], look, selected=True)] if counted.size else []),
-                *_picked(placed[marked], look),
-                *_lines(shown, placed, shown.bright, dark),
-                *_numbers(axes, shown.scales, look),
-                *_names(shown, placed, look),
-                *_legend(shown, bool(picked), dark),
-            ]
-        )
+        traces = [
+            _rails(len(keys), look),
+            *_bars(axes, spans, look),
+            *([_crowd(placed[faint], look)] if shown.crowded else _lines(shown, placed, faint)),
+            *([_crowd(placed[crowd], look, selected=True)] if crowd.size else []),
+            *_picked(placed[marked], look),
+            *_lines(shown, placed, shown.bright),
+            _numbers(axes, shown.scales, look),
+            *_names(shown, placed, look),
+            *_legend(shown, bool(marked.size), bool(crowd.size), dark),
+        ]
     titles = short_titles(list(keys))
-    figure.update_layout(
-        annotations=[
-            {
-                "x": place, "y": 1.08, "yanchor": "bottom", "xanchor": "center", "showarrow": False,
-                "text": _title(titles[key], key, scale), "font": {"size": 12, "color": look.text},
-            }
-            for place, (key, scale) in enumerate(zip(keys, shown.scales, strict=True))
-        ],
-        xaxis={"visible": False, "range": [-0.45, len(keys) - 1 + 0.7], "fixedrange": True},
-        yaxis={"visible": False, "range": [-0.09, 1.3], "fixedrange": True},
-        height=HEIGHT, hovermode="closest", clickmode="event+select", dragmode="select", selectdirection="any",
-        legend={"y": -0.02, "yanchor": "top", "itemclick": False, "itemdoubleclick": False},
+    annotations = [
+        {
+            "x": place, "y": 1.08, "yanchor": "bottom", "xanchor": "center", "showarrow": False,
+            "text": narrow_title(titles[key], key, scale, _WRAP), "font": {"size": 12, "color": look.text},
+        }
+        for place, (key, scale) in enumerate(zip(keys, shown.scales, strict=True))
+    ]  # fmt: skip
+    base: dict[str, Any] = layout(dark)
+    legend = {"y": -0.02, "yanchor": "top", "itemclick": False, "itemdoubleclick": False}
+    return unchecked(
+        traces,
+        {
+            **base, "annotations": annotations, "legend": base["legend"] | legend, "height": HEIGHT,
+            "xaxis": {"visible": False, "range": [-0.45, len(keys) - 1 + 0.7], "fixedrange": True},
+            "yaxis": {"visible": False, "range": [-0.09, 1.3], "fixedrange": True},
+            "hovermode": "closest", "clickmode": "event+select", "dragmode": "select", "selectdirection": "any",
+            "margin": _MARGIN,
+        },
     )  # fmt: skip
-    return figure
-
-
-def _title(short: str, key: str, scale: Scale) -> str:
-    text = f"{short}{', ' + scale.unit if scale.unit else ''}{' (reversed)' if better(key) == 'lower' else ''}"
-    return "<br>".join(escape(line) for line in textwrap.wrap(text, _WRAP))
 
 
 def _polyline(placed: FloatArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -109,11 +111,20 @@ def _polyline(placed: FloatArray) -> tuple[NDArray[np.float64], NDArray[np.float
     return across, up
 
 
-def _lines(shown: Marks, placed: FloatArray, which: BoolArray, dark: bool) -> list[go.Scatter]:
+def _path(x: object, y: object, line: Mapping[str, object], **rest: object) -> Trace:
+    return {
+        "type": "scatter", "x": x, "y": y, "mode": "lines", "line": line, "hoverinfo": "skip", "showlegend": False,
+        **rest,
+    }  # fmt: skip
+
+
+def _lines(shown: Marks, placed: FloatArray, which: BoolArray) -> list[Trace]:
     """One trace for each model, and for each of certain and contested."""
     found = []
     few, ends = int(which.sum()) <= _MARKED, placed.shape[1] + 1
     methods = shown.points.method[list(shown.keys)].to_numpy(dtype=object) == Method.MODELLED.value
+    # Said at every corner of a line, so that of many lines only the name is.
+    told = shown.hover if few else shown.names
     for model in dict.fromkeys(shown.model[which]):
         for dashed in (False, True):
             rows = np.flatnonzero(which & (shown.model == model) & (shown.contested == dashed))
@@ -121,15 +132,10 @@ def _lines(shown: Marks, placed: FloatArray, which: BoolArray, dark: bool) -> li
                 continue
             bright = bool(shown.bright[rows[0]])
             colour = shown.colours[str(model)]
-            across, up = _polyline(placed[rows])
-            # Said at every corner of a line, so that of many lines only the name is.
-            told = [shown.hover[row] if few else shown.hover[row].partition("<br>")[0] for row in rows]
             line = {"width": 2 if bright else 1.2, "color": colour, "dash": "dash" if dashed else "solid"}
-            found.append(
-                go.Scatter(
-                    x=across, y=up, mode="lines", line=line, opacity=1.0 if bright else DIMMED, showlegend=False,
-                    hovertext=[text for text in told for _ in range(ends)], hovertemplate="%{hovertext}<extra></extra>",
-                )
+            trace = _path(
+                *_polyline(placed[rows]), line, opacity=1.0 if bright else DIMMED, hoverinfo=None,
+                hovertext=[told[row] for row in rows for _ in range(ends)], hovertemplate="%{hovertext}<extra></extra>",
             )  # fmt: skip
             if few:
                 symbols = [
@@ -140,15 +146,16 @@ def _lines(shown: Marks, placed: FloatArray, which: BoolArray, dark: bool) -> li
                         "circle",
                     )
                 ]
-                marker = {"symbol": symbols, "size": 9, "color": colour, "line": {"width": 1.5, "color": colour}}
-                found[-1].update(
-                    mode="lines+markers", marker=marker, selected={"marker": {"opacity": 1.0}},
-                    unselected={"marker": {"opacity": 1.0}},
-                )  # fmt: skip
+                trace |= {
+                    "mode": "lines+markers", "selected": {"marker": {"opacity": 1.0}},
+                    "unselected": {"marker": {"opacity": 1.0}},
+                    "marker": {"symbol": symbols, "size": 9, "color": colour, "line": {"width": 1.5, "color": colour}},
+                }  # fmt: skip
+            found.append(trace)
     return found
 
 
-def _crowd(placed: FloatArray, look: Theme, *, selected: bool = False) -> go.Heatmap:
+def _crowd(placed: FloatArray, look: Theme, *, selected: bool = False) -> Trace:
     """How many lines pass each cell between the axes, darker for more."""
     axes = placed.shape[1]
     across = np.linspace(0, axes - 1, (axes - 1) * _COLUMNS)
@@ -157,25 +164,18 @@ def _crowd(placed: FloatArray, look: Theme, *, selected: bool = False) -> go.Hea
     cell = np.clip((up * _ROWS).astype(int), 0, _ROWS - 1)
     places = (np.arange(len(across)) * _ROWS + cell).ravel()
     counts = np.bincount(places, minlength=len(across) * _ROWS).reshape(len(across), _ROWS).astype(np.float64)
-    most = max(2.0, float(counts.max()))
-    steps = np.linspace(0, 1, 9)
-    strength = 0.08 + 0.72 * np.log1p(steps * (most - 1)) / np.log(most)
-    colour, what = (look.text, "selected") if selected else (look.muted, "beaten")
-    return go.Heatmap(
-        x=across, y=(np.arange(_ROWS) + 0.5) / _ROWS, z=np.where(counts > 0, counts, np.nan).T, zmin=1, zmax=most,
-        showscale=False, hoverongaps=False, hovertemplate=f"%{{z:,}} {what} pass here<extra></extra>",
-        colorscale=[[step, with_alpha(colour, alpha)] for step, alpha in zip(steps.tolist(), strength, strict=True)],
-    )  # fmt: skip
+    words = f"{'selected' if selected else 'beaten'} pass here"
+    return counted(
+        across, (np.arange(_ROWS) + 0.5) / _ROWS, counts, words, look, selected=selected, faintest=0.08, darkest=0.8
+    )
 
 
-def _rails(count: int, look: Theme) -> list[go.Scatter]:
-    across = [place for number in range(count) for place in (number, number, None)]
-    up = [0, 1, None] * count
-    line = {"width": 1, "color": look.line}
-    return [go.Scatter(x=across, y=up, mode="lines", line=line, hoverinfo="skip", showlegend=False)]
+def _rails(count: int, look: Theme) -> Trace:
+    across, up = np.repeat(np.arange(float(count)), 3), np.tile([0.0, 1.0, np.nan], count)
+    return _path(across, up, {"width": 1, "color": look.line})
 
 
-def _bars(axes: Sequence[Ruler], spans: Sequence[Limit], look: Theme) -> list[go.Scatter]:
+def _bars(axes: Sequence[Ruler], spans: Sequence[Limit], look: Theme) -> list[Trace]:
     """A broad bar along each axis of which a range is selected."""
     found = []
     for place, axis in enumerate(axes):
@@ -185,40 +185,37 @@ def _bars(axes: Sequence[Ruler], spans: Sequence[Limit], look: Theme) -> list[go
         least = ">=" if axis.best > axis.worst else "<="
         spots = {limit.op == least: float(axis.place(np.array([limit.value]))[0]) for limit in mine}
         foot, head = max(spots.get(True, 0.0), 0.0), min(spots.get(False, 1.0), 1.0)
-        found.append(
-            go.Scatter(
-                x=[place, place], y=[foot, max(foot, head)], mode="lines", hoverinfo="skip", showlegend=False,
-                line={"width": 14, "color": with_alpha(look.text, 0.18)},
-            )
-        )  # fmt: skip
+        line = {"width": 14, "color": with_alpha(look.text, 0.18)}
+        found.append(_path([place, place], [foot, max(foot, head)], line))
     return found
 
 
-def _picked(placed: FloatArray, look: Theme) -> list[go.Scatter]:
-    if not len(placed):
-        return []
-    across, up = _polyline(placed)
+def _picked(placed: FloatArray, look: Theme) -> list[Trace]:
     line = {"width": 7, "color": with_alpha(look.text, 0.3)}
-    return [go.Scatter(x=across, y=up, mode="lines", line=line, hoverinfo="skip", showlegend=False)]
+    return [_path(*_polyline(placed), line)] if len(placed) else []
 
 
-def _numbers(axes: Sequence[Ruler], scales: Sequence[Scale], look: Theme) -> list[go.Scatter]:
+def _numbers(axes: Sequence[Ruler], scales: Sequence[Scale], look: Theme) -> Trace:
     """What lies where, beside each axis."""
     spots = [(place, tick) for place in range(len(axes)) for tick in _TICKS]
-    texts = [digits(scales[place].show(axes[place].value(tick))) for place, tick in spots]
-    return [
-        go.Scatter(
-            x=[place if tick in (0, 1) else place - 0.03 for place, tick in spots],
-            y=[-0.025 if tick == 0 else 1.02 if tick == 1 else tick for _, tick in spots], mode="text", text=texts,
-            textposition=[
-                "top center" if tick == 1 else "bottom center" if tick == 0 else "middle left" for _, tick in spots
-            ],
-            textfont={"size": 11, "color": look.muted}, hoverinfo="skip", showlegend=False, cliponaxis=False,
-        )
-    ]  # fmt: skip
+    where = {0.0: "bottom center", 1.0: "top center"}
+    return _texts(
+        [place if tick in where else place - 0.03 for place, tick in spots],
+        [{0.0: -0.025, 1.0: 1.02}.get(tick, tick) for _, tick in spots],
+        [digits(scales[place].show(axes[place].value(tick))) for place, tick in spots],
+        [where.get(tick, "middle left") for _, tick in spots],
+        {"size": 11, "color": look.muted},
+    )
 
 
-def _names(shown: Marks, placed: FloatArray, look: Theme) -> list[go.Scatter]:
+def _texts(x: object, y: object, texts: Sequence[str], where: object, font: Mapping[str, object]) -> Trace:
+    return {
+        "type": "scatter", "x": x, "y": y, "mode": "text", "text": texts, "textposition": where, "textfont": font,
+        "hoverinfo": "skip", "showlegend": False, "cliponaxis": False,
+    }  # fmt: skip
+
+
+def _names(shown: Marks, placed: FloatArray, look: Theme) -> list[Trace]:
     """The quantization at the end of each line that is or may be on the front, where there is room."""
     rows = np.flatnonzero(shown.bright)
     if not rows.size or rows.size > _NAMED:
@@ -233,26 +230,24 @@ def _names(shown: Marks, placed: FloatArray, look: Theme) -> list[go.Scatter]:
             texts.append(escape(names[row], 14))
             spots.append(at)
     last = placed.shape[1] - 1
-    return [
-        go.Scatter(
-            x=[last + 0.05] * len(spots), y=spots, mode="text", text=texts, textposition="middle right",
-            textfont={"size": 12, "color": look.text}, hoverinfo="skip", showlegend=False, cliponaxis=False,
-        )
-    ]  # fmt: skip
+    font = {"size": 12, "color": look.text}
+    return [_texts([last + 0.05] * len(spots), spots, texts, "middle right", font)]
 
 
-def _legend(shown: Marks, selected: bool, dark: bool) -> list[go.Scatter]:
-    """The marks' legend, with lines where this chart has lines."""
+def _legend(shown: Marks, marked: bool, counted: bool, dark: bool) -> list[Trace]:
+    """The marks' legend, with lines where this chart has lines; selected ones are ``marked``, ``counted`` or both."""
     look = theme(dark)
-    found = [one for one in legend_marks(shown, dark, counted=shown.crowded) if not str(one.name).startswith("ringed")]
+    whole = legend_marks(shown, dark, crowd="how many {} pass here: darker for more")
+    found = [one for one in whole if not one["name"].startswith("ringed")]
 
-    def entry(name: str, rank: int, **line: object) -> go.Scatter:
-        return go.Scatter(
-            x=[None], y=[None], mode="lines", name=name, line=line, legendrank=rank, legendgroup=name, hoverinfo="skip"
-        )
+    def entry(name: str, rank: int, **line: object) -> Trace:
+        told = {"name": name, "legendrank": rank, "legendgroup": name, "showlegend": True}
+        return _path([None], [None], line) | told
 
     if shown.contested.any():
         found.append(entry("dashed: may be on the front or not", 1550, width=2, color=look.text, dash="dash"))
-    if selected:
+    if marked:
         found.append(entry("broad: selected", 1551, width=7, color=with_alpha(look.text, 0.3)))
+    if counted:
+        found.append(entry("how many selected ones pass here", 1601, width=7, color=look.text))
     return found

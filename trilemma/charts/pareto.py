@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -14,14 +15,14 @@ from trilemma.analysis.odds import FrontOdds
 from trilemma.analysis.points import Points, better
 from trilemma.charts.density import density
 from trilemma.charts.labels import place
-from trilemma.charts.marks import DIMMED, Marks, hollow, legend_marks, marks, short_names
+from trilemma.charts.marks import DIMMED, Marks, Trace, legend_marks, marks, short_names
 from trilemma.charts.palette import escape, layout, theme, with_alpha
-from trilemma.schema import Method
+from trilemma.charts.unchecked import unchecked
 
 MANY_LADDERS = 30
 HEIGHT = 560
-
-_Line = list[float | None]
+_MARGIN = {"l": 74, "r": 8, "t": 8, "b": 150}
+"""What titles and a legend of two lines need: where it is enough, a browser draws once and not a second time."""
 
 
 def pareto_figure(
@@ -60,43 +61,43 @@ def pareto_figure(
     shown = marks(points, (x, y), size=size, colours=colours, dark=dark, odds=odds)
     logs = (log_x and bool((shown.value[:, 0] > 0).all()), log_y and bool((shown.value[:, 1] > 0).all()))
     ranges = [_range(shown, i, logs[i], better(key) == "lower") for i, key in enumerate((x, y))]
-    figure = go.Figure(layout=layout(dark))
+    traces: list[Trace] = []
     if len(shown.points):
-        figure.add_traces(
-            [
-                *_front_area(shown, ranges, logs, dark),
-                *_ladders(shown, dark),
-                *_intervals(shown, logs, dark),
-                *([_crowd(shown, ranges, logs, dark)] if shown.crowded else _points(shown, bright=False)),
-                *_points(shown, bright=True),
-                *_contested(shown, dark),
-                *_provenance(shown, dark),
-                *_picked(shown, picked, ranges, logs, dark),
-                *_names(shown, ranges, logs, dark),
-                *legend_marks(shown, dark, counted=shown.crowded),
-            ]
-        )
-    for axis, key, scale, log, limits in zip("xy", (x, y), shown.scales, logs, ranges, strict=True):
-        figure.update_layout(
-            {
-                f"{axis}axis": {
-                    "title": {"text": axis_title(key, scale).replace(" (", "<br>(")},
-                    "type": "log" if log else "linear",
-                    "range": limits,
-                    "tickformat": "" if log else None,
-                }
-            }
-        )
-    figure.update_layout(height=HEIGHT, hovermode="closest", clickmode="event+select", dragmode="pan")
-    figure.update_layout(legend={"y": -0.21, "yanchor": "top"})
-    return figure
+        traces = [
+            *_front_area(shown, ranges, logs, dark),
+            *_ladders(shown),
+            *_intervals(shown, logs, dark),
+            *([_crowd(shown, ranges, logs, dark)] if shown.crowded else _points(shown, bright=False)),
+            *_points(shown, bright=True),
+            *_contested(shown, dark),
+            *_provenance(shown, dark),
+            *_picked(shown, picked, ranges, logs, dark),
+            *_names(shown, ranges, logs, dark),
+            *legend_marks(shown, dark),
+        ]
+    base: dict[str, Any] = layout(dark)
+    axes = {
+        f"{letter}axis": base[f"{letter}axis"]
+        | {
+            "title": base[f"{letter}axis"]["title"] | {"text": axis_title(key, scale).replace(" (", "<br>(")},
+            "type": "log" if log else "linear",
+            "range": limits,
+        }
+        for letter, key, scale, log, limits in zip("xy", (x, y), shown.scales, logs, ranges, strict=True)
+    }
+    return unchecked(
+        traces,
+        {
+            **base, **axes, "legend": base["legend"] | {"y": -0.21, "yanchor": "top"}, "height": HEIGHT,
+            "hovermode": "closest", "clickmode": "event+select", "dragmode": "pan", "margin": _MARGIN,
+        },
+    )  # fmt: skip
 
 
-def blank_figure() -> go.Figure:
+def blank_figure(dark: bool) -> go.Figure:
     """Nothing, in the size of the chart."""
-    return go.Figure(
-        layout=layout(False) | {"height": HEIGHT, "xaxis": {"visible": False}, "yaxis": {"visible": False}}
-    )
+    hidden = {"visible": False}
+    return unchecked([], layout(dark) | {"height": HEIGHT, "xaxis": hidden, "yaxis": hidden})
 
 
 def _range(shown: Marks, axis: int, log: bool, lower_is_better: bool) -> list[float]:
@@ -116,7 +117,7 @@ def _range(shown: Marks, axis: int, log: bool, lower_is_better: bool) -> list[fl
     return [high, low] if lower_is_better else [low, high]
 
 
-def _front_area(shown: Marks, ranges: list[list[float]], logs: tuple[bool, bool], dark: bool) -> list[go.Scatter]:
+def _front_area(shown: Marks, ranges: list[list[float]], logs: tuple[bool, bool], dark: bool) -> list[Trace]:
     """The front as a staircase to the chart's edges, and what it dominates as a shade."""
     corners = staircase(shown.value[shown.front], [better(key) for key in shown.keys])
     if not len(corners):
@@ -127,28 +128,26 @@ def _front_area(shown: Marks, ranges: list[list[float]], logs: tuple[bool, bool]
     # The shade is closed by hand: a fill to the axis would go to zero, which a reversed or log axis does not have.
     area = np.vstack([edge, [worst[0], worst[1]]])
     return [
-        go.Scatter(
-            x=area[:, 0], y=area[:, 1], mode="lines", line={"width": 0}, fill="toself", fillcolor=look.shade,
-            hoverinfo="skip", showlegend=False,
-        ),
-        go.Scatter(
-            x=edge[:, 0], y=edge[:, 1], mode="lines", line={"width": 1.5, "color": look.text, "dash": "dot"},
-            name="front: shaded is beaten", hoverinfo="skip", legendrank=1500,
-        ),
+        _line(area, {"width": 0}, fill="toself", fillcolor=look.shade),
+        _line(edge, {"width": 1.5, "color": look.text, "dash": "dot"})
+        | {"showlegend": True, "name": "front: shaded is beaten", "legendrank": 1500},
     ]  # fmt: skip
 
 
-def _joined(parts: list[NDArray[np.float64]]) -> tuple[_Line, _Line]:
-    """Polylines as one trace's x and y, apart by None."""
-    xs: _Line = []
-    ys: _Line = []
-    for part in parts:
-        xs += [*part[:, 0].tolist(), None]
-        ys += [*part[:, 1].tolist(), None]
-    return xs, ys
+def _line(path: NDArray[np.float64], line: Mapping[str, object], **rest: object) -> Trace:
+    return {
+        "type": "scatter", "x": path[:, 0], "y": path[:, 1], "mode": "lines", "line": line, "hoverinfo": "skip",
+        "showlegend": False, **rest,
+    }  # fmt: skip
 
 
-def _ladders(shown: Marks, dark: bool) -> list[go.Scatter]:
+def _joined(parts: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Polylines one after the other, apart by NaN: points x 2."""
+    gap = np.full((1, 2), np.nan)
+    return np.vstack([piece for part in parts for piece in (part, gap)])
+
+
+def _ladders(shown: Marks) -> list[Trace]:
     """A thin line along each ladder, in its model's colour; with very many ladders none, for they would be a carpet."""
     ladders = shown.ladders()
     if len(ladders) > MANY_LADDERS:
@@ -158,48 +157,39 @@ def _ladders(shown: Marks, dark: bool) -> list[go.Scatter]:
         by_model.setdefault(str(shown.model[rows[0]]), []).append(shown.value[rows])
     found = []
     for model, parts in by_model.items():
-        xs, ys = _joined(parts)
         line = {"width": 1.2, "color": with_alpha(shown.colours[model], 0.55)}
-        found.append(
-            go.Scatter(
-                x=xs, y=ys, mode="lines", line=line, hoverinfo="skip", showlegend=False, legendgroup=escape(model)
-            )
-        )
+        found.append(_line(_joined(parts), line, legendgroup=escape(model)))
     return found
 
 
-def _intervals(shown: Marks, logs: tuple[bool, bool], dark: bool) -> list[go.Scatter]:
+def _intervals(shown: Marks, logs: tuple[bool, bool], dark: bool) -> list[Trace]:
     """95 % intervals as thin crosses, fainter for dominated points."""
     look = theme(dark)
     found = []
     for bright, alpha in ((False, 0.3), (True, 0.75)):
         if not bright and shown.crowded:
             continue
-        parts = []
-        for row in np.flatnonzero(shown.bright == bright):
-            for axis in (0, 1):
-                low, high = shown.low[row, axis], shown.high[row, axis]
-                if np.isfinite(low) and np.isfinite(high) and high > low and not (logs[axis] and low <= 0):
-                    cross = np.tile(shown.value[row], (2, 1))
-                    cross[:, axis] = low, high
-                    parts.append(cross)
-        if parts:
-            xs, ys = _joined(parts)
-            line = {"width": 1.2, "color": with_alpha(look.muted, alpha)}
-            found.append(
-                go.Scatter(x=xs, y=ys, mode="lines", line=line, hoverinfo="skip", showlegend=False, name="intervals")
-            )
+        crosses = []
+        for axis in (0, 1):
+            low, high = shown.low[:, axis], shown.high[:, axis]
+            known = np.isfinite(low) & np.isfinite(high) & (high > low) & ((low > 0) | (not logs[axis]))
+            rows = np.flatnonzero(known & (shown.bright == bright))
+            cross = np.repeat(shown.value[rows, None], 3, axis=1)
+            cross[:, 0, axis], cross[:, 1, axis], cross[:, 2] = low[rows], high[rows], np.nan
+            crosses.append(cross.reshape(-1, 2))
+        path = np.vstack(crosses)
+        if len(path):
+            found.append(_line(path, {"width": 1.2, "color": with_alpha(look.muted, alpha)}, name="intervals"))
     return found
 
 
-def _crowd(shown: Marks, ranges: list[list[float]], logs: tuple[bool, bool], dark: bool) -> go.Heatmap:
+def _crowd(shown: Marks, ranges: list[list[float]], logs: tuple[bool, bool], dark: bool) -> Trace:
     return density(shown.value[~shown.bright], ranges, logs, [scale.unit for scale in shown.scales], dark)
 
 
-def _points(shown: Marks, bright: bool) -> list[go.Scatter]:
+def _points(shown: Marks, bright: bool) -> list[Trace]:
     """One trace a model, so that the legend can hide it."""
     opacity = 1.0 if bright else DIMMED
-    modelled = shown.method == Method.MODELLED
     ids = shown.points.meta.index
     found = []
     alike = np.flatnonzero(shown.bright == bright)
@@ -207,65 +197,61 @@ def _points(shown: Marks, bright: bool) -> list[go.Scatter]:
         rows = alike[shown.model[alike] == model]
         colour = shown.colours[model]
         marker = {
-            "symbol": [hollow(shown.symbol[row]) if modelled[row] else shown.symbol[row] for row in rows],
-            "size": shown.size[rows], "color": colour, "opacity": opacity,
-            "line": {"width": 2 if modelled[rows].any() else 1, "color": colour},
+            "symbol": shown.symbols(rows), "size": shown.size[rows], "color": colour, "opacity": opacity,
+            "line": {"width": 2 if shown.modelled[rows].any() else 1, "color": colour},
         }  # fmt: skip
         found.append(
-            go.Scatter(
-                x=shown.value[rows, 0], y=shown.value[rows, 1], mode="markers", marker=marker, name=escape(model),
-                legendgroup=escape(model), showlegend=False,
+            _marks(
+                shown, rows, marker, name=escape(model), legendgroup=escape(model), hoverinfo=None,
                 # A click dims what is not clicked, unless it is told to leave it as it is.
                 selected={"marker": {"opacity": 1.0}}, unselected={"marker": {"opacity": opacity}},
-                customdata=[[ids[row]] for row in rows], hovertext=[shown.hover[row] for row in rows],
+                customdata=[[str(one)] for one in ids[rows]], hovertext=[shown.hover[row] for row in rows],
                 hovertemplate="%{hovertext}<extra></extra>",
             )
         )  # fmt: skip
     return found
 
 
-def _ring(shown: Marks, rows: NDArray[np.intp], symbol: str, extra: float, width: float, colour: str) -> go.Scatter:
+def _marks(shown: Marks, rows: NDArray[np.intp], marker: Mapping[str, object], **rest: object) -> Trace:
+    return {
+        "type": "scatter", "x": shown.value[rows, 0], "y": shown.value[rows, 1], "mode": "markers", "marker": marker,
+        "hoverinfo": "skip", "showlegend": False, "unselected": {"marker": {"opacity": 1}}, **rest,
+    }  # fmt: skip
+
+
+def _ring(shown: Marks, rows: NDArray[np.intp], symbol: str, extra: float, width: float, colour: str) -> Trace:
     marker = {"symbol": symbol, "size": shown.size[rows] + extra, "color": colour, "line": {"width": width}}
-    return go.Scatter(
-        x=shown.value[rows, 0], y=shown.value[rows, 1], mode="markers", marker=marker, hoverinfo="skip",
-        showlegend=False, unselected={"marker": {"opacity": 1}},
-    )  # fmt: skip
+    return _marks(shown, rows, marker)
 
 
-def _provenance(shown: Marks, dark: bool) -> list[go.Scatter]:
+def _provenance(shown: Marks, dark: bool) -> list[Trace]:
     """A diamond around imported points, and a small warning triangle beside disturbed ones."""
     look = theme(dark)
     found = []
-    alone = shown.bright | (not shown.crowded)
-    imported = np.flatnonzero((shown.method == Method.IMPORTED) & alone)
-    if imported.size:
-        found.append(_ring(shown, imported, "diamond-open", 12, 1.5, look.muted))
-    disturbed = np.flatnonzero(shown.disturbed & alone)
-    if disturbed.size:
-        found.append(
-            go.Scatter(
-                x=shown.value[disturbed, 0], y=shown.value[disturbed, 1], mode="markers", hoverinfo="skip",
-                showlegend=False, unselected={"marker": {"opacity": 1}},
-                marker={
-                    "symbol": "triangle-up", "size": 8, "color": look.warning, "standoff": 0,
-                    "line": {"width": 1, "color": look.ground},
-                },
-            )
-        )  # fmt: skip
+    if shown.imported.size:
+        found.append(_ring(shown, shown.imported, "diamond-open", 12, 1.5, look.muted))
+    if shown.warned.size:
+        warning = {
+            "symbol": "triangle-up",
+            "size": 8,
+            "color": look.warning,
+            "line": {"width": 1, "color": look.ground},
+        }
+        found.append(_marks(shown, shown.warned, warning))
     return found
 
 
-def _contested(shown: Marks, dark: bool) -> list[go.Scatter]:
+def _contested(shown: Marks, dark: bool) -> list[Trace]:
     rows = np.flatnonzero(shown.contested)
     return [_ring(shown, rows, "circle-open", 7, 1, theme(dark).text)] if rows.size else []
 
 
 def _picked(
     shown: Marks, picked: Collection[str], ranges: list[list[float]], logs: tuple[bool, bool], dark: bool
-) -> list[go.Scatter | go.Heatmap]:
+) -> list[Trace]:
     """A ring around each mark; those that are only counted are counted once more."""
     marked, counted = shown.picked(picked)
-    found: list[go.Scatter | go.Heatmap] = []
+    found: list[Trace] = []
     if counted.size:
         units = [scale.unit for scale in shown.scales]
         found.append(density(shown.value[counted], ranges, logs, units, dark, selected=True))
@@ -274,10 +260,10 @@ def _picked(
     return found
 
 
-def _names(shown: Marks, ranges: list[list[float]], logs: tuple[bool, bool], dark: bool) -> list[go.Scatter]:
+def _names(shown: Marks, ranges: list[list[float]], logs: tuple[bool, bool], dark: bool) -> list[Trace]:
     """The short name beside each front point where it fits."""
     # A crowd is no marks, so that nothing of it is in a name's way.
-    drawn = np.flatnonzero(shown.bright | (not shown.crowded))
+    drawn = np.flatnonzero(shown.alone)
     value = shown.value[drawn]
     unit = np.column_stack(
         [
@@ -290,14 +276,14 @@ def _names(shown: Marks, ranges: list[list[float]], logs: tuple[bool, bool], dar
     placed = {int(drawn[at]): (names[at], where) for at, where in place(unit, shown.size[drawn], names).items()}
     if not placed:
         return []
-    rows = list(placed)
+    rows = np.array(list(placed))
+    ink = theme(dark).text
     return [
-        go.Scatter(
-            x=shown.value[rows, 0], y=shown.value[rows, 1], mode="markers+text", text=[placed[row][0] for row in rows],
+        _marks(
             # Unseen marks of the points' size keep the names off the points.
-            marker={"size": shown.size[rows], "opacity": 0}, selected={"marker": {"opacity": 0}},
-            textposition=[placed[row][1] for row in rows], textfont={"size": 12, "color": theme(dark).text},
-            hoverinfo="skip", showlegend=False, cliponaxis=False,
-            unselected={"marker": {"opacity": 0}, "textfont": {"color": theme(dark).text}},
+            shown, rows, {"size": shown.size[rows], "opacity": 0}, mode="markers+text",
+            text=[text for text, _ in placed.values()], textposition=[where for _, where in placed.values()],
+            textfont={"size": 12, "color": ink}, cliponaxis=False,
+            selected={"marker": {"opacity": 0}}, unselected={"marker": {"opacity": 0}, "textfont": {"color": ink}},
         )
     ]  # fmt: skip

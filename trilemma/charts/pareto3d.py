@@ -1,19 +1,22 @@
-"""The Pareto chart of three figures: better is up, right and to the front."""
+"""The Pareto chart of three figures: better is up, right and to the back."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import NDArray
 
 from trilemma.analysis.format import Scale, axis_title
 from trilemma.analysis.odds import FrontOdds
 from trilemma.analysis.points import Points, better
-from trilemma.charts.marks import DIMMED, legend_marks, marks, short_names
-from trilemma.charts.palette import escape, layout, quantization_symbol, symbol_3d, theme, with_alpha
+from trilemma.charts.marks import DIMMED, FloatArray, Marks, Trace, legend_marks, marks, short_names
+from trilemma.charts.palette import Theme, escape, layout, quantization_symbol, symbol_3d, theme, with_alpha
 from trilemma.charts.pareto import HEIGHT, MANY_LADDERS
-from trilemma.schema import Method, measurement_key, split_key
+from trilemma.charts.unchecked import unchecked
+from trilemma.schema import measurement_key, split_key
 
 _NAMED_UP_TO = 40
 
@@ -49,76 +52,115 @@ def pareto3d_figure(
     keys = (x, y, z)
     shown = marks(points, keys, size=size, colours=colours, dark=dark, odds=odds)
     look = theme(dark)
-    figure = go.Figure(layout=layout(dark))
-    meta = shown.points.meta
-    modelled = shown.method == Method.MODELLED
-    symbols = {str(name): symbol_3d(quantization_symbol(str(name))) for name in meta["quantization"].unique()}
-    ids = meta.index.to_numpy(dtype=object)
+    symbols = {
+        str(name): symbol_3d(quantization_symbol(str(name))) for name in shown.points.meta["quantization"].unique()
+    }
+    marked, counted = shown.picked(picked)
     ladders = shown.ladders()
-    for rows in ladders if len(ladders) <= MANY_LADDERS else []:
-        colour = shown.colours[str(shown.model[rows[0]])]
-        a, b, c = shown.value[rows].T
-        line = {"width": 3, "color": with_alpha(colour, 0.5)}
-        figure.add_scatter3d(x=a, y=b, z=c, mode="lines", line=line, hoverinfo="skip", showlegend=False)
-    beside = short_names(shown.points)
+    traces = [_ladder(shown, rows) for rows in (ladders if len(ladders) <= MANY_LADDERS else [])]
     if shown.crowded:
-        figure.add_trace(_dust(shown.value[~shown.bright], look.line, DIMMED))
-    # Each trace costs the graphics card as much as thousands of marks, so that a crowd's models share one.
+        traces.append(_dust(shown.value[~shown.bright], look.line, DIMMED))
+    traces += _points(shown, symbols, look)
+    for rows, symbol, colour in (
+        (np.flatnonzero(shown.contested), "circle-open", look.muted),
+        (shown.imported, "diamond-open", look.muted),
+        (shown.warned, "diamond-open", look.warning),
+    ):
+        traces += _outline(shown.value[rows], symbol, colour)
+    if counted.size:
+        traces.append(_dust(shown.value[counted], look.text, 0.9))
+    traces += _outline(shown.value[marked], "circle-open", look.text)
+    base: dict[str, Any] = layout(dark)
+    scene: dict[str, Any] = {
+        f"{axis}axis": {
+            # Axis titles in 3-D neither wrap nor make room, so they are broken by hand.
+            "title": {"text": _title(key, scale), "font": {"size": 12, "color": look.muted}},
+            "autorange": "reversed" if better(key) == "lower" else True,
+            "gridcolor": look.grid,
+            "linecolor": look.line,
+            "zeroline": False,
+            "showbackground": False,
+            "tickfont": {"size": 11, "color": look.muted},
+        }
+        for axis, key, scale in zip("xyz", keys, shown.scales, strict=True)
+    }
+    scene |= {
+        "camera": {"eye": {"x": 1.5, "y": -1.6, "z": 0.7}, "center": {"x": 0, "y": 0, "z": -0.1}},
+        "aspectmode": "cube",
+    }
+    hidden = {"visible": False}
+    return unchecked(
+        [*traces, *(_flat(entry) for entry in legend_marks(shown, dark, symbols, crowd="dust: {}"))],
+        {
+            **base, "height": HEIGHT, "scene": scene, "legend": base["legend"] | {"y": -0.02, "yanchor": "top"},
+            "xaxis": hidden, "yaxis": hidden,
+        },
+    )  # fmt: skip
+
+
+def _points(shown: Marks, symbols: Mapping[str, str], look: Theme) -> list[Trace]:
+    """Each trace costs the graphics card as much as thousands of marks, so that a crowd's models share one."""
+    ids, names = shown.points.meta.index, shown.points.meta["quantization"].astype(str).to_numpy(dtype=object)
+    beside = short_names(shown.points) if int(shown.bright.sum()) <= _NAMED_UP_TO else None
+    found = []
     for model in [None] if shown.crowded else dict.fromkeys(shown.model):
         for bright in (True,) if shown.crowded else (True, False):
             rows = np.flatnonzero((shown.bright == bright) & ((shown.model == model) | (model is None)))
             if not rows.size:
                 continue
-            a, b, c = shown.value[rows].T
-            names = meta["quantization"].astype(str).iloc[rows]
-            named = bright and int(shown.bright.sum()) <= _NAMED_UP_TO
-            drawn = [symbols[name] for name in names]
-            figure.add_scatter3d(
-                x=a, y=b, z=c,
-                mode="markers+text" if named else "markers",
-                text=[beside[row] for row in rows] if named else None,
-                textfont={"size": 11, "color": look.text},
-                textposition="top center",
-                name=escape(model or ""), legendgroup=escape(model or ""), showlegend=False,
-                marker={
-                    "symbol": [_hollow(s) if modelled[row] else s for s, row in zip(drawn, rows, strict=True)],
-                    "size": shown.size[rows] * 0.6, "color": [shown.colours[one] for one in shown.model[rows]],
-                    "opacity": 1.0 if bright else DIMMED, "line": {"width": 0},
-                },
-                hovertext=[shown.hover[row] for row in rows], hovertemplate="%{hovertext}<extra></extra>",
-                customdata=[[ids[row]] for row in rows],
-            )  # fmt: skip
-    _outline(figure, shown.value, np.flatnonzero(shown.contested), "circle-open", look.muted)
-    _outline(figure, shown.value, np.flatnonzero(shown.method == Method.IMPORTED), "diamond-open", look.muted)
-    _outline(figure, shown.value, np.flatnonzero(shown.disturbed), "diamond-open", look.warning)
-    marked, counted = shown.picked(picked)
-    if counted.size:
-        figure.add_trace(_dust(shown.value[counted], look.text, 0.9))
-    _outline(figure, shown.value, marked, "circle-open", look.text)
-    figure.add_traces([_flat(entry) for entry in legend_marks(shown, dark, symbols, counted=shown.crowded)])
-    figure.update_layout(
-        height=HEIGHT,
-        scene={
-            **{
-                f"{axis}axis": {
-                    # Axis titles in 3-D neither wrap nor make room, so they are broken by hand.
-                    "title": {"text": _title(key, scale), "font": {"size": 12, "color": look.muted}},
-                    "autorange": "reversed" if better(key) == "lower" else True,
-                    "gridcolor": look.grid,
-                    "zeroline": False,
-                    "showbackground": False,
-                    "tickfont": {"size": 11, "color": look.muted},
+            drawn = zip((symbols[name] for name in names[rows]), shown.modelled[rows], strict=True)
+            text: Trace = {"mode": "markers"}
+            if bright and beside is not None:
+                text = {
+                    "mode": "markers+text", "text": [beside[row] for row in rows], "textposition": "top center",
+                    "textfont": {"size": 11, "color": look.text},
+                }  # fmt: skip
+            marker = {
+                "symbol": [_hollow(symbol) if modelled else symbol for symbol, modelled in drawn],
+                "size": shown.size[rows] * 0.6, "color": [shown.colours[one] for one in shown.model[rows]],
+                "opacity": 1.0 if bright else DIMMED, "line": {"width": 0},
+            }  # fmt: skip
+            found.append(
+                _at(shown.value[rows], marker, **text)
+                | {
+                    "name": escape(model or ""), "legendgroup": escape(model or ""), "hoverinfo": None,
+                    "hovertext": [shown.hover[row] for row in rows], "hovertemplate": "%{hovertext}<extra></extra>",
+                    "customdata": [[str(one)] for one in ids[rows]],
                 }
-                for axis, key, scale in zip("xyz", keys, shown.scales, strict=True)
-            },
-            "camera": {"eye": {"x": 1.5, "y": -1.6, "z": 0.7}, "center": {"x": 0, "y": 0, "z": -0.1}},
-            "aspectmode": "cube",
-        },
-        legend={"y": -0.02, "yanchor": "top"},
-        xaxis={"visible": False},
-        yaxis={"visible": False},
-    )
-    return figure
+            )  # fmt: skip
+    return found
+
+
+def _at(value: FloatArray, marker: Mapping[str, object] | None = None, **rest: object) -> Trace:
+    a, b, c = value.T
+    return {
+        "type": "scatter3d", "x": a, "y": b, "z": c, "mode": "markers", "marker": marker, "hoverinfo": "skip",
+        "showlegend": False, **rest,
+    }  # fmt: skip
+
+
+def _ladder(shown: Marks, rows: NDArray[np.intp]) -> Trace:
+    line = {"width": 3, "color": with_alpha(shown.colours[str(shown.model[rows[0]])], 0.5)}
+    return _at(shown.value[rows], mode="lines", line=line)
+
+
+def _dust(value: FloatArray, colour: str, opacity: float) -> Trace:
+    """Very many dominated points without names, for their texts would be most of what is sent."""
+    return _at(value, {"size": 2, "color": colour, "opacity": opacity})
+
+
+def _outline(value: FloatArray, symbol: str, colour: str) -> list[Trace]:
+    marker = {"symbol": symbol, "size": 15, "color": colour, "line": {"width": 2, "color": colour}}
+    return [_at(value, marker)] if len(value) else []
+
+
+def _flat(entry: Trace) -> Trace:
+    """The legend's entry with the marker that 3-D charts have; flat, for the graphics card has nothing to draw."""
+    if entry["marker"]["symbol"] == "triangle-up":
+        return entry | {"marker": entry["marker"] | {"symbol": "diamond-open"}}
+    if entry["name"].startswith("dust"):
+        return entry | {"marker": entry["marker"] | {"symbol": "circle", "size": 5}}
+    return entry
 
 
 def _hollow(symbol: str) -> str:
@@ -130,26 +172,3 @@ def _title(key: str, scale: Scale) -> str:
     name, _, statistic = split_key(key)
     short = axis_title(measurement_key(name, "", statistic), scale)
     return short.replace(" (", "<br>(").replace(": axis reversed", ", reversed")
-
-
-def _dust(value: np.ndarray, colour: str, opacity: float) -> go.Scatter3d:
-    """Very many dominated points without names, for their texts would be most of what is sent."""
-    a, b, c = value.T
-    marker = {"size": 2, "color": colour, "opacity": opacity}
-    return go.Scatter3d(x=a, y=b, z=c, mode="markers", marker=marker, hoverinfo="skip", showlegend=False)
-
-
-def _outline(figure: go.Figure, value: np.ndarray, rows: np.ndarray, symbol: str, colour: str) -> None:
-    if rows.size:
-        a, b, c = value[rows].T
-        marker = {"symbol": symbol, "size": 15, "color": colour, "line": {"width": 2, "color": colour}}
-        figure.add_scatter3d(x=a, y=b, z=c, mode="markers", marker=marker, hoverinfo="skip", showlegend=False)
-
-
-def _flat(entry: go.Scatter) -> go.Scatter:
-    """The legend's entry with the marker that 3-D charts have; flat, for the graphics card has nothing to draw."""
-    if entry.marker.symbol == "triangle-up":
-        entry.marker.symbol = "diamond-open"
-    if "beaten here" in str(entry.name):
-        entry.update(name="dust: beaten", marker={"symbol": "circle", "size": 5})
-    return entry
