@@ -18,7 +18,7 @@ from trilemma.analysis.limits import Limit, parse_limit
 from trilemma.analysis.points import Points
 from trilemma.charts import pairs
 from trilemma.errors import TrilemmaError
-from trilemma.schema import Axis
+from trilemma.schema import Axis, split_key
 
 # On a phone the filters would push the picture off the screen: they fold behind one switch, and only there.
 _FOLD = "@media (min-width: 641px) { .st-key-explore_fold { display: none; } }"
@@ -93,7 +93,8 @@ def choose(catalog: Catalog, url: UrlState) -> Chosen:
     for name, choices in explore_data.choices(explore_data.version(), url.text("study")).items():
         url.keep_to(name, choices)
     x, y, size = default_axes(catalog.keys, catalog.workloads)
-    z = next((key for key in headline_keys(catalog.keys)[Axis.SPEED] if key not in (x, y)), y)
+    speeds = sorted(headline_keys(catalog.keys)[Axis.SPEED], key=lambda key: split_key(key)[1] not in catalog.workloads)
+    z = next((key for key in speeds if key not in (x, y)), y)  # of a use case rather than of an agent's suite
     several = [*dict.fromkeys(key for key in (size, x, z, y) if key)]
     url.defaults(x=x, y=y, z=z, size=size, figures=several)
     url.keep_to("figures", catalog.keys)
