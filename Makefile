@@ -16,7 +16,7 @@ STAMP_VLLM := $(VENV_VLLM)/.installed
 PACKAGING := pyproject.toml packaging/data.txt packaging/install.py packaging/llama-only.cmake
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test test-vllm lint format bench browser lock clean
+.PHONY: help install demo serve test coverage test-vllm lint format bench browser lock clean
 
 help: ## list what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,8 +38,11 @@ demo: $(STAMP) ## quantise two small models, measure them and show the trade-off
 serve: $(STAMP) ## start the dashboard and the worker
 	@$(BIN)/trilemma serve $(ARGS)
 
-test: lint browser ## lint, types and every test, with coverage (ARGS="-k name" for some)
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --durations=30 $(ARGS)
+test: lint browser ## lint, types and every test (ARGS="-k name" for some)
+	$(BIN)/python -m pytest --durations=30 $(ARGS)
+
+coverage: browser ## which lines the tests run; the simulations take three times as long under it
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
 
 test-vllm: $(STAMP_VLLM) ## measure with real vLLM on this CPU, in an environment of its own
 	$(VENV_VLLM)/bin/python -m pytest -m vllm $(ARGS)
