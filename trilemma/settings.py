@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import platformdirs
 from pydantic import Field, ValidationError
@@ -79,9 +80,8 @@ class Settings(BaseSettings):
         try:
             for folder in (self.home, self.artifacts_dir, self.logs_dir):
                 folder.mkdir(parents=True, exist_ok=True)
-            probe = self.home / ".writable"
-            probe.touch()
-            probe.unlink()
+            with TemporaryFile(dir=self.home):  # a name of its own: several processes start at once
+                pass
         except OSError as error:
             raise StoreError(
                 f"The data folder {self.home} cannot be written ({error.strerror}).",
