@@ -73,7 +73,7 @@ def written(model: LoadedModel, limit: int | None) -> list[float]:
 def measure(options: argparse.Namespace) -> Mapping[str, float]:
     """All three."""
     figures: dict[str, float] = {}
-    with load(str(weights()), {"context": 1536, "slots": SLOTS}) as model:
+    with load(str(weights()), {"context": 1536, "slots": SLOTS, "threads": options.threads}) as model:
         for name, card in CARD.items():
             say(f"{name} ...")
             asked = options.prompts or options.limit
@@ -94,4 +94,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks.published", description=__doc__)
     parser.add_argument("--limit", type=int, help="items of each suite; all without")
     parser.add_argument("--prompts", type=int, help="prompts of IFEval alone; they take nearly all of the time")
+    parser.add_argument("--threads", type=int, help="of the engine; a busy machine answers sooner with fewer")
     common.main("published", LIMITS, functools.partial(measure, parser.parse_args()))

@@ -10,6 +10,10 @@ where the full suite's difference is not within the margin. ``contradictions`` c
 any, in the study as the demo would run it (seed 0); ``places_with_an_error`` is their share over many studies in other
 orders, which the stated error bounds. A harder case beside it, by simulation: pairs whose true difference lies exactly
 on the margin, or is just not zero, where every decision that can be wrong is as likely as it gets.
+
+The bound of ``items_share``: ``items_share_of_best_bets`` is what bets would take that knew each pair's shares of gains
+and losses in advance and so grew as fast as any can (Kelly, "A new interpretation of information rate", Bell System
+Technical Journal 35(4), 1956), by their mean growth an item; ours learn the shares as they go.
 """
 
 from __future__ import annotations
@@ -17,12 +21,17 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from rich.console import Console
+from scipy.optimize import minimize_scalar
 from scipy.stats import kendalltau
 
 from benchmarks import common
@@ -58,22 +67,30 @@ def artifacts(folder: Path) -> list[Artifact]:
         return ladders(Catalog(store, settings), LADDERS, Console())
 
 
+def ask(artifact: Artifact, suite: str, kept: Path) -> None:
+    """Keep the headline score of every item."""
+    say(f"{artifact.label}: all items of {suite} ...")
+    context = SuiteContext(SuiteSpec(name=suite), None, "", lambda _: None)
+    with LlamaCpp().load(artifact, {"context": 1024, "threads": 1}) as model:
+        answers = registry.load("trilemma.suites", suite)().answers(model, context)
+        scores = {answer.item_id: next(iter(answer.scores.values())) for answer in answers}
+    partial = kept.with_suffix(".partial")
+    partial.write_text(json.dumps(scores))
+    partial.rename(kept)
+
+
 def answered(folder: Path, suite: str) -> Scores:
-    """The headline score of every item, by configuration; asked once and kept."""
-    found: Scores = {}
-    for artifact in artifacts(folder):
-        kept = folder / f"{suite}-{artifact.id[:16]}.json"
-        if not kept.is_file():
-            say(f"{artifact.label}: all items of {suite} ...")
-            context = SuiteContext(SuiteSpec(name=suite), None, "", lambda _: None)
-            with LlamaCpp().load(artifact, {"context": 1024}) as model:
-                answers = registry.load("trilemma.suites", suite)().answers(model, context)
-                scores = {answer.item_id: next(iter(answer.scores.values())) for answer in answers}
-            partial = kept.with_suffix(".partial")
-            partial.write_text(json.dumps(scores))
-            partial.rename(kept)
-        found[artifact.label] = json.loads(kept.read_text())
-        say(f"  {artifact.label}: {np.mean(list(found[artifact.label].values())):.3f}")
+    """The headline score of every item, by configuration; asked once and kept, a configuration a core at a time."""
+    made = artifacts(folder)
+    kept = {artifact.label: folder / f"{suite}-{artifact.id[:16]}.json" for artifact in made}
+    missing = [artifact for artifact in made if not kept[artifact.label].is_file()]
+    # Processes of their own: a core each, and none inherits an engine.
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        for done in [pool.submit(ask, artifact, suite, kept[artifact.label]) for artifact in missing]:
+            done.result()
+    found = {label: json.loads(file.read_text()) for label, file in kept.items()}
+    for label, scores in found.items():
+        say(f"  {label}: {np.mean(list(scores.values())):.3f}")
     return found
 
 
@@ -106,6 +123,34 @@ def contradicts(verdict: str | None, difference: float) -> bool:
         or (verdict == "worse" and difference >= 0)
         or (verdict == "equal" and abs(difference) >= max(RULE.margin, 1e-12))
     )
+
+
+def growth(differences: npt.NDArray[np.float64], null: float) -> float:
+    """The most that a bet against a mean of at most ``null`` can gain an item, in nats; 0 if the mean is no larger."""
+    if differences.mean() <= null:
+        return 0.0
+    worst = minimize_scalar(
+        lambda stake: -float(np.log1p(stake * (differences - null)).mean()),
+        bounds=(0.0, 0.999 / (1.0 + null)),
+        method="bounded",
+    )
+    return -float(worst.fun)
+
+
+def best_bets(scores: Scores, names: Sequence[str], items: Sequence[str]) -> float:
+    """The share of the items that is asked if every pair is decided by the best bets; the first is asked everything."""
+    asked: dict[str, float] = {}
+    for name in names:
+        needed = [0.0] if asked else [float(len(items))]
+        for rival, rivals_items in asked.items():
+            difference = np.array([scores[name][i] - scores[rival][i] for i in items])
+            error = RULE.error / len(asked)
+            apart = max(growth(difference, 0.0), growth(-difference, 0.0)) / math.log(2 / error)
+            alike = min(growth(difference, -RULE.margin), growth(-difference, -RULE.margin)) / math.log(1 / error)
+            fastest = max(apart, alike)
+            needed.append(min(1 / fastest if fastest > 0 else math.inf, rivals_items))
+        asked[name] = max(RULE.least, min(max(needed), len(items)))
+    return sum(asked.values()) / (len(items) * len(names))
 
 
 def simulated_error(rounds: int, total: int = 1000) -> float:
@@ -152,6 +197,7 @@ def measure(options: argparse.Namespace) -> Mapping[str, float]:
         shares.append(sum(map(len, mixed.values())) / (len(items) * len(names)))
     return {
         "items_share": share,
+        "items_share_of_best_bets": best_bets(scores, names, items),
         "items_share_of_other_orders": float(np.mean(shares)),
         "contradictions": contradictions,
         "rank_correlation": float(kendalltau(whole, early).statistic),

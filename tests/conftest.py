@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from trilemma import registry
@@ -14,6 +15,10 @@ from trilemma.engines.base import LoadedModel
 from trilemma.schema import Artifact
 from trilemma.settings import Settings, get_settings
 from trilemma.store import Store, open_store
+
+# How long an example takes says more of the machine than of the code.
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture

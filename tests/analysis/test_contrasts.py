@@ -19,7 +19,7 @@ from trilemma.schema import Method
 from trilemma.store import Store
 
 SPEED, WAIT, PLAIN, SCORE, SIZE = "decode_tps", "ttft_s.median", "perplexity", "accuracy@hellaswag", "weights_bytes"
-few = settings(max_examples=30, deadline=None)
+few = settings(max_examples=30)
 
 
 def made(columns: dict[str, list[tuple[float, float]]], df: float = np.inf, method: str = "measured") -> Points:

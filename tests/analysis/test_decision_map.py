@@ -42,7 +42,7 @@ def beaten(one: list[float], rivals: list[list[float]]) -> bool:
     return any(all(x <= y for x, y in zip(rival, one, strict=True)) and rival != one for rival in rivals)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(losses=DRAWN, method=st.sampled_from(ScoringMethod))
 def test_shares_are_those_counted_one_by_one(
     losses: list[list[tuple[float, float, float]]], method: ScoringMethod

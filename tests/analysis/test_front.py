@@ -54,7 +54,7 @@ def test_the_front_is_what_nothing_dominates(rows: list[tuple[int, ...]], better
             assert (values[other] != values[index]).any()
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(st.integers(0, 2**32 - 1), st.integers(4, 6), st.sampled_from([3, 10, 10_000]), st.floats(0, 1))
 def test_the_front_of_very_many_in_many_figures_is_what_nothing_dominates(
     seed: int, figures: int, steps: int, alike: float

@@ -40,7 +40,6 @@ def dominates(one: Row, other: Row, better: list[Better]) -> bool:
     return min(gains) >= 0 and max(gains) > 0
 
 
-@settings(deadline=None)
 @given(
     st.integers(1, 4).flatmap(
         lambda figures: st.tuples(
@@ -62,7 +61,6 @@ def test_the_front_is_what_no_other_dominates(case: tuple[list[Row], tuple[Bette
         ]
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(CELL, CELL, CELL), min_size=1, max_size=5), st.sampled_from([0.0, 0.02, 0.3]))
 def test_whoever_is_left_out_is_dominated_however_the_noise_falls(rows: list[Row], relative: float) -> None:
     of = points(dict(zip(NAMES, rows, strict=False)), relative=relative)
@@ -84,7 +82,7 @@ def shifted(row: Row, share: float) -> Row:
     return tuple(x - share * x if way == "lower" else x + share * x for x, way in zip(row, BETTER, strict=True))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(CELL, CELL, CELL), min_size=1, max_size=5))
 def test_without_noise_odds_are_0_or_1_and_unknown_without_a_figure(rows: list[Row]) -> None:
     odds = front_odds(points(dict(zip(NAMES, rows, strict=False)), relative=0.0), KEYS, count=3)
@@ -123,7 +121,6 @@ def test_who_dominates_is_counted_draw_by_draw(draws: list[list[Row]]) -> None:
         assert found == pytest.approx({rival: share for rival, share in enumerate(expected) if share})
 
 
-@settings(deadline=None)
 @given(st.integers(1, 3), st.data())
 def test_the_dominated_share_is_what_cells_count(figures: int, data: st.DataObject) -> None:
     steps = 4
@@ -135,7 +132,7 @@ def test_the_dominated_share_is_what_cells_count(figures: int, data: st.DataObje
     assert dominated_share(costs) == pytest.approx(np.mean(inside))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(CELL, CELL, CELL), min_size=1, max_size=5))
 def test_the_hypervolume_of_exact_figures_is_their_share_of_the_box(rows: list[Row]) -> None:
     table = np.array(rows, dtype=float)

@@ -86,7 +86,6 @@ def test_the_limit_that_alone_shuts_out_most_is_named_and_lets_the_next_in() -> 
 NUMBERS = st.one_of(st.integers(0, 6).map(float), st.just(np.nan))
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS), min_size=1, max_size=5),
     st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(0, 6)),
@@ -109,7 +108,7 @@ def test_exclusion_is_what_trying_every_limit_finds(rows: list[tuple[float, ...]
         assert after.sum() > before.sum()
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     st.floats(1e-6, 1e13),
     st.sampled_from([(MEMORY, "<="), (MEMORY, ">="), (SPEED, ">="), (QUALITY, ">="), (QUALITY, "<=")]),

@@ -92,7 +92,7 @@ def test_whoever_is_no_contender_is_on_no_front(values: list[tuple[float, float]
     st.lists(st.tuples(st.floats(1, 2), st.floats(0.2, 0.9)), min_size=2, max_size=25),
     st.floats(0.0005, 0.05),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_leaving_out_what_is_no_contender_changes_no_probability(
     values: list[tuple[float, float]], noise: float
 ) -> None:
@@ -105,7 +105,7 @@ def test_leaving_out_what_is_no_contender_changes_no_probability(
     assert front_share(drawn.of([COST, SCORE])[:, near], ["lower", "higher"]) == pytest.approx(plain[near], abs=0.005)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.01, 0.1, 1.0]), st.integers(2, 120))
 def test_contenders_are_those_that_no_other_beats_however_both_are_measured(
     seed: int, noise: float, count: int

@@ -23,7 +23,7 @@ from trilemma.records import AnswerRecord
 
 shares = st.sampled_from([0.0, 0.25, 0.5, 1.0])
 pairs = st.lists(st.tuples(shares, shares), min_size=1, max_size=30)
-few = settings(max_examples=20, deadline=None)
+few = settings(max_examples=20)
 
 
 def answer(item: str, score: float, figure: str = "accuracy", **detail: object) -> AnswerRecord:

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.analysis.constructed import AXES, ENERGY, MEMORY, QUALITY, SPEED, WAIT, points
@@ -179,7 +179,6 @@ def test_every_method_recommends_and_never_claims_more_than_it_counted(method: S
     assert sure == (found.probability >= 0.95)
 
 
-@settings(deadline=None)
 @given(hits=st.integers(0, 1000))
 def test_a_count_of_draws_never_says_more_than_it_was(hits: int) -> None:
     words = in_draws(hits / 1000, 1000)
@@ -193,7 +192,6 @@ def test_a_count_of_draws_never_says_more_than_it_was(hits: int) -> None:
         assert words == "fewer than 1 of 100 draws" and hits < 10
 
 
-@settings(deadline=None)
 @given(
     first=st.floats(0.2, 5.0), second=st.floats(0.2, 5.0), relative=st.sampled_from([0.001, 0.02, 0.3]),
     key=st.sampled_from([MEMORY, SPEED, QUALITY]),

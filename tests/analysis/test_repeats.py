@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from trilemma.analysis.repeats import ABSENT, Columns, Values, asked_once, repeated
@@ -52,7 +52,6 @@ def without(columns: Columns, place: int) -> None:
             assert pd.isna(column[place])
 
 
-@settings(deadline=None)
 @given(st.lists(RUN, min_size=1, max_size=25))
 def test_means_count_what_was_not_disturbed_unless_all_was(runs: list[Run]) -> None:
     found = repeated(values(runs), COUNT)

@@ -49,7 +49,6 @@ def by_hand(table: np.ndarray, scale: Normalisation) -> np.ndarray:
     return costs
 
 
-@settings(deadline=None)
 @given(table=TABLES, scale=SCALES)
 def test_losses_go_from_0_to_1_and_better_is_less(table: np.ndarray, scale: Normalisation) -> None:
     losses = axis_losses(table, KEYS, ALL, scale)
@@ -60,13 +59,11 @@ def test_losses_go_from_0_to_1_and_better_is_less(table: np.ndarray, scale: Norm
         assert (np.sign(losses[:, None, column] - losses[None, :, column]) == order).all()
 
 
-@settings(deadline=None)
 @given(table=TABLES, scale=SCALES, factor=st.sampled_from([1e-9, 1e6]))
 def test_no_unit_decides(table: np.ndarray, scale: Normalisation, factor: float) -> None:
     assert axis_losses(table * factor, KEYS, ALL, scale) == pytest.approx(axis_losses(table, KEYS, ALL, scale))
 
 
-@settings(deadline=None)
 @given(table=TABLES, weights=WEIGHTS, method=METHODS, scale=SCALES)
 def test_nobody_wins_who_is_beaten_in_everything(
     table: np.ndarray, weights: np.ndarray, method: ScoringMethod, scale: Normalisation
@@ -76,7 +73,6 @@ def test_nobody_wins_who_is_beaten_in_everything(
     assert (least & on_front(table, directions(KEYS))).any()
 
 
-@settings(deadline=None)
 @given(table=TABLES, broken=BROKEN, weights=WEIGHTS, scale=SCALES)
 def test_scores_are_those_of_an_independent_library(
     table: np.ndarray, broken: list[tuple[int, int, float]], weights: np.ndarray, scale: Normalisation
@@ -100,7 +96,6 @@ def test_scores_are_those_of_an_independent_library(
         assert distances[:count] == pytest.approx(0), "where all are equal nobody is far from the best"
 
 
-@settings(deadline=None)
 @given(table=GAPPY, weights=WEIGHTS, scale=SCALES)
 def test_chebyshev_is_the_worst_weighted_loss_and_a_little_of_all(
     table: np.ndarray, weights: np.ndarray, scale: Normalisation
@@ -144,7 +139,7 @@ def test_an_axis_on_which_all_are_equal_decides_nothing_under_topsis() -> None:
     assert equal == pytest.approx(without)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(table=TABLES, method=METHODS, scale=SCALES)
 def test_the_map_says_what_each_mix_says_by_itself(
     table: np.ndarray, method: ScoringMethod, scale: Normalisation

@@ -110,7 +110,7 @@ def test_of_two_the_strength_is_the_share_with_half_a_win_more_for_each() -> Non
     assert (found["p"].votes, found["q"].votes) == (12, 12)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(votes_of, st.permutations(IDS))
 def test_strengths_do_not_hang_on_the_order_and_hold_their_intervals(votes: list[Vote], order: Sequence[str]) -> None:
     found, again = strengths(pairs(votes, IDS)), strengths(pairs(votes, order))

@@ -10,7 +10,7 @@ from trilemma.analysis.wording import LONGEST, wording, words
 texts = st.lists(st.sampled_from(["the", "sea", "is", "wide", "<b>", "\n", "  ", "deep."]), max_size=14).map(" ".join)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(texts, texts)
 def test_both_texts_can_be_read_off_the_pieces(first: str, second: str) -> None:
     found = wording(first, second)
@@ -20,7 +20,7 @@ def test_both_texts_can_be_read_off_the_pieces(first: str, second: str) -> None:
     assert found.same == (first.split() == second.split())
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.text(max_size=60))
 def test_words_lose_nothing(text: str) -> None:
     assert "".join(words(text)) == text

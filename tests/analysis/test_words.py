@@ -39,7 +39,7 @@ KEYS = ["energy_per_token_j@short_chat", "accuracy_norm@hellaswag", "peak_memory
         (0.9996, "", None, None, "1.00"),
         (999.6, "tok/s", None, None, "1,000 tok/s"),
         (1234567.0, "tok/s", None, None, "1,230,000 tok/s"),
-        (1.0, "nat", 0.99, 1.5, "1.00 nat 0.990 to 1.50"),
+        (1.0, "nat", 0.99, 1.5, "1.00 nat (0.990 to 1.50)"),
         (0.0, "nat", 0.0, 0.0, "0 nat ±0"),
         (-0.004, "s", None, None, "-4.00 ms"),
         (None, "s", None, None, "–"),

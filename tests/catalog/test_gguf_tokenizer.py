@@ -66,7 +66,7 @@ def test_questions_code_and_prose_are_read_alike(smollm2: LoadedModel, tokenizer
         assert ids(tokenizer, text) == smollm2.tokenize(text, add_special=False, parse_special=True)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(MIXED)
 def test_any_text_is_read_alike(smollm2: LoadedModel, tokenizer: Tokenizer, text: str) -> None:
     for special in (True, False):
@@ -74,7 +74,7 @@ def test_any_text_is_read_alike(smollm2: LoadedModel, tokenizer: Tokenizer, text
         assert ours == smollm2.tokenize(text, add_special=False, parse_special=special)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(alphabet="abc é12中😀\n'", max_size=40))
 def test_text_comes_back(smollm2: LoadedModel, tokenizer: Tokenizer, text: str) -> None:
     found = ids(tokenizer, text)
@@ -130,7 +130,7 @@ def pair(
     vocabulary.close()
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(MIXED)
 def test_every_pre_tokenizer_cuts_alike(pair: tuple[Tokenizer, OnlyVocabulary], text: str) -> None:
     tokenizer, vocabulary = pair
@@ -154,7 +154,7 @@ def sentencepiece(
     vocabulary.close()
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(MIXED)
 def test_sentencepiece_reads_alike(sentencepiece: tuple[Tokenizer, OnlyVocabulary], text: str) -> None:
     tokenizer, vocabulary = sentencepiece

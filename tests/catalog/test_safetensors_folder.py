@@ -178,7 +178,7 @@ JSON = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.sampled_from(["quant_method", "bits", "w_bit", "config_groups", "quant_algo"]), JSON))
 def test_any_configuration_names_some_scheme(quantization: dict[str, Any]) -> None:
     config = {"quantization_config": quantization}

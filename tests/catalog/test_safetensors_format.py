@@ -55,7 +55,7 @@ def test_what_the_package_writes_is_read(tmp_path: Path) -> None:
     assert [found[name].dtype for name in "abcd"] == ["F32", "F16", "I8", "I64"]
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.tuples(st.sampled_from(["float32", "float16"]), st.lists(st.integers(0, 5), max_size=3)), max_size=6)
 )

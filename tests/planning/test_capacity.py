@@ -23,7 +23,7 @@ def capacity() -> Capacity:
 
 
 @given(st.lists(st.floats(0, 60), min_size=2, max_size=6))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_more_demand_never_needs_fewer_replicas(rates: list[float]) -> None:
     ordered = sorted(rates)
     needed = capacity().needed_each(ordered)

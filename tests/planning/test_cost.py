@@ -72,7 +72,7 @@ def test_power_by_hand_with_one_slot() -> None:
 
 
 @given(st.floats(1e3, 5e6), st.floats(1.0, 3.0))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_more_requests_never_cost_less(volume: float, factor: float) -> None:
     made = plan()
     shape = made.assumptions.demand.rates() / made.assumptions.demand.volume()

@@ -15,7 +15,7 @@ from trilemma.planning.simulation import length_for, simulate
 
 
 @given(st.integers(1, 6), st.floats(0.1, 0.85), st.integers(0, 1000))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_littles_law_holds(replicas: int, load: float, seed: int) -> None:
     made = curve()
     rate = load * replicas * made.top_rate

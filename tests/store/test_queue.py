@@ -24,8 +24,9 @@ CLAIM = """
 import sys
 from trilemma.schema import RunState
 from trilemma.store import open_store
-sys.stdin.readline()
 with open_store() as store:
+    print("ready", flush=True)
+    sys.stdin.readline()
     while store.runs(states=[RunState.WAITING, RunState.RUNNING], limit=1):
         run = store.claim_next(sys.argv[1])
         if run is not None:
@@ -47,6 +48,9 @@ def test_four_processes_claim_every_run_once(home: Path, store: Store) -> None:
         )
         for number in range(4)
     ]
+    for child in children:  # none begins before all can
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
     for child in children:
         assert child.stdin is not None
         child.stdin.write("\n")
@@ -159,9 +163,7 @@ class Queue(RuleBasedStateMachine):
 
 
 TestQueue = Queue.TestCase
-TestQueue.settings = settings(
-    max_examples=20, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
-)
+TestQueue.settings = settings(max_examples=20, stateful_step_count=20, suppress_health_check=list(HealthCheck))
 
 
 def test_a_process_may_claim_again_what_it_gave_up(store: Store) -> None:

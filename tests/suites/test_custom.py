@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from trilemma.errors import CatalogError, StudyError, SuiteDataError
@@ -134,7 +134,6 @@ def test_hostile_texts_are_kept_as_they_are() -> None:
     | st.lists(st.lists(CELLS, max_size=6).map(",".join), max_size=4).map(as_table)
     | st.lists(st.dictionaries(st.sampled_from(file.COLUMNS), VALUES), max_size=3).map(as_lines)
 )
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 def test_any_bytes_are_questions_or_refused(data: bytes) -> None:
     sheet = file.read(data)
     assert sheet.questions or sheet.problems

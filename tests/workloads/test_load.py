@@ -19,7 +19,7 @@ def requests(count: int, tokens: int = 3) -> list[GenerationRequest]:
     return [GenerationRequest([1] * 4, tokens, ignore_eos=True)] * count
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(1, 30), st.integers(1, 8), st.integers(1, 6), st.integers(2, 5))
 def test_in_a_closed_loop_every_request_is_answered_once_and_no_user_asks_twice_at_once(
     count: int, users: int, slots: int, tokens: int
@@ -32,7 +32,7 @@ def test_in_a_closed_loop_every_request_is_answered_once_and_no_user_asks_twice_
     assert all(answer.generation.submitted_ns <= answer.generation.token_times_ns[0] for answer in answers)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.lists(st.floats(0, 0.02), min_size=1, max_size=12), st.integers(1, 3))
 def test_in_an_open_loop_requests_come_when_they_are_due_whatever_is_in_flight(times: list[float], slots: int) -> None:
     answers = list(drive(PacedServer(slots, 0.002), requests(len(times)), OpenLoop(times)))

@@ -90,12 +90,17 @@ def interval_text(value: float | None, low: float | None, high: float | None, sc
 
 def format_figure(value: float | None, unit: str, low: float | None = None, high: float | None = None) -> str:
     """``94.1 tok/s ±1.2``; blank where ``value`` is unknown. ``value``, ``low`` and ``high`` are in ``unit``."""
-    scale = scale_for([value], unit)
+    return format_scaled(value, scale_for([value], unit), low, high)
+
+
+def format_scaled(value: float | None, scale: Scale, low: float | None = None, high: float | None = None) -> str:
+    """``94.1 tok/s ±1.2`` or ``94.1 tok/s (93.0 to 97.1)``, in the unit of ``scale``; blank where it is unknown."""
     if value is None or not _known(value):
         return BLANK
-    return " ".join(
-        part for part in (digits(scale.show(value)), scale.unit, interval_text(value, low, high, scale)) if part
-    )
+    between = interval_text(value, low, high, scale)
+    if between and not between.startswith("±"):
+        between = f"({between})"
+    return " ".join(part for part in (digits(scale.show(value)), scale.unit, between) if part)
 
 
 def format_duration(seconds: float | None) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from trilemma.analysis.differences import joined
-from trilemma.analysis.format import BLANK, Scale, digits, format_figure, interval_text, scale_for
+from trilemma.analysis.format import BLANK, Scale, digits, format_figure, format_scaled
 from trilemma.planning.arrays import Interval
 from trilemma.planning.break_even import BreakEven, Volumes
 from trilemma.planning.cost import Bill, Kind
@@ -265,7 +265,7 @@ def effect_words(effect: Effect, currency: str, *, of: str = "cost") -> str:
 
 def quantity(value: Interval | None, unit: str) -> str:
     """Energy or power with its interval; a dash where it is not known."""
-    return BLANK if value is None else _with_interval(value, scale_for([value.value], unit))
+    return BLANK if value is None else format_figure(value.value, unit, value.low, value.high)
 
 
 def mass(kg: Interval | None) -> str:
@@ -273,11 +273,4 @@ def mass(kg: Interval | None) -> str:
     if kg is None:
         return BLANK
     scale = Scale(1e-3, "g") if kg.value < 1 else Scale(1.0, "kg") if kg.value < 1000 else Scale(1000.0, "t")
-    return _with_interval(kg, scale)
-
-
-def _with_interval(value: Interval, scale: Scale) -> str:
-    between = interval_text(*value, scale)
-    if between and not between.startswith("±"):
-        between = f"({between})"
-    return f"{digits(scale.show(value.value))} {scale.unit} {between}".strip()
+    return format_scaled(kg.value, scale, kg.low, kg.high)
