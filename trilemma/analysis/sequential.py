@@ -86,8 +86,8 @@ class PairedTest:
         """What is decided so far at a level of ``error``, all outcomes together; None while nothing is."""
         if self.count == self._total and abs(self._sum) <= 1e-9:
             return "equal"
-        # An outcome is wrong with a probability of at most ``error``, wherever the difference lies. At 0, better and worse
-        # share it. Between 0 and the margin only one of them can be wrong. From the margin on, worse and equal
+        # An outcome is wrong with a probability of at most ``error``, wherever the difference lies. At 0, better and
+        # worse share it. Between 0 and the margin only one of them can be wrong. From the margin on, worse and equal
         # can (better and equal on the other side), and both need the capital against so large a difference.
         half, whole = math.log(2.0 / error), math.log(1.0 / error)
         above, below = self._above.log_capital >= whole, self._below.log_capital >= whole
