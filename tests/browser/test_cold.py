@@ -7,6 +7,12 @@ import pytest
 from pages.shared import PAGES
 
 pytestmark = pytest.mark.browser
+BEFORE_HEADING = """() => {
+    const heading = document.querySelector('h1');
+    return [...document.querySelectorAll('[data-testid=stMarkdown]')]
+        .filter(one => one.compareDocumentPosition(heading) === Node.DOCUMENT_POSITION_FOLLOWING)
+        .map(one => one.innerText).filter(Boolean);
+}"""
 URLS = {
     "/": "explore",
     "/explore?x=energy_per_token_j": "explore",
@@ -27,6 +33,7 @@ def test_first_request_shows_the_page(url: str, name: str, server, open_page, se
     heading.wait_for(timeout=60_000)
     settled(page)
     assert heading.all_inner_texts() == [PAGES[name].question]
+    assert page.evaluate(BEFORE_HEADING) == []
     links = page.get_by_test_id("stTopNavLink")
     assert [link.inner_text().splitlines()[-1] for link in links.all()] == [info.title for info in PAGES.values()]
     assert page.title() == f"{PAGES[name].title} · Trilemma"

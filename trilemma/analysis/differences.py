@@ -91,7 +91,10 @@ def _sizes(low: float, high: float, key: str, relative: bool) -> str:
         return f"{digits(1 + low)} to {digits(1 + high)} times"
     small, large = sorted((abs(low), abs(high)))
     if relative:
-        return f"{digits(100 * small, 2)} to {_percent(large)}"
+        # A narrow interval takes as many digits as tell its ends apart.
+        ends = [(digits(100 * small, count), digits(100 * large, count)) for count in (2, 3, 4)]
+        first, last = next((pair for pair in ends if pair[0] != pair[1]), ends[0])
+        return f"{first} %" if first == last else f"{first} to {last} %"
     unit = key_definition(key).unit
     return f"{format_figure(small, unit)} to {format_figure(large, unit)}"
 
