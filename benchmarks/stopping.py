@@ -11,15 +11,17 @@ any, in the study as the demo would run it (seed 0); ``places_with_an_error`` is
 orders, which the stated error bounds. A harder case beside it, by simulation: pairs whose true difference lies exactly
 on the margin, or is just not zero, where every decision that can be wrong is as likely as it gets.
 
-The bound of ``items_share``: ``items_share_of_best_bets`` is what bets would take that knew each pair's shares of gains
-and losses in advance and so grew as fast as any can (Kelly, "A new interpretation of information rate", Bell System
-Technical Journal 35(4), 1956), by their mean growth an item; ours learn the shares as they go.
+What bounds ``items_share``: ``items_share_of_best_bets`` is about what bets would take that knew each pair's shares of
+gains and losses in advance and so grew as fast as any can (Kelly, "A new interpretation of information rate", Bell
+System Technical Journal 35(4), 1956); ours learn the shares as they go. Of n items that endless suites would take at
+that growth, one of N items takes n N / (n + N): its mean varies by 1/n - 1/N.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
+import itertools
 import json
 import math
 import os
@@ -147,33 +149,40 @@ def best_bets(scores: Scores, names: Sequence[str], items: Sequence[str]) -> flo
             error = RULE.error / len(asked)
             apart = max(growth(difference, 0.0), growth(-difference, 0.0)) / math.log(2 / error)
             alike = min(growth(difference, -RULE.margin), growth(-difference, -RULE.margin)) / math.log(1 / error)
-            fastest = max(apart, alike)
-            needed.append(min(1 / fastest if fastest > 0 else math.inf, rivals_items))
+            endless = 1 / max(apart, alike, 1e-9)
+            needed.append(min(endless * len(items) / (endless + len(items)), rivals_items))
         asked[name] = max(RULE.least, min(max(needed), len(items)))
     return sum(asked.values()) / (len(items) * len(names))
 
 
-def simulated_error(rounds: int, total: int = 1000) -> float:
+def simulated_error(rounds: int) -> float:
     """The largest share of wrong decisions of one pair at the level of ``RULE``, over the hardest differences."""
-    rates = []
-    for difference in (0.001, RULE.margin):
-        for flips in (0.03, 0.3):
-            rng = np.random.default_rng(0)
-            gains = round(total * (flips + difference) / 2)
-            losses = round(total * flips) - gains
-            values = np.array([1.0] * gains + [-1.0] * losses + [0.0] * (total - gains - losses))
-            wrong = 0
-            for _ in range(rounds):
-                test = PairedTest(total, RULE.margin)
-                verdict = None
-                for value in rng.permutation(values):
-                    test.add(max(value, 0.0), max(-value, 0.0))
-                    if verdict := test.verdict(RULE.error):
-                        break
-                wrong += contradicts(verdict, float(values.mean()))
-            rates.append(wrong / rounds)
-            say(f"  difference {difference:g}, flips {flips:g}: wrong in {rates[-1]:.3f} of {rounds} rounds")
+    cases = list(itertools.product((0.001, RULE.margin), (0.03, 0.3)))
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        rates = list(pool.map(wrong_decisions, cases, itertools.repeat(rounds)))
+    for (difference, flips), rate in zip(cases, rates, strict=True):
+        error = math.sqrt(rate * (1 - rate) / rounds)
+        say(f"  difference {difference:g}, flips {flips:g}: wrong in {rate:.4f} +- {error:.4f} of {rounds} rounds")
     return max(rates)
+
+
+def wrong_decisions(case: tuple[float, float], rounds: int, total: int = 1000) -> float:
+    """The share of orders of ``total`` items in which a pair with this difference and share of flips is misjudged."""
+    difference, flips = case
+    rng = np.random.default_rng(0)
+    gains = round(total * (flips + difference) / 2)
+    losses = round(total * flips) - gains
+    values = np.array([1.0] * gains + [-1.0] * losses + [0.0] * (total - gains - losses))
+    wrong = 0
+    for _ in range(rounds):
+        test = PairedTest(total, RULE.margin)
+        verdict = None
+        for value in rng.permutation(values):
+            test.add(max(value, 0.0), max(-value, 0.0))
+            if verdict := test.verdict(RULE.error):
+                break
+        wrong += contradicts(verdict, float(values.mean()))
+    return wrong / rounds
 
 
 def measure(options: argparse.Namespace) -> Mapping[str, float]:
@@ -211,5 +220,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks.stopping", description=__doc__)
     parser.add_argument("--suite", default="piqa", help="one whose answers are chosen")
     parser.add_argument("--studies", type=int, default=100, help="studies in other orders that are played through")
-    parser.add_argument("--rounds", type=int, default=400, help="rounds of each simulated difference")
+    parser.add_argument("--rounds", type=int, default=4000, help="rounds of each simulated difference")
     common.main("stopping", LIMITS, functools.partial(measure, parser.parse_args()))
