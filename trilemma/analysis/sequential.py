@@ -20,6 +20,8 @@ Verdict = Literal["better", "worse", "equal"]
 _MOST = 0.9
 """The share of the capital that one bet may lose."""
 _PRIOR_VARIANCE = 0.25
+_TYPICAL = 0.03
+"""What differences between configurations are like, as the standard deviation of a normal prior around none."""
 _GRID = 2001
 
 
@@ -42,9 +44,9 @@ class Bet:
         if centre < -1.0:
             self.log_capital = math.inf  # those that are left cannot be so low: it is false for certain
         elif centre < 1.0:
-            mean = self._sum / (self._count + 1)
+            # A guess may be wrong and costs growth alone: the mean so far says little while it varies more than that.
             variance = (_PRIOR_VARIANCE + self._squares) / (self._count + 1)
-            edge = mean - centre
+            edge = self._sum / (self._count + variance / _TYPICAL**2) - centre
             stake = min(max(edge / (variance + edge * edge), 0.0), _MOST / (1.0 + centre) if centre > -1 else math.inf)
             if math.isfinite(stake) and math.isfinite(self.log_capital):
                 self.log_capital += math.log1p(stake * (value - centre))
