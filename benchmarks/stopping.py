@@ -9,7 +9,7 @@ A decision is wrong if it contradicts the full suite: better or worse where the 
 where the full suite's difference is not within the margin. ``contradictions`` counts the configurations whose place has
 any, in the study as the demo would run it (seed 0); ``places_with_an_error`` is their share over many studies in other
 orders, which the stated error bounds. A harder case beside it, by simulation: pairs whose true difference lies exactly
-on the margin, or is just not zero, where every decision that can be wrong is as likely as it gets.
+on the margin, is zero or just not, where every decision that can be wrong is as likely as it gets.
 
 What bounds ``items_share``: ``items_share_of_best_bets`` is about what bets would take that knew each pair's shares of
 gains and losses in advance and so grew as fast as any can (Kelly, "A new interpretation of information rate", Bell
@@ -157,7 +157,7 @@ def best_bets(scores: Scores, names: Sequence[str], items: Sequence[str]) -> flo
 
 def simulated_error(rounds: int) -> float:
     """The largest share of wrong decisions of one pair at the level of ``RULE``, over the hardest differences."""
-    cases = list(itertools.product((0.001, RULE.margin), (0.03, 0.3)))
+    cases = list(itertools.product((0.0, 0.002, RULE.margin), (0.03, 0.3)))
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
         rates = list(pool.map(wrong_decisions, cases, itertools.repeat(rounds)))
     for (difference, flips), rate in zip(cases, rates, strict=True):
