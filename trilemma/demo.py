@@ -46,6 +46,8 @@ SUITES = (
 """Function calls are constrained to be well-formed: models as small as these write none else."""
 USERS = (1, 2, 4)
 """How many ask at once, one level after the other; a plan for many users rests on it."""
+REQUESTS = 20
+"""As many as a 95th percentile takes: limits on waiting are stated in it."""
 SERVING: Mapping[str, int] = {"slots": max(USERS), "context": 1024}
 QUICK_SUITES = (SuiteSpec(name="hellaswag", limit=10), SuiteSpec(name="divergence", limit=1))
 
@@ -70,7 +72,9 @@ def ladders(catalog: Catalog, wanted: Mapping[str, Sequence[str]], console: Cons
 
 def demo_study(artifacts: Sequence[Artifact], settings: Settings, *, quick: bool = False) -> StudySpec:
     """Two repeats of speed and energy for each artifact (one if ``quick``); the suites are asked once."""
-    changed: dict[str, object] = {"requests": 2, "output_tokens": 16} if quick else {"sweep": USERS}
+    changed: dict[str, object] = (
+        {"requests": 2, "output_tokens": 16} if quick else {"requests": REQUESTS, "sweep": USERS}
+    )
     workload = PROMPT_SETS["short_chat"].defaults().model_copy(update=changed)
     return StudySpec(
         name="demo, quick" if quick else "demo",
