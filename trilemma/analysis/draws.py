@@ -22,7 +22,9 @@ from trilemma.analysis.uncertainty import SEED, FloatArray
 
 DRAWS = 1000
 _PRIOR = 0.5
-"""Weight of an imagined item that all answer rightly, and of one that none does: Jeffreys' prior for every share."""
+"""Weight of an imagined item that is answered rightly, and of one that is not: Jeffreys' prior for every share."""
+_OWN = 0.5
+"""How much of that each configuration has to itself."""
 _BATCH = 100
 
 ItemScores = Mapping[str, Mapping[str, Mapping[str, float]]]
@@ -165,16 +167,21 @@ def _common_items(
 def _resampled_means(table: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
     """Weighted means over items, draws x configurations, the same weights for all configurations.
 
-    The Bayesian bootstrap (Rubin, *Annals of Statistics* 9(1), 1981) with half an item that all answer rightly and half
-    an item that none does, which gives every share the posterior of Jeffreys' prior: without them, twelve wrong answers
-    of twelve would prove that no answer is ever right.
+    The Bayesian bootstrap (Rubin, *Annals of Statistics* 9(1), 1981) with half an item that is answered rightly and half
+    an item that is not, which gives every share the posterior of Jeffreys' prior: without them, twelve wrong answers of
+    twelve would prove that no answer is ever right. Half of either is common to all; the other half is each
+    configuration's own, or twelve answers alike would prove that two configurations never differ. Between two, the
+    answers in which only one is right then have the weight of Jeffreys' prior, too.
     """
     configurations, items = table.shape
     whole = np.concatenate([table, np.ones((configurations, 1)), np.zeros((configurations, 1))], axis=1)
-    shape = np.concatenate([np.ones(items), np.full(2, _PRIOR)])
+    shape = np.concatenate([np.ones(items), np.full(2, _PRIOR * (1 - _OWN))])
     means = np.empty((count, configurations))
     # In batches: all weights at once would be draws x items, which for a large suite does not fit.
     for start in range(0, count, _BATCH):
-        weights = rng.standard_gamma(shape, (min(_BATCH, count - start), items + 2))
-        means[start : start + _BATCH] = (weights / weights.sum(axis=1, keepdims=True)) @ whole.T
+        size = min(_BATCH, count - start)
+        weights = rng.standard_gamma(shape, (size, items + 2))
+        right, wrong = rng.standard_gamma(_PRIOR * _OWN, (2, size, configurations))
+        total = weights.sum(axis=1, keepdims=True) + right + wrong
+        means[start : start + _BATCH] = (weights @ whole.T + right) / total
     return means
