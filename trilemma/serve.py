@@ -20,6 +20,9 @@ from typing import IO, Self
 
 import trilemma
 from trilemma.errors import TrilemmaError
+from trilemma.metrics import ServiceCollector, serving
+from trilemma.settings import get_settings
+from trilemma.store import open_store
 
 PORT = 8501
 STOP_AFTER_S = 10.0
@@ -232,16 +235,22 @@ def open_browser(url: str) -> bool:
     return webbrowser.open(url)
 
 
-def serve(*, host: str, port: int, worker: bool, browser: bool, say: Say) -> None:
-    """Run dashboard and worker until asked to end.
+def serve(*, host: str, port: int, worker: bool, browser: bool, say: Say, metrics: int | None = None) -> None:
+    """Run dashboard and worker until asked to end, and answer Prometheus at the port ``metrics`` if one is given.
 
     Raises:
-        TrilemmaError: the port is taken, or a child cannot be kept running.
+        TrilemmaError: a port is taken, or a child cannot be kept running.
     """
-    stop = stop_event()
-    with Services(host=host, port=port, worker=worker, say=say) as services:
+    stop, settings = stop_event(), get_settings()
+    with ExitStack() as stack:
+        services = stack.enter_context(Services(host=host, port=port, worker=worker, say=say))
         services.wait_ready()
         say(f"The dashboard is at {services.url} - ctrl-C ends it{' and the worker' if worker else ''}.")
+        if metrics is not None:
+            store = stack.enter_context(open_store(settings.database_url))
+            collector = ServiceCollector(store, settings.home, lambda: services.pids)
+            bound = stack.enter_context(serving(collector, host, metrics))
+            say(f"Metrics for Prometheus are at port {bound}, /metrics.")
         if browser:
             open_browser(services.url)
         while not stop.wait(0.5):

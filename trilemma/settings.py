@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from trilemma.errors import SettingsError, StoreError
+from trilemma.logs import Format
 
 
 def default_home() -> Path:
@@ -44,6 +45,7 @@ class Settings(BaseSettings):
         default=False, description="Whether a run may go on while others use its GPU; it is then flagged as disturbed."
     )
     allow_paths: bool = Field(default=True, description="Whether pages may add weights by a path on this machine.")
+    log_format: Format = Field(default="text", description="How a worker logs: text, or a line of JSON each.")
     sample: bool = Field(default=True, description="Whether `trilemma serve` gives an empty store the sample study.")
 
     @property

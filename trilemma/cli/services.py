@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Annotated
 
 import typer
 
+from trilemma import logs
 from trilemma.cli.base import Json, emit_json, err, out, plain, report, session, table
 from trilemma.doctor import Status, diagnose
 from trilemma.errors import StoreError
@@ -26,6 +26,9 @@ def serve(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the dashboard.")] = PORT,
     worker: Annotated[bool, typer.Option(help="Start a worker beside the dashboard.")] = True,
     browser: Annotated[bool, typer.Option(help="Open the browser.")] = True,
+    metrics: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Also answer Prometheus, at this port of the same address.")
+    ] = None,
 ) -> None:
     """Start the dashboard and a worker; ctrl-C ends both."""
     with session() as (settings, store):  # What cannot be used is better said now than by two children.
@@ -36,7 +39,10 @@ def serve(
             "Whoever reaches this address can start measurements and delete weights: Trilemma has no log-in.",
             style="yellow",
         )
-    serve_both(host=host, port=port, worker=worker, browser=browser, say=lambda text: err.print(plain(text)))
+    serve_both(
+        host=host, port=port, worker=worker, browser=browser, metrics=metrics,
+        say=lambda text: err.print(plain(text)),
+    )  # fmt: skip
 
 
 def _offer_sample(store: Store) -> None:
@@ -51,8 +57,8 @@ def worker(
     drain: Annotated[bool, typer.Option("--drain", help="End when the queue is empty.")] = False,
 ) -> None:
     """Measure what is queued, one run at a time, until ctrl-C."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     with session() as (settings, store):
+        logs.configure(settings.log_format)
         Worker(store, settings).run(drain=drain)
 
 

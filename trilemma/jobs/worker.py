@@ -153,7 +153,8 @@ class Worker:
         try:
             self._recover()
             for run_id in self._store.reruns_due(self._device):
-                log.info("Run %s was disturbed; it is measured once more as %s", run_id, self._store.add_rerun(run_id))
+                again = self._store.add_rerun(run_id)
+                log.info("Run %s was disturbed; it is measured once more as %s", run_id, again, extra={"run": run_id})
             run = self._store.claim_next(self.id, self._device)
             if run is None:
                 return False
@@ -189,7 +190,7 @@ class Worker:
         """With the device reserved, so that nobody else recovers or claims."""
         for run, worker_id, process in self._orphans():
             if not self._executor.clear(run.id, worker_id, process):
-                log.warning("What is left of run %s does not end", run.id)
+                log.warning("What is left of run %s does not end", run.id, extra={"run": run.id})
                 continue
             count = self._store.interruptions(run.id) + 1
             tail = log_tail(self._settings, run.id)
@@ -201,7 +202,7 @@ class Worker:
                 )
                 self._store.finish_run(run.id, RunState.FAILED, reason=reason, log_tail=tail)
             else:
-                log.warning("The worker of run %s vanished; the run starts over", run.id)
+                log.warning("The worker of run %s vanished; the run starts over", run.id, extra={"run": run.id})
                 self._store.release(run.id, "Its worker vanished; it starts over.", interrupted=True)
 
     def _lives(self, owner: tuple[str, int, float]) -> bool:
@@ -216,7 +217,7 @@ class Worker:
 
     def _measure(self, run: RunRecord, reservation: Reservation, stop: threading.Event) -> None:
         path = log_path(self._settings, run.id)
-        log.info("Run %s, attempt %d, begins; its log is %s", run.id, run.attempt, path)
+        log.info("Run %s, attempt %d, begins; its log is %s", run.id, run.attempt, path, extra={"run": run.id})
         try:
             handle = reservation.start(run.id, self.id, self._command(run.id), path)
         except OSError as error:
@@ -244,7 +245,8 @@ class Worker:
             self._store.release(run.id, "The worker was stopped; the run starts over.")
         elif self._store.run(run.id).state is RunState.RUNNING:
             self._store.finish_run(run.id, RunState.FAILED, reason=ending.explanation, log_tail=tail)
-        log.info("Run %s is %s", run.id, self._store.run(run.id).state.label)
+        state = self._store.run(run.id).state
+        log.info("Run %s is %s", run.id, state.label, extra={"run": run.id, "state": state.value})
 
     def _watch(self, run_id: str, handle: Handle, stop: threading.Event) -> Ending | None:
         """The run's ending by itself; None when it shall be stopped."""

@@ -136,6 +136,12 @@ class StudyStore(StoreBase):
         with self._db.read() as connection:
             return read_runs(connection, query.limit(limit))
 
+    def run_counts(self) -> dict[RunState, int]:
+        """How many runs of the user's own are in each state; a state that none is in is missing."""
+        query = sa.select(t.runs.c.state, sa.func.count()).where(is_own(t.runs)).group_by(t.runs.c.state)
+        with self._db.read() as connection:
+            return {RunState(state): int(count) for state, count in connection.execute(query)}
+
     def _studies(self, study_id: str | None) -> list[StudyRecord]:
         query = sa.select(t.studies).order_by(t.studies.c.created_at.desc(), t.studies.c.id)
         counts = (
