@@ -198,5 +198,7 @@ def test_it_is_a_study_to_explore(shipped: WholeStudy) -> None:
     assert {"decode_tps", "peak_memory_bytes", "energy_per_token_j", "accuracy_norm", "success_rate"} <= keys
     assert len({one.model for one in shipped.artifacts}) == 2
     assert len(shipped.study.spec.configurations) == 9
-    assert len(shipped.runs) == 18
     assert all(run.run.state is RunState.DONE for run in shipped.runs)
+    again = [run.run for run in shipped.runs if run.run.rerun_of]
+    assert len(shipped.runs) == 18 + len(again)
+    assert {run.run.id for run in shipped.runs if run.run.disturbed} >= {run.rerun_of for run in again}
