@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import pandas as pd
@@ -27,6 +27,8 @@ _STATE_ICONS = {
     RunState.DOES_NOT_FIT: ":material/block:",
 }
 _RECENT = 200
+_LINKED = 4
+"""So many other repeats are linked to."""
 
 
 def page() -> None:
@@ -45,12 +47,13 @@ def page() -> None:
         return
     label = _label(store, run)
     shared.heading("run")
-    _title(run, label)
+    repeats = _repeats(store, run)
+    _title(run, label, repeats)
     shared.sample_note(next(iter(run.study_ids), "none"))
     _state_banners(run)
     measurements = store.measurements(run.id)
     if measurements:
-        run_view.headline(measurements)
+        run_view.headline(measurements, repeats[0] if repeats and not run.spec.suites else None)
     elif run.state.final:
         st.info("Nothing was measured before the run ended.", icon=":material/info:")
     samples, phases, requests = store.samples(run.id), store.phases(run.id), store.requests(run.id)
@@ -90,7 +93,17 @@ def _label(store: Store, run: RunRecord) -> str:
         return f"artifact {run.spec.configuration.artifact_id[:12]} (no longer in the catalog)"
 
 
-def _title(run: RunRecord, label: str) -> None:
+def _repeats(store: Store, run: RunRecord) -> list[RunRecord]:
+    """The other runs of the configuration that are done, of the newest study with this one; who was asked first."""
+    study = next(iter(run.study_ids), None)
+    if study is None:
+        return []
+    every = store.runs(study, states=[RunState.DONE], artifact_id=run.spec.configuration.artifact_id)
+    others = [one for one in every if one.spec.configuration == run.spec.configuration and one.id != run.id]
+    return sorted(others, key=lambda one: (not one.spec.suites, one.spec.repeat))
+
+
+def _title(run: RunRecord, label: str, repeats: Sequence[RunRecord]) -> None:
     st.subheader(shared.plain(label), anchor=False)
     settings = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in run.spec.configuration.settings.items())
     took = None
@@ -110,6 +123,8 @@ def _title(run: RunRecord, label: str) -> None:
         if run.state is RunState.DONE:
             params = {"point": run.spec.configuration.id, **({"study": SAMPLE} if SAMPLE in run.study_ids else {})}
             shared.link("explore", "See it among the others", params, icon=":material/scatter_plot:")
+        for other in repeats[:_LINKED]:
+            shared.link("run", f"Repeat {other.spec.repeat + 1}", {"id": other.id}, icon=":material/repeat:")
         if run.rerun_of:
             shared.link("run", "The run that this one repeats", {"id": run.rerun_of}, icon=":material/history:")
 

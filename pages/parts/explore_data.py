@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from pages import shared
-from trilemma.analysis.headline import in_order
+from trilemma.analysis.headline import default_axes, in_order
 from trilemma.analysis.joined import joined
 from trilemma.analysis.points import Points, configuration_meta, configuration_points, members
 from trilemma.charts.palette import quantization_bits
@@ -17,6 +17,9 @@ from trilemma.records import SAMPLE
 from trilemma.schema import Artifact, RunState
 
 _MISFIT_KEYS = ("needed_memory_bytes", "memory_budget_bytes")
+
+PICTURE = ("study", "model", "quantization", "engine", "x", "y", "size")
+"""What of Explore's picture goes along when it is presented."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,15 @@ def catalog_of(of: tuple[str, int], study_id: str) -> Catalog:
         return whole
     found = set(store.figure_keys(SAMPLE if study_id == SAMPLE else None))
     return replace(whole, keys=[key for key in whole.keys if key in found])
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def front(of: tuple[str, int], study_id: str) -> list[str]:
+    """The configurations on the front of what Explore shows of a study at first, by their ids."""
+    found = catalog_of(of, study_id)
+    x, y, _ = default_axes(found.keys, found.workloads)
+    figures = points(of, study_id, tuple(sorted({x, y})))
+    return [str(one) for one in figures.meta.index[figures.front([x, y])]]
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

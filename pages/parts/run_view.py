@@ -32,17 +32,25 @@ _METHOD_ICONS = {
 }
 
 
-def headline(measurements: Sequence[Measurement]) -> None:
-    """The figures that stand for each axis, in three columns."""
+def headline(measurements: Sequence[Measurement], asked: RunRecord | None = None) -> None:
+    """The figures that stand for each axis, in three columns; ``asked`` is the repeat that was asked the questions."""
     by_key = {m.key: m for m in measurements if m.value is not None and m.provenance.valid}
     chosen = headline_keys(in_order(by_key), per_axis=4)
     for column, axis in zip(st.columns(3, gap="large"), Axis, strict=True):
         with column:
             st.markdown(f"#### {shared.axis_badge(axis)}")
             if not chosen[axis]:
-                st.caption("Not measured in this run.")
+                _elsewhere(asked if axis is Axis.PERFORMANCE else None)
             for key in chosen[axis]:
                 _headline_figure(by_key[key])
+
+
+def _elsewhere(asked: RunRecord | None) -> None:
+    if asked is None or not asked.spec.suites:
+        st.caption("Not measured in this run.")
+        return
+    st.caption(f"Questions are asked once, in repeat {asked.spec.repeat + 1}.")
+    shared.link("run", "See how it answered", {"id": asked.id}, icon=":material/quiz:")
 
 
 def _headline_figure(measurement: Measurement) -> None:

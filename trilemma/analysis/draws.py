@@ -167,11 +167,11 @@ def _common_items(
 def _resampled_means(table: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
     """Weighted means over items, draws x configurations, the same weights for all configurations.
 
-    The Bayesian bootstrap (Rubin, *Annals of Statistics* 9(1), 1981) with half an item that is answered rightly and half
-    an item that is not, which gives every share the posterior of Jeffreys' prior: without them, twelve wrong answers of
-    twelve would prove that no answer is ever right. Half of either is common to all; the other half is each
+    The Bayesian bootstrap (Rubin, *Annals of Statistics* 9(1), 1981) with half an item that is answered rightly and
+    half an item that is not, which gives every share the posterior of Jeffreys' prior: without them, twelve wrong
+    answers of twelve would prove that no answer is ever right. Half of either is common to all; the other half is each
     configuration's own, or twelve answers alike would prove that two configurations never differ. Between two, the
-    answers in which only one is right then have the weight of Jeffreys' prior, too.
+    items that only one of them answers rightly then have the weight of Jeffreys' prior, too.
     """
     configurations, items = table.shape
     whole = np.concatenate([table, np.ones((configurations, 1)), np.zeros((configurations, 1))], axis=1)
