@@ -16,7 +16,7 @@ STAMP_VLLM := $(VENV_VLLM)/.installed
 PACKAGING := pyproject.toml packaging/data.txt packaging/install.py packaging/llama-only.cmake
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test coverage test-vllm lint format bench browser lock clean
+.PHONY: help install demo serve test coverage test-vllm lint format bench browser lock audit clean
 
 help: ## list what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,11 @@ lock: ## pin every dependency again into constraints.txt (ARGS=--upgrade for new
 	@.venv-lock/bin/uv pip compile --quiet --python-version 3.11 --extra demo --extra dev --no-annotate \
 		--find-links $(TORCH_LINKS) --no-emit-find-links --custom-compile-command "make lock" \
 		--output-file packaging/vllm-constraints.txt $(ARGS) pyproject.toml packaging/vllm.txt
+
+audit: ## ask PyPI for known vulnerabilities of the pinned packages
+	@test -x .venv-lock/bin/pip-audit || { test -x .venv-lock/bin/python || "$(PYTHON)" -m venv .venv-lock; .venv-lock/bin/python -m pip install --quiet pip-audit; }
+	@for file in constraints.txt packaging/vllm-constraints.txt; do \
+		.venv-lock/bin/pip-audit --requirement $$file --no-deps --disable-pip --progress-spinner off $(ARGS) || exit 1; done
 
 clean: ## remove the environments and what tools left behind; measured data stays
 	rm -rf $(VENV) .venv-* .coverage htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis .bench build *.egg-info

@@ -18,6 +18,7 @@ from trilemma.sample import words
 from trilemma.schema import Axis
 from trilemma.settings import get_settings
 from trilemma.store import Store, open_store
+from trilemma.tryout.messages import clean
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,11 @@ def get_store() -> Store:
 
 
 def plain(text: str) -> str:
-    """``text`` so that Markdown shows it letter for letter: no link, image, formula or colour comes of it."""
-    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+    """``text`` so that Markdown shows it letter for letter: no link, image, formula or colour comes of it.
+
+    U+FFFD stands for what is not seen and could mislead; see :func:`trilemma.tryout.messages.clean`.
+    """
+    return _MARKDOWN.sub(r"\\\1", clean(" ".join(text.split())))
 
 
 def unbroken(text: str) -> str:

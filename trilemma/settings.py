@@ -80,7 +80,8 @@ class Settings(BaseSettings):
             StoreError: the folder cannot be written.
         """
         try:
-            for folder in (self.home, self.artifacts_dir, self.logs_dir):
+            self.home.mkdir(mode=0o700, parents=True, exist_ok=True)  # prompts and answers are in it
+            for folder in (self.artifacts_dir, self.logs_dir):
                 folder.mkdir(parents=True, exist_ok=True)
             with TemporaryFile(dir=self.home):  # a name of its own: several processes start at once
                 pass
