@@ -76,8 +76,9 @@ def csv_bytes(table: pd.DataFrame | bytes) -> bytes:
     """A table as CSV in which no spreadsheet finds a formula."""
     if isinstance(table, bytes):
         return table
-    safe = table.rename(columns=lambda name: harmless(str(name)))
-    for column in safe.columns:
-        if safe[column].dtype == object or pd.api.types.is_string_dtype(safe[column]):
-            safe[column] = [harmless(value) if isinstance(value, str) else value for value in safe[column]]
-    return safe.to_csv(index=False).encode()
+    # By position: two columns may be called alike.
+    columns = [table.iloc[:, place] for place in range(table.shape[1])]
+    rows = zip(*([harmless(v) if isinstance(v, str) else v for v in column] for column in columns), strict=True)
+    safe = pd.DataFrame(list(rows), columns=[harmless(str(name)) for name in table.columns], dtype=object)
+    # With lines that end as RFC 4180 has it, a bare carriage return is quoted; else it would begin a line.
+    return safe.to_csv(index=False, lineterminator="\r\n").encode()

@@ -25,7 +25,6 @@ from trilemma.charts.compare import bars_figure, bars_text, radar_figure
 from trilemma.charts.palette import theme
 from trilemma.charts.tables import points_table
 from trilemma.schema import Axis, Method
-from trilemma.store.export import harmless
 
 DEFAULTS: dict[str, Value] = {"picture": "Bars", "axis": [], "find": "", "told": False}
 _PICTURES = ("Bars", "Radar")
@@ -259,5 +258,5 @@ def export(scene: Scene, points: Points, keys: Sequence[str], found: Sequence[Co
                     "p": difference.p, "p_holm": difference.corrected, "test": difference.test,
                     "items_of_both": difference.n, "verdict": difference.verdict.value, "reason": difference.reason,
                 }  # fmt: skip
-            rows.append({name: harmless(value) if isinstance(value, str) else value for name, value in row.items()})
-    return pd.DataFrame(rows).to_csv(index=False).encode()
+            rows.append(row)
+    return chart.csv_bytes(pd.DataFrame(rows))

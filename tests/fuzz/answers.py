@@ -12,7 +12,7 @@ from typing import Any
 import httpx2 as httpx
 from hypothesis import strategies as st
 
-from tests.fuzz.inputs import documents, integers, json_bytes, json_values, nasty, texts
+from tests.fuzz.inputs import among, documents, integers, json_bytes, json_values, nasty, texts
 from tests.fuzz.surface import Surface
 from trilemma import registry
 from trilemma.effort import is_written
@@ -121,7 +121,7 @@ _logprobs = st.builds(
 )  # fmt: skip
 _bodies = st.one_of(
     st.one_of(_error_documents, _model_lists, _tokens, _logprobs, json_values).map(json_bytes), st.binary(max_size=30),
-    st.sampled_from((b"[" * 100_000, b'{"error":' * 5000 + b"1" + b"}" * 5000, b"", b"null", b'{"error": "\\ud800"}',
+    among((b"[" * 100_000, b'{"error":' * 5000 + b"1" + b"}" * 5000, b"", b"null", b'{"error": "\\ud800"}',
     b"<html>")),
     _streams.map(lambda case: b"".join(case[0])),
 )  # fmt: skip
@@ -219,7 +219,7 @@ _WORST = (
     "'t" * 40_000, "P.P.S" * 20_000, "<<" * 50_000, "1," * 50_000, "{" * 50_000, "* * *" * 20_000, "cannot" * 20_000,
     "\u0130" * 40_000,
 )  # fmt: skip
-_said = st.one_of(texts, _calls, st.lists(texts, max_size=5).map(" ".join), st.sampled_from(_WORST),
+_said = st.one_of(texts, _calls, st.lists(texts, max_size=5).map(" ".join), among(_WORST),
                   st.builds(lambda piece, count: piece * count, nasty.filter(lambda text: len(text) < 40),
                   st.integers(1, 300)))  # fmt: skip
 
@@ -330,7 +330,7 @@ SURFACES = (
                 "f(a=9*9" + "*9" * 150 + ")")),
     Surface("Programs and verdicts in answers", _said, _programs, share=1),
     Surface("JSON schemas and answers under them", _schema_cases, _against_schemas, share=2),
-    Surface("Regular expressions on answers", st.tuples(_patterns, st.one_of(texts, st.sampled_from(_WORST))),
+    Surface("Regular expressions on answers", st.tuples(_patterns, st.one_of(texts, among(_WORST))),
         _expressions, share=1,
             examples=(("(a+)+$", "a" * 100_000 + "!"), ("(a|aa)+$", "a" * 100_000 + "!"), ("(.*)(.*)(.*)(.*)x",
                 "a" * 50_000))),

@@ -47,6 +47,7 @@ def tried(surface: Surface, count: int, seed: int, before: Callable[[Any], None]
     @hypothesis.given(surface.inputs)
     def run(value: Any) -> None:
         before(value)
+        hypothesis.note(f"{value!r:.4000}")
         surface.run(value)
 
     run()

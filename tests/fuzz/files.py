@@ -12,6 +12,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from tests.fuzz.inputs import (
+    among,
     changed,
     documents,
     floats,
@@ -125,7 +126,7 @@ def _questions(case: tuple[bytes, str]) -> None:
                 json.dumps({"found": verdict.found, "detail": dict(verdict.detail)})
 
 
-_sheets = st.tuples(_sheet(), st.one_of(st.sampled_from(_ANSWERS), texts))
+_sheets = st.tuples(_sheet(), st.one_of(among(_ANSWERS), texts))
 _BOMB = json_bytes({
     "question": "q", "scoring": "json_schema",
     "schema": {"$defs": {f"a{n}": {"allOf": [{"$ref": f"#/$defs/a{n + 1}"}] * 10} for n in range(12)} | {"a12": {}},
@@ -175,7 +176,7 @@ def _preset(draw: st.DrawFn) -> str:
         documents(("title", "question", "about", "weights", "axes", "limits", "workloads", "suites", "devices"))
     )
     if draw(st.booleans()):
-        content["limits"] = draw(st.lists(st.one_of(st.sampled_from(_LIMITS), texts), max_size=3))
+        content["limits"] = draw(st.lists(st.one_of(among(_LIMITS), texts), max_size=3))
     if draw(st.booleans()):
         content["workloads"] = draw(st.lists(workload_tables, max_size=2))
     if draw(st.booleans()):

@@ -7,8 +7,10 @@ surface's own.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
+import shutil
 import sys
 import tempfile
 import threading
@@ -68,12 +70,9 @@ class Surface(NamedTuple):
 @functools.cache
 def scratch() -> Path:
     """This process's folder for what is tried; gone when the process ends."""
-    holder = tempfile.TemporaryDirectory(prefix="trilemma-fuzz-")
-    _HOLDERS.append(holder)
-    return Path(holder.name).resolve()
-
-
-_HOLDERS: list[tempfile.TemporaryDirectory[str]] = []
+    folder = Path(tempfile.mkdtemp(prefix="trilemma-fuzz-")).resolve()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def put(name: str, content: bytes | str) -> Path:
@@ -83,6 +82,14 @@ def put(name: str, content: bytes | str) -> Path:
     with open(path, "wb") as file:  # noqa: PTH123 -- Path.write_bytes takes twice as long
         file.write(data)
     return path
+
+
+def removed(folder: Path) -> Path:
+    """``folder``, which is gone now with all that was in it; what is done for that is not looked at."""
+    _state.seen, kept = None, getattr(_state, "seen", None)
+    shutil.rmtree(folder, ignore_errors=True)
+    _state.seen = kept
+    return folder
 
 
 _FORBIDDEN = frozenset({

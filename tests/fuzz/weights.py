@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import struct
 import unicodedata
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from tests.fuzz.inputs import INTEGERS, PATHS, changed, documents, integers, json_bytes, json_values, texts
-from tests.fuzz.surface import Surface, put, scratch
+from tests.fuzz.surface import Surface, put, removed, scratch
 from trilemma.catalog.base import Fetched
 from trilemma.catalog.gguf_tokenizer import read_tokenizer
 from trilemma.catalog.header import WeightsHeader, kv_cache_bytes, read_header
@@ -263,8 +262,7 @@ def _folder(draw: st.DrawFn) -> dict[str, bytes]:
 
 
 def _weights_folder(files: dict[str, bytes]) -> None:
-    folder = scratch() / "a model"
-    shutil.rmtree(folder, ignore_errors=True)
+    folder = removed(scratch() / "a model")
     folder.mkdir()
     for name, content in files.items():
         put(f"a model/{name}", content)

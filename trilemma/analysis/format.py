@@ -65,7 +65,10 @@ def digits(value: float | None, significant: int = 3) -> str:
     if value == 0:
         return "0"
     exponent = math.floor(math.log10(abs(value)))
-    rounded = round(value, significant - 1 - exponent)
+    try:
+        rounded = round(value, significant - 1 - exponent)
+    except OverflowError:  # up from the largest that there are
+        rounded = value
     if rounded != 0:
         exponent = math.floor(math.log10(abs(rounded)))
     if exponent < -6:

@@ -48,13 +48,32 @@ class AnyText(TypeDecorator[str]):
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """Replace what cannot be stored by U+FFFD."""
-        if value is None:
-            return None
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            value = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return value if dialect.name == "sqlite" else value.replace("\0", "\ufffd")
+        return None if value is None else _storable(value, dialect)
+
+
+class AnyJson(TypeDecorator[Any]):
+    """The same for texts within JSON, which could be stored, but not be shown when they are read again."""
+
+    impl = JSON
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        """Replace what cannot be stored by U+FFFD, in keys too."""
+        if isinstance(value, str):
+            return _storable(value, dialect)
+        if isinstance(value, dict):
+            return {_storable(str(k), dialect): self.process_bind_param(v, dialect) for k, v in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.process_bind_param(one, dialect) for one in value]
+        return value
+
+
+def _storable(value: str, dialect: Dialect) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        value = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return value if dialect.name == "sqlite" else value.replace("\0", "\ufffd")
 
 
 metadata = MetaData(
@@ -85,19 +104,21 @@ artifacts = Table(
     Column("path", AnyText, nullable=False),
     Column("added_at", UtcDateTime, nullable=False),
     Column("forgotten", Boolean, nullable=False),
-    Column("document", JSON, nullable=False),
+    Column("document", AnyJson, nullable=False),
 )
 
 studies = Table(
     "studies",
     metadata,
     Column("id", String(32), primary_key=True),
-    Column("spec", JSON, nullable=False),
+    Column("spec", AnyJson, nullable=False),
     Column("rerun_disturbed", Boolean, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
 )
 
-hosts = Table("hosts", metadata, Column("id", String(64), primary_key=True), Column("document", JSON, nullable=False))
+hosts = Table(
+    "hosts", metadata, Column("id", String(64), primary_key=True), Column("document", AnyJson, nullable=False)
+)
 
 runs = Table(
     "runs",
@@ -114,7 +135,7 @@ runs = Table(
     Column("profile", String(64)),  # the name of the emulated device
     Column("repeat", Integer, nullable=False),
     Column("device", String(64), nullable=False),
-    Column("spec", JSON, nullable=False),
+    Column("spec", AnyJson, nullable=False),
     Column("state", String(16), nullable=False),
     Column("phase", String(16)),
     Column("progress", Float, nullable=False),
@@ -129,10 +150,10 @@ runs = Table(
     Column("reason", AnyText, nullable=False),
     Column("log_tail", AnyText, nullable=False),
     Column("disturbed", Boolean, nullable=False),
-    Column("disturbances", JSON, nullable=False),
+    Column("disturbances", AnyJson, nullable=False),
     Column("rerun_of", String(32), ForeignKey("runs.id", ondelete="SET NULL"), index=True),
     Column("host_id", String(64), ForeignKey("hosts.id")),
-    Column("engine_info", JSON, nullable=False),
+    Column("engine_info", AnyJson, nullable=False),
     Column("worker_id", String(128)),
     Column("worker_pid", Integer),
     Column("worker_created", Float),
@@ -203,7 +224,7 @@ answers = Table(
     Column("answer", AnyText, nullable=False),
     Column("expected", AnyText, nullable=False),
     Column("scores", JSON, nullable=False),
-    Column("detail", JSON, nullable=False),
+    Column("detail", AnyJson, nullable=False),
 )
 
 # Clustered by key: Explore reads a few keys of every run, and finds them side by side.
@@ -220,7 +241,7 @@ measurements = Table(
     Column("method", String(16), nullable=False),
     Column("source", String(255), nullable=False),
     Column("valid", Boolean, nullable=False),
-    Column("provenance", JSON, nullable=False),
+    Column("provenance", AnyJson, nullable=False),
     Column("definition_version", Integer, nullable=False),
     sqlite_with_rowid=False,
 )
@@ -241,7 +262,7 @@ votes = Table(
     Column("b_answer", AnyText, nullable=False),
     Column("choice", String(8), nullable=False),
     Column("voter", AnyText, nullable=False),
-    Column("asked", JSON, nullable=False),
+    Column("asked", AnyJson, nullable=False),
 )
 
 RECORDS = (phases, sample_chunks, requests, answers, measurements)
