@@ -33,7 +33,7 @@ _STATEMENTS = (
     "{{% import {} as q %}}",
     "{{% for i in range(100000) %}}{{% for j in range(100000) %}}{{{{ {} }}}}{{% endfor %}}{{% endfor %}}",
     "{{% filter upper %}}{}{{% endfilter %}}",
-    "{{% for i in {} recursive %}}{{{{ loop({0}) }}}}{{% endfor %}}", "{{% call {} %}}x{{% endcall %}}",
+    "{{% for i in [x] recursive %}}{{{{ loop([{}]) }}}}{{% endfor %}}", "{{% call {} %}}x{{% endcall %}}",
     "{{% raw %}}{}{{% endraw %}}", "{{# {} #}}",
 )  # fmt: skip
 _expressions = st.recursive(

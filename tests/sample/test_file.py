@@ -13,7 +13,7 @@ import pytest
 from tests.factory import HOST, SUITES, WORKLOAD, artifact, figures
 from trilemma.errors import StoreError
 from trilemma.records import SAMPLE, AnswerRecord, RequestRecord, WholeStudy
-from trilemma.sample import words
+from trilemma.sample import file, words
 from trilemma.sample.file import PACKAGED, dumps, loads, packaged
 from trilemma.sample.pack import refuse_names, whole_study
 from trilemma.schema import Configuration, RunSpec, RunState, StudySpec
@@ -124,6 +124,15 @@ def test_a_damaged_file_is_an_error_that_says_what_to_do(data: bytes) -> None:
 def test_a_truncated_file_is_an_error() -> None:
     with pytest.raises(StoreError, match="cannot be read"):
         loads(PACKAGED.read_bytes()[:-1000])
+
+
+def test_a_file_that_unpacks_without_an_end_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(gzip.decompress(PACKAGED.read_bytes())) < file.MAX_BYTES / 8
+    monkeypatch.setattr(file, "MAX_BYTES", 1 << 20)
+    bomb = gzip.compress(b"\0" * (64 << 20), compresslevel=9)
+    assert len(bomb) < 1 << 17
+    with pytest.raises(StoreError, match="more than it may"):
+        loads(bomb)
 
 
 @pytest.fixture(scope="module")

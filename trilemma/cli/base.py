@@ -71,7 +71,9 @@ def _jsonable(value: Any) -> Any:
 
 def plain(value: object, style: str = "") -> Text:
     """Text from outside (file names, model output): no markup, and no control sequences for the terminal."""
-    text = "".join(c for c in str(value) if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
+    text = "".join(
+        c for c in str(value) if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
+    )
     return Text(text, style=style)
 
 
