@@ -145,7 +145,8 @@ def guarded() -> Iterator[None]:
     """Fails where what runs inside, in this thread, starts a program, connects, or touches files of others."""
     scratch()
     _installed()
-    _state.seen = found = []
+    found: list[str] = []
+    _state.seen = found
     try:
         yield
     finally:

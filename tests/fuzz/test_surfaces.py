@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+import pickle
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import streamlit as st
 
 from tests.fuzz import parameters, visits
 from tests.fuzz.campaign import examples, surfaces, tried
-from tests.fuzz.surface import guarded, scratch
+from tests.fuzz.surface import guarded
 from trilemma.settings import get_settings
 
 FOUND = surfaces()
@@ -40,18 +43,19 @@ def test_hostile_input_is_refused_or_taken_and_does_nothing_else(name: str) -> N
     tried(surface, surface.few, SEED)
 
 
-@pytest.mark.parametrize(
-    "reach_out",
-    [
-        lambda: open("/etc/passwd"),  # noqa: SIM115, PTH123
-        lambda: open(scratch().parent / "beside", "w"),  # noqa: SIM115, PTH123
-        lambda: os.mkdir("/tmp/../tmp/trilemma-made"),  # noqa: PTH102
-        lambda: os.system("true"),
-        lambda: __import__("socket").create_connection(("127.0.0.1", 9)),
-        lambda: __import__("pickle").loads(b"cos\nsystem\n."),
-    ],
-)
-def test_whoever_reaches_out_is_seen(reach_out: object) -> None:
+REACHING_OUT: dict[str, Callable[[Path], object]] = {
+    "reads": lambda _: Path("/etc/passwd").read_bytes(),
+    "writes": lambda folder: (folder / "x").write_text("x"),
+    "makes a folder": lambda folder: (folder / "y").mkdir(),
+    "starts a program": lambda _: os.system("true"),
+    "connects": lambda _: socket.create_connection(("127.0.0.1", 9)),
+    "looks a name up": lambda _: socket.getaddrinfo("localhost", 80),
+    "unpickles": lambda _: pickle.loads(b"cos\nsystem\n."),
+}
+
+
+@pytest.mark.parametrize("how", REACHING_OUT)
+def test_whoever_reaches_out_is_seen(how: str, tmp_path: Path) -> None:
     """The watch itself: what it does not see, no surface could be caught at."""
     with pytest.raises(AssertionError, match="reached out"), guarded(), contextlib.suppress(OSError):
-        reach_out()  # type: ignore[operator]
+        REACHING_OUT[how](tmp_path)

@@ -98,7 +98,8 @@ def _environment() -> _Sandbox:
             raise SecurityError("too many digits")
         return do_round(value, precision, method)
 
-    environment.filters |= {"tojson": to_json, "round": rounded}
+    environment.filters["tojson"] = to_json
+    environment.filters["round"] = rounded
     for name in _UNWANTED_FILTERS:
         del environment.filters[name]
     del environment.globals["lipsum"]
