@@ -44,6 +44,11 @@ def app_file() -> Path:
     return path
 
 
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen on is reached from this machine alone; an empty one is every address."""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
 def check_port(host: str, port: int) -> None:
     """Refuse a port that something listens on, or an address that is not this machine's.
 

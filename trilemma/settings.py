@@ -44,6 +44,9 @@ class Settings(BaseSettings):
         default=False, description="Whether a run may go on while others use its GPU; it is then flagged as disturbed."
     )
     allow_paths: bool = Field(default=True, description="Whether pages may add weights by a path on this machine.")
+    allow_anyone: bool = Field(
+        default=False, description="Whether a dashboard without log-in may listen to the network."
+    )
     sample: bool = Field(default=True, description="Whether `trilemma serve` gives an empty store the sample study.")
 
     @property

@@ -1,0 +1,105 @@
+"""Who is here, and what they may do: asked at every run of a page, and again at every action."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import streamlit as st
+
+from trilemma.access.guard import Guard
+from trilemma.access.identity import LOCAL, User, from_claims
+from trilemma.access.roles import NOBODY_ELSE, Action
+from trilemma.access.rules import Rules, load_rules, login_configured
+from trilemma.errors import AccessError, SettingsError, TrilemmaError
+from trilemma.serve import is_loopback
+from trilemma.settings import get_settings
+from trilemma.store import Store, open_store
+
+
+@st.cache_resource(show_spinner=False)
+def _open(url: str) -> Store:
+    get_settings().ensure_home()
+    return open_store(url)
+
+
+def claims() -> dict[str, Any]:
+    """What Streamlit knows of whoever opened this session; empty where no log-in is configured."""
+    return dict(st.user.to_dict())
+
+
+def login_on() -> bool:
+    """Whether people log in.
+
+    Raises:
+        SettingsError: it is configured, and this server does not know of it.
+    """
+    known = "is_logged_in" in claims()
+    if login_configured(get_settings().home) and not known:
+        raise SettingsError(
+            "A log-in is configured, but this server was started without it.", "Start it with `trilemma serve`."
+        )
+    return known
+
+
+def exposed() -> bool:
+    """Whether the server listens beyond this machine."""
+    return not is_loopback(str(st.get_option("server.address") or ""))
+
+
+def visitor() -> tuple[User, Rules]:
+    """Who is here, and the rules that hold for them.
+
+    Raises:
+        SignInError: they must log in.
+        AccessError: they have no role, or nobody without a log-in is let in.
+        SettingsError: the rules cannot be read.
+    """
+    if login_on():
+        rules = load_rules(get_settings().home)
+        return from_claims(claims(), rules), rules
+    if exposed() and not get_settings().allow_anyone:
+        raise AccessError(
+            "This dashboard listens to the network, and has no log-in.",
+            "Configure one, or start `trilemma serve` with --allow-anyone to let everybody in as administrator.",
+        )
+    return LOCAL, Rules()
+
+
+def guard() -> Guard:
+    """What may change something on behalf of whoever is here.
+
+    Raises:
+        AccessError: as :func:`visitor`.
+        StoreError: the store cannot be opened; tried again at the next request.
+    """
+    user, rules = visitor()
+    return Guard(_open(get_settings().database_url), user, rules, get_settings())
+
+
+def everything() -> Store:
+    """The store as it is, for the log of those who were not let in. Pages have :func:`guard`."""
+    return _open(get_settings().database_url)
+
+
+def may(action: Action, owner: str | None = NOBODY_ELSE) -> bool:
+    """Whether a button is worth showing; the action itself is checked by the guard."""
+    try:
+        user, _ = visitor()
+    except TrilemmaError:
+        return False
+    return user.may(action, owner)
+
+
+def fragment(function: Callable[..., None], run_every: float | timedelta | None = None) -> Callable[..., None]:
+    """A part of a page that is run by itself, for as long as whoever is here may be."""
+
+    def checked(*args: Any) -> None:
+        try:
+            visitor()
+        except TrilemmaError:
+            st.rerun()
+        function(*args)
+
+    return st.fragment(checked, run_every=run_every)
