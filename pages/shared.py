@@ -71,14 +71,12 @@ def page_object(name: str) -> Page:
     if name == HOME:
         return st.Page(function, title=info.title, icon=info.icon, url_path="home", default=True)
     # Still there for who has the address, and then says why it is not for them.
-    hidden = (name == "new_study" and not entrance.may(Action.SUBMIT)) or (name == AUDIT and not _audited())
+    hidden = (name == "new_study" and not entrance.may(Action.SUBMIT)) or (
+        name == AUDIT and not (entrance.people() and entrance.may(Action.READ_AUDIT))
+    )
     return st.Page(
         function, title=info.title, icon=info.icon, url_path=name, visibility="hidden" if hidden else "visible"
     )
-
-
-def _audited() -> bool:
-    return entrance.may(Action.READ_AUDIT) and "is_logged_in" in entrance.claims()
 
 
 def alias() -> Page:

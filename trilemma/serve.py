@@ -12,14 +12,16 @@ import time
 import urllib.error
 import urllib.request
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import IO, Self
 
 import trilemma
+from trilemma.access.rules import SECRETS
 from trilemma.errors import TrilemmaError
+from trilemma.settings import get_settings
 
 PORT = 8501
 STOP_AFTER_S = 10.0
@@ -49,6 +51,12 @@ def is_loopback(host: str) -> bool:
     return host in ("localhost", "::1") or host.startswith("127.")
 
 
+def login_arguments(home: Path) -> list[str]:
+    """What tells Streamlit where the log-in is configured: in the data folder, and nowhere else."""
+    path = home / SECRETS
+    return ["--secrets.files", str(path)] if path.exists() else []
+
+
 def check_port(host: str, port: int) -> None:
     """Refuse a port that something listens on, or an address that is not this machine's.
 
@@ -74,6 +82,7 @@ class Services:
         host: Address to listen on; anything but loopback opens the dashboard to the network.
         port: TCP port of the dashboard.
         worker: Whether to start a worker.
+        allow_anyone: Whether the dashboard may listen to the network without a log-in.
         log_dir: Where the children's output goes; None for this process's own.
         say: Takes notes for the user, such as that the worker was started again.
     """
@@ -84,11 +93,13 @@ class Services:
         host: str = "127.0.0.1",
         port: int = PORT,
         worker: bool = True,
+        allow_anyone: bool = False,
         log_dir: Path | None = None,
         say: Say = lambda text: None,
     ) -> None:
         self.host, self.port = host, port
         self._with_worker, self._log_dir, self._say = worker, log_dir, say
+        self._allow_anyone = allow_anyone
         self._files = ExitStack()
         self._dashboard: subprocess.Popen[bytes] | None = None
         self._worker: subprocess.Popen[bytes] | None = None
@@ -125,8 +136,10 @@ class Services:
                     "--browser.serverAddress",
                     self.url.split("/")[2].rsplit(":", 1)[0],
                 ),
+                *login_arguments(get_settings().home),
             ],
             cwd=app.parent,
+            env={"TRILEMMA_ALLOW_ANYONE": "true"} if self._allow_anyone else {},
         )
         if self._with_worker:
             self._worker = self._start_worker()
@@ -134,7 +147,9 @@ class Services:
     def _start_worker(self) -> subprocess.Popen[bytes]:
         return self._spawn("worker", ["-m", "trilemma", "worker"])
 
-    def _spawn(self, name: str, arguments: list[str], cwd: Path | None = None) -> subprocess.Popen[bytes]:
+    def _spawn(
+        self, name: str, arguments: list[str], cwd: Path | None = None, env: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         output: IO[bytes] | None = None
         if self._log_dir is not None:
             self._log_dir.mkdir(parents=True, exist_ok=True)
@@ -143,6 +158,7 @@ class Services:
         return subprocess.Popen(
             [sys.executable, *arguments],
             cwd=cwd,
+            env={**os.environ, **(env or {})},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT if output else None,
@@ -237,14 +253,14 @@ def open_browser(url: str) -> bool:
     return webbrowser.open(url)
 
 
-def serve(*, host: str, port: int, worker: bool, browser: bool, say: Say) -> None:
+def serve(*, host: str, port: int, worker: bool, browser: bool, say: Say, allow_anyone: bool = False) -> None:
     """Run dashboard and worker until asked to end.
 
     Raises:
         TrilemmaError: the port is taken, or a child cannot be kept running.
     """
     stop = stop_event()
-    with Services(host=host, port=port, worker=worker, say=say) as services:
+    with Services(host=host, port=port, worker=worker, allow_anyone=allow_anyone, say=say) as services:
         services.wait_ready()
         say(f"The dashboard is at {services.url} - ctrl-C ends it{' and the worker' if worker else ''}.")
         if browser:

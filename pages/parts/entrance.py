@@ -13,6 +13,7 @@ from trilemma.access.identity import LOCAL, User, from_claims
 from trilemma.access.roles import NOBODY_ELSE, Action
 from trilemma.access.rules import Rules, load_rules, login_configured
 from trilemma.errors import AccessError, SettingsError, TrilemmaError
+from trilemma.records import Outcome
 from trilemma.serve import is_loopback
 from trilemma.settings import get_settings
 from trilemma.store import Store, open_store
@@ -41,6 +42,11 @@ def login_on() -> bool:
             "A log-in is configured, but this server was started without it.", "Start it with `trilemma serve`."
         )
     return known
+
+
+def people() -> bool:
+    """Whether there are several people, whose names tell something."""
+    return "is_logged_in" in claims()
 
 
 def exposed() -> bool:
@@ -78,9 +84,14 @@ def guard() -> Guard:
     return Guard(_open(get_settings().database_url), user, rules, get_settings())
 
 
-def everything() -> Store:
-    """The store as it is, for the log of those who were not let in. Pages have :func:`guard`."""
-    return _open(get_settings().database_url)
+def note_sign_in(user: User, outcome: Outcome, why: str = "") -> None:
+    """Keep in the log that somebody came, or was turned away.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    store = _open(get_settings().database_url)
+    store.add_audit(Guard(store, user, Rules(), get_settings()).entry(Action.SIGN_IN, "", outcome, why))
 
 
 def may(action: Action, owner: str | None = NOBODY_ELSE) -> bool:

@@ -9,7 +9,6 @@ import streamlit as st
 
 from pages import shared
 from pages.parts import entrance
-from trilemma.access.identity import LOCAL
 from trilemma.access.roles import Action
 from trilemma.analysis.format import format_duration
 from trilemma.errors import TrilemmaError
@@ -37,7 +36,7 @@ def describe(run: RunRecord) -> str:
     if configuration.profile:
         settings.append(f"emulated {configuration.profile.name}")
     parts = [configuration.engine, *settings, f"repeat {run.spec.repeat + 1}"]
-    if run.created_by not in (None, LOCAL.id):
+    if run.created_by and entrance.people():
         parts.append(f"asked for by {run.created_by}")
     if run.rerun_of:
         parts.append("measured again because the first time was disturbed")

@@ -1,1 +1,1 @@
-"""Who may do what: people and their roles, limits, and the one place through which a page or a command changes things."""
+"""Who may do what: people, roles and limits, and the one place through which pages and commands change things."""

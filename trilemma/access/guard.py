@@ -5,14 +5,13 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Self
 
 from trilemma.access.identity import User
 from trilemma.access.limits import DAY, Reservations, disk_bytes, queue_check
 from trilemma.access.redacted import RedactedStore
 from trilemma.access.roles import NEEDS, NOBODY_ELSE, Action, Role
 from trilemma.access.rules import Rules
-from trilemma.errors import AccessError, LimitError, NotFoundError, SignInError, StoreError
+from trilemma.errors import AccessError, LimitError, SignInError, StoreError
 from trilemma.records import AuditRecord, Outcome
 from trilemma.schema import utc_now
 from trilemma.scrub import Scrubber
@@ -96,10 +95,6 @@ class Guard:
             owner = self._store.created_by(kind, subject)
         self.require(action, subject, owner)
         return Deed(self, self._store, self._settings, action, subject, size_bytes)
-
-    def refuse(self, action: Action, subject: str, reason: str) -> None:
-        """Keep in the log that something was refused elsewhere."""
-        self._refused(action, subject, AccessError(reason))
 
     def audit(self, limit: int, outcome: Outcome | None = None) -> list[AuditRecord]:
         """The log, the newest first.

@@ -73,9 +73,7 @@ NEEDS = MappingProxyType(
 )
 """The least role that each takes."""
 
-OWN_ONLY = frozenset(
-    {Action.CANCEL_RUN, Action.RETRY_RUN, Action.DELETE_WEIGHTS, Action.STOP_TASK, Action.UNDO_VOTE}
-)
+OWN_ONLY = frozenset({Action.CANCEL_RUN, Action.RETRY_RUN, Action.DELETE_WEIGHTS, Action.STOP_TASK, Action.UNDO_VOTE})
 """Of other people's things, these are for administrators."""
 
 NOBODY_ELSE = ""

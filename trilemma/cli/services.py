@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import logging
+from importlib.util import find_spec
 from typing import Annotated
 
 import typer
 
-from trilemma.cli.base import Json, emit_json, err, out, plain, report, session, table
+from trilemma.access.rules import login_configured
+from trilemma.cli.base import Json, emit_json, err, out, plain, report, table, whole_session
 from trilemma.doctor import Status, diagnose
-from trilemma.errors import StoreError
+from trilemma.errors import SettingsError, StoreError
 from trilemma.jobs.worker import Worker
 from trilemma.sample.loading import offer_sample
-from trilemma.serve import PORT
+from trilemma.serve import PORT, is_loopback
 from trilemma.serve import serve as serve_both
-from trilemma.settings import get_settings
+from trilemma.settings import Settings, get_settings
 from trilemma.store import Store
 
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _MARKS = {Status.OK: ("ok", "green"), Status.WARN: ("note", "yellow"), Status.MISSING: ("missing", "red")}
 
 
@@ -26,17 +27,43 @@ def serve(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the dashboard.")] = PORT,
     worker: Annotated[bool, typer.Option(help="Start a worker beside the dashboard.")] = True,
     browser: Annotated[bool, typer.Option(help="Open the browser.")] = True,
+    allow_anyone: Annotated[
+        bool, typer.Option("--allow-anyone", help="Listen to the network without a log-in; everybody may do all.")
+    ] = False,
 ) -> None:
     """Start the dashboard and a worker; ctrl-C ends both."""
-    with session() as (settings, store):  # What cannot be used is better said now than by two children.
+    with whole_session() as (settings, store):  # What cannot be used is better said now than by two children.
         if settings.sample:
             _offer_sample(store)
-    if host not in _LOOPBACK:
-        err.print(
-            "Whoever reaches this address can start measurements and delete weights: Trilemma has no log-in.",
-            style="yellow",
+    anyone = _listens_to_anyone(host, settings, allow_anyone=allow_anyone)
+    serve_both(
+        host=host, port=port, worker=worker, browser=browser, allow_anyone=anyone,
+        say=lambda text: err.print(plain(text)),
+    )  # fmt: skip
+
+
+def _listens_to_anyone(host: str, settings: Settings, *, allow_anyone: bool) -> bool:
+    """Whether everybody on the network is let in, with a warning.
+
+    Raises:
+        SettingsError: they would be, and nobody said so.
+    """
+    if login_configured(settings.home):
+        if find_spec("authlib") is None:
+            raise SettingsError(
+                "A log-in is configured, and the package for it is missing.", "Run: pip install 'trilemma[auth]'"
+            )
+        return False
+    if is_loopback(host):
+        return False
+    if not (allow_anyone or settings.allow_anyone):
+        raise SettingsError(
+            f"{host} is open to the network, and there is no log-in.",
+            "Configure one (docs/users.md), or let everybody in as administrator with --allow-anyone.",
         )
-    serve_both(host=host, port=port, worker=worker, browser=browser, say=lambda text: err.print(plain(text)))
+    err.print("Whoever reaches this address can start measurements and delete weights: there is no log-in.",
+              style="yellow")  # fmt: skip
+    return True
 
 
 def _offer_sample(store: Store) -> None:
@@ -52,7 +79,7 @@ def worker(
 ) -> None:
     """Measure what is queued, one run at a time, until ctrl-C."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    with session() as (settings, store):
+    with whole_session() as (settings, store):
         Worker(store, settings).run(drain=drain)
 
 

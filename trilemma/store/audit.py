@@ -35,9 +35,7 @@ class AuditStore(StoreBase):
                 return
             _insert(connection, entry)
 
-    def audit(
-        self, limit: int = 200, *, who: str | None = None, outcome: Outcome | None = None
-    ) -> list[AuditRecord]:
+    def audit(self, limit: int = 200, *, who: str | None = None, outcome: Outcome | None = None) -> list[AuditRecord]:
         """The log, the newest first."""
         columns = [column for column in t.audit.c if column.name != "id"]
         query = sa.select(*columns).order_by(t.audit.c.id.desc()).limit(limit)

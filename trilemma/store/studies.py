@@ -188,9 +188,7 @@ def read_runs(connection: Connection, query: sa.Select[Any]) -> list[RunRecord]:
     return [_record(row, studies.get(row.id, ())) for row in rows]
 
 
-def new_run(
-    spec: RunSpec, position: int, rerun_of: str | None = None, created_by: str | None = None
-) -> dict[str, Any]:
+def new_run(spec: RunSpec, position: int, rerun_of: str | None = None, created_by: str | None = None) -> dict[str, Any]:
     """The row of a waiting run, but for its number."""
     return {
         "id": secrets.token_hex(6),
