@@ -14,14 +14,15 @@ import urllib.request
 import webbrowser
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import IO, Self
 
 import trilemma
-from trilemma.access.rules import SECRETS
-from trilemma.errors import TrilemmaError
-from trilemma.settings import get_settings
+from trilemma.access.rules import SECRETS, login_configured
+from trilemma.errors import SettingsError, TrilemmaError
+from trilemma.settings import Settings, get_settings
 
 PORT = 8501
 STOP_AFTER_S = 10.0
@@ -49,6 +50,28 @@ def app_file() -> Path:
 def is_loopback(host: str) -> bool:
     """Whether an address to listen on is reached from this machine alone; an empty one is every address."""
     return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def lets_anyone_in(host: str, settings: Settings, *, allow_anyone: bool = False) -> bool:
+    """Whether a dashboard there lets everybody on the network do everything.
+
+    Raises:
+        SettingsError: it would, and nobody said so; or the log-in cannot be used.
+    """
+    if login_configured(settings.home):
+        if find_spec("authlib") is None:
+            raise SettingsError(
+                "A log-in is configured, and the package for it is missing.", "Run: pip install 'trilemma[auth]'"
+            )
+        return False
+    if is_loopback(host):
+        return False
+    if not (allow_anyone or settings.allow_anyone):
+        raise SettingsError(
+            f"{host} is open to the network, and there is no log-in.",
+            "Configure one (docs/users.md), or let everybody in as administrator with --allow-anyone.",
+        )
+    return True
 
 
 def login_arguments(home: Path) -> list[str]:

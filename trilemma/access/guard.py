@@ -82,7 +82,8 @@ class Guard:
             action: What is done.
             subject: The id or name of what it is done to.
             owner: Whose that is, where the store does not know.
-            size_bytes: How much it will add to the disk, None where that is not known.
+            size_bytes: How much it will add to the disk; None where that is not known: then there must be room for
+                something.
 
         Raises:
             SignInError: the log-in is over.
@@ -127,7 +128,7 @@ class Deed:
         self, guard: Guard, store: Store, settings: Settings, action: Action, subject: str, size_bytes: int | None
     ) -> None:
         self._guard, self._store, self._settings = guard, store, settings
-        self._action, self._subject, self._size = action, subject, size_bytes or 0
+        self._action, self._subject, self._size = action, subject, 1 if size_bytes is None else size_bytes
         self._reserved = 0
         kept = self._size if action is Action.ADD_FILE else 0
         self._trail = Trail(guard.entry(action, subject, Outcome.DONE, size_bytes=kept))

@@ -65,8 +65,7 @@ class Reservations:
         """
         with self._lock:
             whole = taken + self._bytes[who] + more
-            # Of what has no known size at least something is taken.
-            if limits.disk_gb is not None and max(whole, taken + 1) > limits.disk_gb * 1e9:
+            if limits.disk_gb is not None and more and whole > limits.disk_gb * 1e9:
                 raise LimitError(
                     f"Your files would take {format_figure(whole, 'B')} of the disk; "
                     f"{format_figure(limits.disk_gb * 1e9, 'B')} are allowed.",

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import logging
-from importlib.util import find_spec
 from typing import Annotated
 
 import typer
 
-from trilemma.access.rules import login_configured
 from trilemma.cli.base import Json, emit_json, err, out, plain, report, table, whole_session
 from trilemma.doctor import Status, diagnose
-from trilemma.errors import SettingsError, StoreError
+from trilemma.errors import StoreError
 from trilemma.jobs.worker import Worker
 from trilemma.sample.loading import offer_sample
-from trilemma.serve import PORT, is_loopback
+from trilemma.serve import PORT, lets_anyone_in
 from trilemma.serve import serve as serve_both
-from trilemma.settings import Settings, get_settings
+from trilemma.settings import get_settings
 from trilemma.store import Store
 
 _MARKS = {Status.OK: ("ok", "green"), Status.WARN: ("note", "yellow"), Status.MISSING: ("missing", "red")}
@@ -35,35 +33,16 @@ def serve(
     with whole_session() as (settings, store):  # What cannot be used is better said now than by two children.
         if settings.sample:
             _offer_sample(store)
-    anyone = _listens_to_anyone(host, settings, allow_anyone=allow_anyone)
+    anyone = lets_anyone_in(host, settings, allow_anyone=allow_anyone)
+    if anyone:
+        err.print(
+            "Whoever reaches this address can start measurements and delete weights: there is no log-in.",
+            style="yellow",
+        )
     serve_both(
         host=host, port=port, worker=worker, browser=browser, allow_anyone=anyone,
         say=lambda text: err.print(plain(text)),
     )  # fmt: skip
-
-
-def _listens_to_anyone(host: str, settings: Settings, *, allow_anyone: bool) -> bool:
-    """Whether everybody on the network is let in, with a warning.
-
-    Raises:
-        SettingsError: they would be, and nobody said so.
-    """
-    if login_configured(settings.home):
-        if find_spec("authlib") is None:
-            raise SettingsError(
-                "A log-in is configured, and the package for it is missing.", "Run: pip install 'trilemma[auth]'"
-            )
-        return False
-    if is_loopback(host):
-        return False
-    if not (allow_anyone or settings.allow_anyone):
-        raise SettingsError(
-            f"{host} is open to the network, and there is no log-in.",
-            "Configure one (docs/users.md), or let everybody in as administrator with --allow-anyone.",
-        )
-    err.print("Whoever reaches this address can start measurements and delete weights: there is no log-in.",
-              style="yellow")  # fmt: skip
-    return True
 
 
 def _offer_sample(store: Store) -> None:
