@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import streamlit as st
 
@@ -18,6 +20,10 @@ from trilemma.serve import is_loopback
 from trilemma.settings import get_settings
 from trilemma.store import Store, open_store
 
+Made = TypeVar("Made")
+_held: ContextVar[Mapping[str, Any] | None] = ContextVar("held", default=None)
+"""The claims of whoever a file is made for."""
+
 
 @st.cache_resource(show_spinner=False)
 def _open(url: str) -> Store:
@@ -30,23 +36,23 @@ def claims() -> dict[str, Any]:
     return dict(st.user.to_dict())
 
 
+def people() -> bool:
+    """Whether people log in at this server. Asked of the server, because a thread of no session has no claims."""
+    return bool(st.secrets.load_if_toml_exists() and "auth" in st.secrets)
+
+
 def login_on() -> bool:
     """Whether people log in.
 
     Raises:
         SettingsError: it is configured, and this server does not know of it.
     """
-    known = "is_logged_in" in claims()
+    known = people()
     if login_configured(get_settings().home) and not known:
         raise SettingsError(
             "A log-in is configured, but this server was started without it.", "Start it with `trilemma serve`."
         )
     return known
-
-
-def people() -> bool:
-    """Whether there are several people, whose names tell something."""
-    return "is_logged_in" in claims()
 
 
 def exposed() -> bool:
@@ -62,6 +68,8 @@ def visitor() -> tuple[User, Rules]:
         AccessError: they have no role, or nobody without a log-in is let in.
         SettingsError: the rules cannot be read.
     """
+    if (held := _held.get()) is not None:
+        return from_claims(held, rules := load_rules(get_settings().home)), rules
     if login_on():
         rules = load_rules(get_settings().home)
         return from_claims(claims(), rules), rules
@@ -103,9 +111,32 @@ def may(action: Action, owner: str | None = NOBODY_ELSE) -> bool:
     return user.may(action, owner)
 
 
+def later(make: Callable[[], Made]) -> Callable[[], Made]:
+    """What makes a file in a thread of no session, when it is asked for, on behalf of whoever is here now."""
+    mine = claims() if people() else None
+    user, _ = visitor()
+
+    def made() -> Made:
+        token = _held.set(mine)
+        try:
+            if visitor()[0].role is not user.role:
+                raise AccessError("Your role has changed.", "Load the page again.")
+            return make()
+        except Exception as error:
+            # Streamlit tells the browser what was wrong.
+            if not may(Action.SEE_SERVER):
+                raise TrilemmaError("The file cannot be made.", "Whoever runs this dashboard finds out why.") from error
+            raise
+        finally:
+            _held.reset(token)
+
+    return made
+
+
 def fragment(function: Callable[..., None], run_every: float | timedelta | None = None) -> Callable[..., None]:
     """A part of a page that is run by itself, for as long as whoever is here may be."""
 
+    @functools.wraps(function)
     def checked(*args: Any) -> None:
         try:
             visitor()

@@ -17,6 +17,7 @@ from pages import shared
 from pages.parts import entrance
 from tests import factory
 from trilemma.access.roles import Action
+from trilemma.errors import SignInError, TrilemmaError
 from trilemma.records import Outcome
 from trilemma.schema import Configuration, RunSpec, RunState, StudySpec
 from trilemma.store import Store
@@ -34,6 +35,7 @@ def claims(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, An
     found: dict[str, Any] = {"is_logged_in": True, "iat": datetime.now(UTC).timestamp(), "sub": "1", "iss": "https://o"}
     found |= {"email": ANN, "email_verified": True, "role": "viewer"}
     monkeypatch.setattr(entrance, "claims", lambda: found)
+    monkeypatch.setattr(entrance, "people", lambda: True)
     yield found
     st.cache_resource.clear()
 
@@ -86,8 +88,8 @@ def everything(app: AppTest) -> str:
 
 
 WHERE = ["explore", "decide", "compare", "plan", "present", "new_study", "queue", "run", "models"]
-CHANGES = {"Cancel", "Cancel this run", "Retry", "Pause the queue", "Cancel what is left", "Delete it", "Add", "Measure",
-           "Remove it", "A is better", "Set up a study", "Quantise into", "Make them"}  # fmt: skip
+CHANGES = {"Cancel", "Cancel this run", "Retry", "Pause the queue", "Cancel what is left", "Delete it", "Add",
+           "Measure", "Remove it", "A is better", "Set up a study", "Quantise into", "Make them"}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", WHERE)
@@ -139,7 +141,7 @@ CLICKS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "params", "label", "action"), CLICKS, ids=lambda value: str(value))
+@pytest.mark.parametrize(("name", "params", "label", "action"), CLICKS, ids=str)
 def test_a_click_on_a_button_that_a_viewer_was_never_shown_is_refused(
     name: str, params: dict[str, str], label: str, action: Action, claims: dict[str, Any], filled: Store, home: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -244,3 +246,35 @@ def test_a_log_in_that_the_server_does_not_know_of_lets_nobody_in(home: Path) ->
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
     assert "started without it" in app.error[0].value
     assert not app.title
+
+
+def test_a_file_made_later_is_made_for_whoever_asked_for_it(
+    claims: dict[str, Any], filled: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Streamlit makes it in a thread that knows of no session, and so of nobody's claims."""
+    made = entrance.later(
+        lambda: (shared.get_store().artifact(filled.artifacts()[0].id).path, entrance.visitor()[0].id)
+    )
+    mine = dict(claims)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(entrance, "claims", dict)
+        with pytest.raises(SignInError):
+            entrance.visitor()
+        assert made() == ("", ANN)
+    claims |= {"role": "admin"}
+    assert made() == ("", ANN)
+    monkeypatch.setattr(entrance, "claims", lambda: mine | {"role": "analyst"})
+    failing = entrance.later(lambda: Path(SECRET).read_text())
+    with pytest.raises(FileNotFoundError):
+        failing()
+    monkeypatch.setattr(entrance, "claims", lambda: mine)
+    failing = entrance.later(lambda: Path(SECRET).read_text())
+    with pytest.raises(TrilemmaError, match="cannot be made") as caught:
+        failing()
+    assert SECRET not in str(caught.value)
+
+
+def test_a_thread_without_a_session_is_nobody_where_people_log_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entrance, "people", lambda: True)
+    with pytest.raises(SignInError):
+        entrance.guard()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trilemma.records import AnswerRecord, RequestRecord, RunRecord, StudyRecord
-from trilemma.schema import Artifact, Configuration, Measurement, RunState
+from trilemma.schema import Artifact, Configuration, Measurement, RunState, content_id
 from trilemma.scrub import Scrubber
 from trilemma.store import Store
 
@@ -34,7 +34,7 @@ class RedactedStore(Store):
     @property
     def url(self) -> str:
         """A name, not where it is."""
-        return "redacted"
+        return f"redacted:{content_id(super().url)}"
 
     @property
     def _scrub(self) -> Scrubber:
