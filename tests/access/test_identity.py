@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from trilemma.access.identity import User, from_claims
 from trilemma.access.roles import NEEDS, OWN_ONLY, Action, Role
 from trilemma.access.rules import Limits, Rules, load_rules, login_configured
+from trilemma.doctor import Status, diagnose
 from trilemma.errors import AccessError, SettingsError, SignInError
+from trilemma.settings import Settings
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 CLAIMS: dict[str, Any] = {
@@ -154,3 +156,15 @@ def test_a_log_in_is_configured_or_not_and_never_perhaps(tmp_path: Path) -> None
     with pytest.raises(SettingsError) as caught:
         login_configured(tmp_path)
     assert "hush" not in str(caught.value)
+
+
+def test_the_doctor_says_who_can_read_the_secrets(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    assert [finding for finding in diagnose(settings) if "og-in" in finding.name] == []
+    (tmp_path / "secrets.toml").write_text('[auth]\nclient_id = "x"\n')
+    (tmp_path / "secrets.toml").chmod(0o644)
+    (found,) = (finding for finding in diagnose(settings) if finding.name == "Log-in")
+    assert "chmod 600" in found.remedy
+    (tmp_path / "secrets.toml").chmod(0o600)
+    (found,) = (finding for finding in diagnose(settings) if finding.name == "Log-in")
+    assert found.status is Status.OK

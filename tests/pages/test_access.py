@@ -34,7 +34,7 @@ def claims(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, An
     (home / "access.toml").write_text('role_claim = "role"\n[roles]\n' + "".join(f'{r} = "{r}"\n' for r in ROLES))
     found: dict[str, Any] = {"is_logged_in": True, "iat": datetime.now(UTC).timestamp(), "sub": "1", "iss": "https://o"}
     found |= {"email": ANN, "email_verified": True, "role": "viewer"}
-    monkeypatch.setattr(entrance, "claims", lambda: found)
+    monkeypatch.setattr(entrance, "claims", lambda: dict(found))
     monkeypatch.setattr(entrance, "people", lambda: True)
     yield found
     st.cache_resource.clear()
