@@ -37,7 +37,11 @@ def page() -> None:
     shared.heading("models")
     if not entrance.may(Action.ADD_WEIGHTS):
         # Neither what becomes of files nor where they are: the names alone.
-        _table(sorted((Listing(artifact, True, "") for artifact in store.artifacts()), key=_order))
+        named = sorted((Listing(artifact, True, "") for artifact in store.artifacts()), key=_order)
+        if named:
+            _table(named)
+        else:
+            st.caption("No weights are known yet.")
         return
     entrance.fragment(_tasks, run_every=1.0 if board.running() else None)(board)
     listings = sorted(catalog.refresh(), key=_order)

@@ -187,6 +187,10 @@ def test_time_on_the_device_is_limited_by_what_was_used_and_what_is_asked_for(
     ):
         queue(changed, 1, first=2)
     assert len(store.runs(states=[RunState.WAITING])) == 1
+    with who(device_hours_a_day=2).doing(Action.TRY_OUT, "a prompt"):
+        pass
+    with pytest.raises(LimitError), who(device_hours_a_day=0.5).doing(Action.TRY_OUT, "a prompt"):
+        pytest.fail("it was let through")
 
 
 def set_times(home: Path, run_id: str, start: datetime, end: datetime) -> None:

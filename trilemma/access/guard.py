@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from types import TracebackType
 
 from trilemma.access.identity import User
-from trilemma.access.limits import DAY, Reservations, disk_bytes, queue_check
+from trilemma.access.limits import DAY, Reservations, check_used, disk_bytes, queue_check
 from trilemma.access.redacted import RedactedStore
 from trilemma.access.roles import NEEDS, NOBODY_ELSE, Action, Role
 from trilemma.access.rules import Rules
 from trilemma.errors import AccessError, LimitError, SignInError, StoreError
-from trilemma.records import AuditRecord, Outcome
+from trilemma.records import AuditRecord, Outcome, Usage
 from trilemma.schema import utc_now
 from trilemma.scrub import Scrubber
 from trilemma.settings import Settings
@@ -139,24 +140,31 @@ class Deed:
         Raises:
             LimitError: it would be more than the person may have.
         """
-        limits, user = self._guard.limits, self._guard.user
-        since = utc_now() - DAY
-        check = None
-        if self._action in _QUEUES and (limits.queued_runs, limits.device_hours_a_day) != (None, None):
-            factor = None
-            if limits.device_hours_a_day is not None:
-                factor = pace(self._store, self._store.artifacts(forgotten=True))
-            check = queue_check(limits, factor or 1.0)
-        if self._action in _FILLS and limits.disk_gb is not None:
-            taken = disk_bytes(self._store.usage(user.id, since), self._settings.artifacts_dir)
-            try:
-                _RESERVED.take(user.id, self._size, taken, limits)
-            except LimitError as error:
-                self._add(Outcome.REFUSED, error)
-                raise
-            self._reserved = self._size
-        self._trail = Trail(self._trail.entry, check, since)
+        limits, since = self._guard.limits, utc_now() - DAY
+        try:
+            if self._action is Action.TRY_OUT and limits.device_hours_a_day is not None:
+                check_used(limits, self._usage(since))
+            if self._action in _FILLS and limits.disk_gb is not None:
+                taken = disk_bytes(self._usage(since), self._settings.artifacts_dir)
+                _RESERVED.take(self._guard.user.id, self._size, taken, limits)
+                self._reserved = self._size
+        except LimitError as error:
+            self._add(Outcome.REFUSED, error)
+            raise
+        self._trail = Trail(self._trail.entry, self._queue_check(), since)
         return self._store.acting(self._trail)
+
+    def _usage(self, since: datetime) -> Usage:
+        return self._store.usage(self._guard.user.id, since)
+
+    def _queue_check(self) -> Callable[[Usage], None] | None:
+        limits = self._guard.limits
+        if self._action not in _QUEUES or (limits.queued_runs, limits.device_hours_a_day) == (None, None):
+            return None
+        factor = None
+        if limits.device_hours_a_day is not None:
+            factor = pace(self._store, self._store.artifacts(forgotten=True))
+        return queue_check(limits, factor or 1.0)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

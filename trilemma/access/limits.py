@@ -44,6 +44,20 @@ def queue_check(limits: Limits, pace: float) -> Callable[[Usage], None]:
     return check
 
 
+def check_used(limits: Limits, usage: Usage) -> None:
+    """Refuse to one whose runs have had the device for as long as is allowed.
+
+    Raises:
+        LimitError: so it is.
+    """
+    if limits.device_hours_a_day is not None and usage.device_s >= limits.device_hours_a_day * 3600:
+        raise LimitError(
+            f"Your runs had the device for {format_duration(usage.device_s)} in the last day; "
+            f"{limits.device_hours_a_day:g} h are allowed.",
+            f"Wait. {_ASK}",
+        )
+
+
 def disk_bytes(usage: Usage, artifacts_dir: Path) -> int:
     """What the person's weights in Trilemma's own folder, and the files that they brought, take."""
     kept = [a for a in usage.artifacts if is_inside(path := Path(a.path), artifacts_dir) and path.exists()]
