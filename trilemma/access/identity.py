@@ -92,7 +92,8 @@ def _until(claims: Mapping[str, Any], rules: Rules) -> datetime:
 def _address(claims: Mapping[str, Any], rules: Rules) -> str:
     address = _text(claims.get("email")).lower()
     # Elsewhere anybody could register with somebody else's address.
-    verified = claims.get("email_verified") in (True, "true") or rules.trust_email
+    stated = claims.get("email_verified")
+    verified = stated is True or stated == "true" or rules.trust_email
     return address if verified and "@" in address and not address.startswith(("sub:", "terminal:")) else ""
 
 
