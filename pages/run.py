@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from pages import shared
-from pages.parts import load_view, performance_view, run_view
+from pages.parts import entrance, load_view, performance_view, run_view
 from trilemma.analysis.format import BLANK, format_duration
 from trilemma.analysis.load import load_curves
 from trilemma.errors import NotFoundError
@@ -179,8 +179,8 @@ def _downloads(store: Store, run: RunRecord) -> None:
     st.caption("Times are readings of one monotonic clock, in nanoseconds; bytes, joules and seconds are unscaled.")
     with st.container(horizontal=True):
         for label, data, name, mime in (
-            ("Everything, JSON", whole, f"run-{run.id}.json", "application/json"),
-            ("Samples, CSV", samples, f"run-{run.id}-samples.csv", "text/csv"),
+            ("Everything, JSON", entrance.later(whole), f"run-{run.id}.json", "application/json"),
+            ("Samples, CSV", entrance.later(samples), f"run-{run.id}-samples.csv", "text/csv"),
         ):
             st.download_button(
                 label, data=data, file_name=name, mime=mime, icon=":material/download:", on_click="ignore"

@@ -20,6 +20,9 @@ TrilemmaError
 ├── StudyError               a study cannot be run as asked
 ├── ReportError              a report cannot be made of a study, or not be printed
 ├── PlanError                a fleet cannot be planned as asked
+├── AccessError              the person may not do it, or has no share left for it
+│   ├── SignInError              they must log in, or log in again
+│   └── LimitError               it goes past what one person may take
 ├── RunError                 a run failed
 │   ├── DoesNotFitError          it takes more memory than the emulated device has
 │   ├── RunTimeoutError          it stopped making progress
@@ -165,6 +168,18 @@ class RunTimeoutError(RunError):
 
 class RunCancelledError(RunError):
     """The user stopped the run."""
+
+
+class AccessError(TrilemmaError):
+    """Whoever asks for it may not do it."""
+
+
+class SignInError(AccessError):
+    """Whoever asks must log in, or their log-in is over."""
+
+
+class LimitError(AccessError):
+    """It would take more than one person may have of the queue, the disk or the device's time."""
 
 
 class StoreError(TrilemmaError):

@@ -20,6 +20,7 @@ class StudyRecord(Frozen):
     id: str
     spec: StudySpec
     created_at: datetime
+    created_by: str | None = Field(default=None, description="Who asked for it; None where that is not known.")
     runs_by_state: dict[RunState, int] = Field(default_factory=dict)
 
 
@@ -53,6 +54,7 @@ class RunRecord(Frozen):
     remaining_s: float | None = None
     attempt: int = 0
     created_at: datetime
+    created_by: str | None = Field(default=None, description="Who asked for it; None where that is not known.")
     started_at: datetime | None = None
     finished_at: datetime | None = None
     reason: str = Field(default="", description="Why it failed or was cancelled, and what to do next.")
@@ -142,6 +144,36 @@ class Vote(Frozen):
     choice: Choice
     voter: str = Field(default="", max_length=80, description="As they call themselves; empty if they do not.")
     asked: dict[str, JsonValue] = Field(default_factory=dict, description="How a prompt of their own was asked.")
+
+
+class Outcome(StrEnum):
+    """What became of something that somebody wanted to do."""
+
+    DONE = "done"
+    FAILED = "failed"
+    REFUSED = "refused"
+
+
+class AuditRecord(Frozen):
+    """Something that somebody did, or tried to; texts are cut to their lengths."""
+
+    at: datetime = Field(default_factory=utc_now)
+    who: str
+    role: str
+    action: str
+    subject: str = Field(default="", description="The id or name of what it was done to.")
+    outcome: Outcome
+    detail: str = Field(default="", description="Why it was refused, or what went wrong.")
+    size_bytes: int = Field(default=0, description="What it added to the disk, where that is no artifact's size.")
+
+
+class Usage(Frozen):
+    """What one person takes of the queue, the device and the disk."""
+
+    open_runs: tuple[tuple[RunSpec, Artifact | None], ...] = Field(description="Those that wait or run.")
+    device_s: float = Field(description="How long their runs had the device since the moment asked for.")
+    artifacts: tuple[Artifact, ...] = Field(description="Those that they brought or made, forgotten ones included.")
+    files_bytes: int = Field(description="Other files that they brought.")
 
 
 class WholeRun(Frozen):

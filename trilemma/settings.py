@@ -46,6 +46,9 @@ class Settings(BaseSettings):
     )
     allow_paths: bool = Field(default=True, description="Whether pages may add weights by a path on this machine.")
     log_format: Format = Field(default="text", description="How a worker logs: text, or a line of JSON each.")
+    allow_anyone: bool = Field(
+        default=False, description="Whether a dashboard without log-in may listen to the network."
+    )
     sample: bool = Field(default=True, description="Whether `trilemma serve` gives an empty store the sample study.")
 
     @property

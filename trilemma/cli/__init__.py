@@ -10,6 +10,7 @@ import typer
 
 import trilemma
 from trilemma.cli import (
+    audit,
     models,
     plan,
     presets,
@@ -52,6 +53,7 @@ app.command()(reports.report)
 app.command()(services.serve)
 app.command()(services.worker)
 app.command()(services.doctor)
+app.command("audit")(audit.listing)
 
 
 def _print_version(wanted: bool) -> None:

@@ -17,6 +17,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from trilemma.access.guard import Guard
+from trilemma.access.identity import at_terminal
+from trilemma.access.rules import Rules
 from trilemma.analysis.format import BLANK, format_duration
 from trilemma.errors import NotFoundError, TrilemmaError
 from trilemma.records import SAMPLE, RunRecord
@@ -48,12 +51,26 @@ def report(error: TrilemmaError) -> None:
 
 
 @contextmanager
-def session() -> Iterator[tuple[Settings, Store]]:
-    """The settings and an open store, with the data folder made."""
+def whole_session() -> Iterator[tuple[Settings, Store]]:
+    """The settings and an open store, with the data folder made: for processes that measure."""
     settings = get_settings()
     settings.ensure_home()
     with open_store() as store:
         yield settings, store
+
+
+@contextmanager
+def session() -> Iterator[tuple[Settings, Store]]:
+    """The settings and the store, for reading."""
+    with whole_session() as (settings, store):
+        yield settings, store.reading()
+
+
+@contextmanager
+def acting() -> Iterator[tuple[Settings, Guard]]:
+    """The settings, and what changes the store on behalf of the account at this terminal."""
+    with whole_session() as (settings, store):
+        yield settings, Guard(store, at_terminal(), Rules(), settings)
 
 
 def emit_json(value: Any) -> None:

@@ -22,10 +22,10 @@ from trilemma.charts.palette import model_colours
 from trilemma.errors import ReportError
 from trilemma.records import SAMPLE, RunRecord, SampleFacts, StudyRecord, Vote
 from trilemma.report.decision import Decision, decide
-from trilemma.report.scrub import Scrubber
 from trilemma.report.to_plan import ToPlan, to_plan
 from trilemma.report.view import View
 from trilemma.schema import Axis
+from trilemma.scrub import Scrubber
 from trilemma.store import Store
 
 _A_COLUMN_AXIS = 3

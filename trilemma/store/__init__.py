@@ -7,6 +7,7 @@ from typing import Self
 
 from trilemma.settings import get_settings
 from trilemma.store.artifacts import ArtifactStore
+from trilemma.store.audit import AuditStore, Trail
 from trilemma.store.database import Database
 from trilemma.store.migrate import migrate
 from trilemma.store.queue import QueueStore
@@ -18,7 +19,7 @@ from trilemma.store.votes import VoteStore
 __all__ = ["Store", "open_store"]
 
 
-class Store(ArtifactStore, QueueStore, RecordStore, ReadStore, SampleStore, VoteStore):
+class Store(ArtifactStore, QueueStore, RecordStore, ReadStore, SampleStore, VoteStore, AuditStore):
     """Everything that is kept: the catalog, studies, the queue, what runs recorded, and their figures.
 
     A context manager. Safe to share between threads; each process opens its own, which is cheap.
@@ -29,6 +30,18 @@ class Store(ArtifactStore, QueueStore, RecordStore, ReadStore, SampleStore, Vote
     def url(self) -> str:
         """The database's URL, its password hidden."""
         return self._db.url.render_as_string(hide_password=True)
+
+    def reading(self) -> Store:
+        """The same store, for reading alone: a method that writes raises AccessError."""
+        return Store(self._db.sealed())
+
+    def reading_as(self, kind: type[Store]) -> Store:
+        """As :meth:`reading`, by a class that shows less."""
+        return kind(self._db.sealed())
+
+    def acting(self, trail: Trail) -> Store:
+        """The same store for one action: its writes leave a row in the log, and say who asked for what is added."""
+        return Store(self._db.witnessed(trail), by=trail.entry.who)
 
     def close(self) -> None:
         """Close the connections."""

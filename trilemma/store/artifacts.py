@@ -27,14 +27,16 @@ class ArtifactStore(StoreBase):
         """
         with self._db.write() as connection:
             where = t.artifacts.c.id == a.id
-            query = sa.select(t.artifacts.c.document).where(where).with_for_update()
-            document = connection.execute(query).scalar()
-            if document is not None:
-                old = Artifact.model_validate(document)
+            columns = (t.artifacts.c.document, t.artifacts.c.forgotten, t.artifacts.c.created_by)
+            row = connection.execute(sa.select(*columns).where(where).with_for_update()).one_or_none()
+            by = self._by
+            if row is not None:
+                old = Artifact.model_validate(row.document)
+                by = by if row.forgotten else row.created_by
                 # What is known from the sample study alone says nothing of the file that is added here.
                 a = _merge(old, a) if old.path else a
                 connection.execute(sa.delete(t.artifacts).where(where))
-            connection.execute(sa.insert(t.artifacts).values(artifact_row(a, forgotten=False)))
+            connection.execute(sa.insert(t.artifacts).values(artifact_row(a, forgotten=False) | {"created_by": by}))
             self._changed(connection)
         return a
 

@@ -5,11 +5,13 @@ The only module that speaks SQLite's own dialect (pragmas and ``BEGIN IMMEDIATE`
 
 from __future__ import annotations
 
+import copy
 import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import sqlalchemy as sa
 from sqlalchemy import event, exc
@@ -17,12 +19,22 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from trilemma.errors import DiskFullError, StoreError
+from trilemma.errors import AccessError, DiskFullError, StoreError
 
 BUSY_TIMEOUT_S = 30.0
 """How long a write waits for another process's write."""
 
 _NEARLY_FULL_BYTES = 1 << 20
+
+
+class Witness(Protocol):
+    """Is called at the end of every write that it goes with."""
+
+    def ends(self, connection: Connection) -> None:
+        """Before the write is committed, in its transaction; an error undoes the write."""
+
+    def kept(self) -> None:
+        """After it was."""
 
 
 class Database:
@@ -47,6 +59,20 @@ class Database:
             ) from error
         if self.path is not None:
             _use_sqlite(self.engine)
+        self._sealed = False
+        self._witness: Witness | None = None
+
+    def sealed(self) -> Database:
+        """The same database, for reading alone: every write is refused."""
+        other = copy.copy(self)
+        other._sealed = True
+        return other
+
+    def witnessed(self, witness: Witness) -> Database:
+        """The same database, whose writes ``witness`` goes with."""
+        other = copy.copy(self)
+        other._sealed, other._witness = False, witness
+        return other
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -56,11 +82,21 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A connection in a transaction that excludes other writers; committed at the end, or undone on any error."""
+        """A connection in a transaction that excludes other writers; committed at the end, or undone on any error.
+
+        Raises:
+            AccessError: this is the database for reading alone.
+        """
+        if self._sealed:
+            raise AccessError("Nothing may be changed from here.", "This is a defect; please report it.")
         with self.errors(), self.engine.connect() as connection:
             connection.execution_options(trilemma_write=True)
             with connection.begin():
                 yield connection
+                if self._witness is not None:
+                    self._witness.ends(connection)
+        if self._witness is not None:
+            self._witness.kept()
 
     @contextmanager
     def errors(self) -> Iterator[None]:

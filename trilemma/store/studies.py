@@ -41,6 +41,7 @@ class StudyStore(StoreBase):
                 "spec": spec.model_dump(mode="json"),
                 "rerun_disturbed": spec.rerun_disturbed,
                 "created_at": utc_now(),
+                "created_by": self._by,
             }
             connection.execute(sa.insert(t.studies).values(values))
             known = _reusable(connection)
@@ -49,7 +50,7 @@ class StudyStore(StoreBase):
             for run in runs:
                 if run.fingerprint not in known:
                     position += 1
-                    row = new_run(run, position)
+                    row = new_run(run, position, created_by=self._by)
                     known[run.fingerprint] = row["id"]
                     fresh.append(row)
             insert_runs(connection, fresh)
@@ -162,6 +163,7 @@ class StudyStore(StoreBase):
                 id=row.id,
                 spec=StudySpec.model_validate(row.spec),
                 created_at=row.created_at,
+                created_by=row.created_by,
                 runs_by_state=states.get(row.id, {}),
             )
             for row in rows
@@ -192,7 +194,7 @@ def read_runs(connection: Connection, query: sa.Select[Any]) -> list[RunRecord]:
     return [_record(row, studies.get(row.id, ())) for row in rows]
 
 
-def new_run(spec: RunSpec, position: int, rerun_of: str | None = None) -> dict[str, Any]:
+def new_run(spec: RunSpec, position: int, rerun_of: str | None = None, created_by: str | None = None) -> dict[str, Any]:
     """The row of a waiting run, but for its number."""
     return {
         "id": secrets.token_hex(6),
@@ -220,6 +222,7 @@ def new_run(spec: RunSpec, position: int, rerun_of: str | None = None) -> dict[s
         "disturbances": [],
         "rerun_of": rerun_of,
         "engine_info": {},
+        "created_by": created_by,
     }
 
 

@@ -67,6 +67,11 @@ metadata = MetaData(
 )
 
 
+def _created_by() -> Column[str]:
+    """Whoever asked for it, as :class:`trilemma.access.identity.User` names them; None where nobody was asked."""
+    return Column("created_by", String(255))
+
+
 def _run_id(**options: Any) -> Column[str]:
     return Column("run_id", String(32), ForeignKey("runs.id", ondelete="CASCADE"), nullable=False, **options)
 
@@ -86,6 +91,7 @@ artifacts = Table(
     Column("added_at", UtcDateTime, nullable=False),
     Column("forgotten", Boolean, nullable=False),
     Column("document", JSON, nullable=False),
+    _created_by(),
 )
 
 studies = Table(
@@ -95,6 +101,7 @@ studies = Table(
     Column("spec", JSON, nullable=False),
     Column("rerun_disturbed", Boolean, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    _created_by(),
 )
 
 hosts = Table("hosts", metadata, Column("id", String(64), primary_key=True), Column("document", JSON, nullable=False))
@@ -138,6 +145,8 @@ runs = Table(
     Column("worker_created", Float),
     Column("process_pid", Integer),
     Column("process_created", Float),
+    _created_by(),
+    Index(None, "created_by", "state"),
     Index(None, "state", "device", "position"),
     Index(None, "position", "number"),
 )
@@ -242,6 +251,23 @@ votes = Table(
     Column("choice", String(8), nullable=False),
     Column("voter", AnyText, nullable=False),
     Column("asked", JSON, nullable=False),
+    _created_by(),
+)
+
+# What was done, tried and refused; the format is trilemma.records.AuditRecord. Rows are only ever added.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("who", String(255), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("subject", AnyText, nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("detail", AnyText, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),  # what it added to the disk beside weights
+    Index(None, "who", "action"),
 )
 
 RECORDS = (phases, sample_chunks, requests, answers, measurements)
