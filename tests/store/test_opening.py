@@ -16,7 +16,8 @@ from alembic.script import ScriptDirectory
 from studies import add, artifact, claim, records, run_specs, url_of
 
 from trilemma.errors import DatabaseTooNewError, DiskFullError, StoreError
-from trilemma.store import database, open_store
+from trilemma.store import open_store
+from trilemma.store.dialects import base
 from trilemma.store.migrate import _SCRIPTS, HEAD
 from trilemma.store.tables import metadata
 
@@ -173,12 +174,12 @@ def test_a_locked_database_is_waited_for_and_then_said(tmp_path: Path, monkeypat
     open_store(url_of(tmp_path)).close()
     other = sqlite3.connect(tmp_path / "trilemma.db", isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
-    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(base, "BUSY_TIMEOUT_S", 0.2)
     with open_store(url_of(tmp_path)) as store:
         assert store.studies() == [], "a reader does not wait for a writer"
         with pytest.raises(StoreError, match="locked"):
             store.pause_queue()
-    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 20)
+    monkeypatch.setattr(base, "BUSY_TIMEOUT_S", 20)
     timer = threading.Timer(0.3, other.execute, ("COMMIT",))
     timer.start()
     with open_store(url_of(tmp_path)) as store:
@@ -191,7 +192,8 @@ def test_a_locked_database_is_waited_for_and_then_said(tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("postgresql://user:secret@localhost/x", "trilemma[postgres]"),
+        ("mysql://user:secret@localhost/x", "no database driver"),
+        ("postgresql://user:secret@localhost/x?nonsense=1", "nonsense"),
         ("sqlite://", "in memory"),
         ("sqlite:///:memory:", "in memory"),
         ("not a url", "cannot be understood"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import TracebackType
 from typing import Self
 
@@ -27,8 +28,15 @@ class Store(ArtifactStore, QueueStore, RecordStore, ReadStore, SampleStore, Vote
 
     @property
     def url(self) -> str:
-        """The database's URL, its password hidden."""
-        return self._db.url.render_as_string(hide_password=True)
+        """The database's file or URL, the latter without its password and options."""
+        return self._db.shown
+
+    def about(self) -> str:
+        """Name and version of the program behind it, and how long it took to answer."""
+        begin = time.perf_counter()
+        with self._db.read() as connection:
+            version = self._db.dialect.version(connection)
+        return f"{version}, {self.url}, answered in {(time.perf_counter() - begin) * 1e3:.0f} ms"
 
     def close(self) -> None:
         """Close the connections."""

@@ -77,7 +77,7 @@ class ReadStore(StoreBase):
         Columns: run_id, configuration_id, item_id, score; in the order of the queue and of the items.
         """
         r, a = t.runs.c, t.answers.c
-        score = a.scores[figure].as_float().label("score")
+        score = self._db.dialect.number(a.scores, figure).label("score")
         columns: list[sa.ColumnElement[Any]] = [r.id.label("run_id"), r.configuration_id, a.item_id, score]
         query = sa.select(*columns).join_from(t.runs, t.answers, a.run_id == r.id)
         query = query.where(a.suite == suite, r.id.in_(list(run_ids)), score.is_not(None))
