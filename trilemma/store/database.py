@@ -80,7 +80,6 @@ class Database:
         """Close all connections."""
         self.engine.dispose()
 
-
     @contextmanager
     def _connected(self, engine: sa.Engine) -> Iterator[Connection]:
         """A connection; one that cannot be had is asked for once more."""

@@ -35,7 +35,7 @@ class StudyStore(StoreBase):
         A run that is done undisturbed, running or waiting already (equal fingerprint) is shared, not queued again.
         """
         study_id = secrets.token_hex(6)
-        with self._db.write() as connection:
+        with self._db.write(durable=True) as connection:
             values = {
                 "id": study_id,
                 "spec": spec.model_dump(mode="json"),

@@ -20,6 +20,44 @@ from trilemma.store.dialects.base import Dialect
 
 _AWAY = ("08", "57P", "53300", "40001", "40P01", "55P03", "25P03")
 """SQLSTATEs after which asking again may help: no connection, shutting down or starting up, too many, locked."""
+_MEANINGS: tuple[tuple[tuple[str, ...], tuple[str, ...], type[StoreError], str, str], ...] = (
+    (
+        ("53100",),
+        ("No space left",),
+        DiskFullError,
+        "The disk of the database server is full ({told}).",
+        "Free some space there.",
+    ),
+    (
+        ("28",),
+        ("authentication failed", "no password supplied", "no pg_hba.conf entry"),
+        StoreError,
+        "The database {shown} lets nobody in ({told}).",
+        "Check user and password in TRILEMMA_DATABASE.",
+    ),
+    (
+        ("3D000",),
+        ('" does not exist',),
+        StoreError,
+        "There is no database {name!r} for this user on that server ({told}).",
+        "Make it first (createdb), or check the URL in TRILEMMA_DATABASE.",
+    ),
+    (
+        ("42501", "25006"),
+        (),
+        StoreError,
+        "The database {shown} cannot be written ({told}).",
+        "Give the user the right to make tables and to write them.",
+    ),
+    (
+        ("55P03",),
+        (),
+        DatabaseUnavailableError,
+        "The database {shown} was locked by another writer for {wait_s:.0f} s.",
+        "Try again; if it lasts, look on the server for a transaction that was left open.",
+    ),
+)
+"""SQLSTATEs, or words where the connection failed before there was any: the error, what happened, what to do."""
 _CONNECT_ARGS = {"connect_timeout": "10", "keepalives_idle": "30", "tcp_user_timeout": "30000"}
 _WRITE_LOCK = 7_451_163
 _IDLE_TIMEOUT_S = 120
@@ -89,29 +127,12 @@ class PostgresDialect(Dialect):
         origin = error.orig if isinstance(error, exc.DBAPIError) else error
         code = getattr(origin, "sqlstate", None) or ""
         told = self._without_password(" ".join(str(origin).split()))
-        dropped = isinstance(error, exc.DBAPIError) and error.connection_invalidated
-        if code.startswith("53100"):
-            return DiskFullError(f"The disk of the database server is full ({told}).", "Free some space there.")
-        if code.startswith("28") or "authentication failed" in told or "no password supplied" in told:
-            return StoreError(
-                f"The database {self.shown} lets nobody in ({told}).", "Check user and password in TRILEMMA_DATABASE."
-            )
-        if code == "3D000" or ("database" in told and "does not exist" in told):
-            return StoreError(
-                f"There is no database {self.url.database!r} on that server ({told}).",
-                "Make it first (createdb), or check the URL in TRILEMMA_DATABASE.",
-            )
-        if code.startswith("42501") or code.startswith("25006"):
-            return StoreError(
-                f"The database {self.shown} cannot be written ({told}).",
-                "Give the user the right to create tables and to write them.",
-            )
-        if code.startswith("55P03"):
-            return DatabaseUnavailableError(
-                f"The database {self.shown} was locked by another writer for {base.BUSY_TIMEOUT_S:.0f} s.",
-                "Try again; if it lasts, look on the server for a transaction that was left open.",
-            )
         unreached = isinstance(error, exc.OperationalError | exc.InterfaceError) and not code
+        for codes, words, kind, message, hint in _MEANINGS:
+            if code.startswith(codes) or (unreached and any(word in told for word in words)):
+                said = message.format(shown=self.shown, name=self.url.database, told=told, wait_s=base.BUSY_TIMEOUT_S)
+                return kind(said, hint)
+        dropped = isinstance(error, exc.DBAPIError) and error.connection_invalidated
         if dropped or unreached or code.startswith(_AWAY) or isinstance(error, exc.TimeoutError):
             return DatabaseUnavailableError(
                 f"The database {self.shown} does not answer ({told}).",

@@ -88,7 +88,8 @@ class SqliteDialect(Dialect):
             lock = filelock.FileLock(f"{self.path}.lock", timeout=base.BUSY_TIMEOUT_S).acquire()
         except filelock.Timeout as error:
             raise DatabaseUnavailableError(
-                f"Another process has been upgrading {self.path} for {base.BUSY_TIMEOUT_S:.0f} s.", "Wait for it, or end it."
+                f"Another process has been upgrading {self.path} for {base.BUSY_TIMEOUT_S:.0f} s.",
+                "Wait for it, or end it.",
             ) from error
         except OSError as error:
             raise StoreError(
