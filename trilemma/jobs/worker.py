@@ -118,8 +118,8 @@ class Worker:
             How many runs were started.
 
         Raises:
-            StoreError: the store or the data folder cannot be used (only at the beginning; later it is tried again. With
-                ``once`` or ``drain`` a database that is away is waited for as long as the settings say).
+            StoreError: the store or the data folder cannot be used (only at the beginning; later it is tried again;
+                with ``once`` or ``drain``, a database that is away is waited for as long as the settings say).
         """
         stop = stop or threading.Event()
         self._settings.ensure_home()

@@ -8,10 +8,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from trilemma.errors import NotFoundError
-from trilemma.records import SAMPLE
 from trilemma.schema import Artifact
 from trilemma.store import tables as t
 from trilemma.store.base import StoreBase
+from trilemma.store.studies import is_own
 
 _MIN_PREFIX = 4
 
@@ -113,7 +113,7 @@ class ArtifactStore(StoreBase):
     def runs_using(self, artifact_id: str) -> int:
         """How many runs of the user's own measure this artifact."""
         query = sa.select(sa.func.count()).select_from(t.runs)
-        query = query.where(t.runs.c.artifact_id == artifact_id, t.runs.c.device != SAMPLE)
+        query = query.where(t.runs.c.artifact_id == artifact_id, is_own(t.runs))
         with self._db.read() as connection:
             return int(connection.execute(query).scalar_one())
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from trilemma.errors import NotFoundError, StoreError
-from trilemma.records import SAMPLE, HostInfo, RunRecord, StudyRecord
+from trilemma.records import IMPORTED, SAMPLE, HostInfo, RunRecord, StudyRecord
 from trilemma.schema import RunSpec, RunState, StudySpec, utc_now
 from trilemma.store import tables as t
 from trilemma.store.base import StoreBase, no_run
@@ -163,19 +163,22 @@ class StudyStore(StoreBase):
 
 
 def is_own(runs: sa.FromClause) -> sa.ColumnElement[bool]:
-    """The condition that a run is the user's own, and not of the sample study."""
-    return runs.c.device != SAMPLE
+    """The condition that a run is the user's own: neither of the sample study nor imported."""
+    return sa.and_(runs.c.device != SAMPLE, runs.c.device.not_like(f"{IMPORTED}%"))
 
 
 def in_study(study_id: str | None) -> sa.ColumnElement[bool]:
     """The condition that a run belongs to a study.
 
-    Without one, that it is the user's own: of the sample study's runs only where there is no other, so that neither
-    is ever shown among the other.
+    Without one, that it is the user's own; imported ones only where there is no other, and the sample study's only
+    where there is nothing else: so none is ever shown among the others.
     """
     if study_id is None:
         others = t.runs.alias()
-        return sa.or_(is_own(t.runs), ~sa.exists().where(is_own(others)))
+        imported = t.runs.c.device != SAMPLE
+        no_own = ~sa.exists().where(is_own(others))
+        only_sample = ~sa.exists().where(others.c.device != SAMPLE)
+        return sa.or_(is_own(t.runs), sa.and_(no_own, sa.or_(imported, only_sample)))
     return t.runs.c.id.in_(sa.select(t.study_runs.c.run_id).where(t.study_runs.c.study_id == study_id))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, ClassVar
 
 import sqlalchemy as sa
@@ -70,6 +71,14 @@ class Dialect(ABC):
     @abstractmethod
     def number(self, column: sa.ColumnElement[Any], name: str) -> sa.ColumnElement[float]:
         """A number in a JSON object; NULL where it is missing or not finite."""
+
+    @abstractmethod
+    def backup(self, target: Path) -> None:
+        """Copy the database to a file that is not there yet.
+
+        Raises:
+            StoreError: it cannot be.
+        """
 
     @abstractmethod
     def version(self, connection: Connection) -> str:

@@ -6,6 +6,7 @@ import json
 import math
 import sqlite3
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any, ClassVar
 
 import sqlalchemy as sa
@@ -48,6 +49,13 @@ _MEANINGS: tuple[tuple[tuple[str, ...], tuple[str, ...], type[StoreError], str, 
         StoreError,
         "The database {shown} cannot be written ({told}).",
         "Give the user the right to make tables and to write them.",
+    ),
+    (
+        ("22",),
+        (),
+        StoreError,
+        "A value is larger or longer than the database takes ({told}).",
+        "Nothing was written. If no file was imported, this is a defect; please report it.",
     ),
     (
         ("55P03",),
@@ -147,6 +155,12 @@ class PostgresDialect(Dialect):
     def number(self, column: sa.ColumnElement[Any], name: str) -> sa.ColumnElement[float]:
         """What is not finite is stored as an object, see ``_dumps``."""
         return sa.case((sa.func.json_typeof(column[name]) == "number", column[name].as_float()), else_=None)
+
+    def backup(self, target: Path) -> None:
+        """The server has better means."""
+        raise StoreError(
+            f"The database {self.shown} is a server's.", "Use pg_dump, which comes with it: see docs/teams.md."
+        )
 
     def version(self, connection: Connection) -> str:
         """The server's."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +139,19 @@ class SqliteDialect(Dialect):
     def number(self, column: sa.ColumnElement[Any], name: str) -> sa.ColumnElement[float]:
         """SQLite reads NaN in JSON as NULL by itself."""
         return column[name].as_float()
+
+    def backup(self, target: Path) -> None:
+        """By SQLite's own means: one state of the database, whoever writes meanwhile."""
+        part = target.with_name(f"{target.name}.part")
+        try:
+            with closing(sqlite3.connect(self.path)) as source, closing(sqlite3.connect(part)) as copy:
+                source.backup(copy)
+            part.replace(target)
+        except sqlite3.Error as error:
+            part.unlink(missing_ok=True)
+            raise StoreError(f"{target} cannot be written ({error}).", "Check the disk and the folder.") from error
+        except OSError as error:
+            raise StoreError(f"{target} cannot be written ({error.strerror}).", "Choose another folder.") from error
 
     def version(self, connection: Connection) -> str:
         """The library's."""
