@@ -142,6 +142,14 @@ def _database(settings: Settings) -> Iterator[Finding]:
         yield Finding(name="Database", status=Status.MISSING, detail=error.message, remedy=error.hint)
         return
     yield Finding(name="Database", status=Status.OK, detail=detail)
+    if settings.shares_database:
+        named = settings.device != "local"
+        yield Finding(
+            name="Name in the queue",
+            status=Status.OK if named else Status.WARN,
+            detail=f"{settings.device}: runs of this name are measured here",
+            remedy="" if named else "Give each machine that shares the database a name of its own: TRILEMMA_DEVICE.",
+        )
 
 
 def _engines(settings: Settings) -> Iterator[Finding]:

@@ -43,6 +43,11 @@ class Settings(BaseSettings):
     database_patience_s: float = Field(
         default=600.0, ge=0, description="How long a run that is over waits for a database that is away, s."
     )
+    device: str = Field(
+        default="local",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$",
+        description="This machine's name in the queue; of its own on each machine that shares a database.",
+    )
     executor: str = Field(default="local", description="What runs the queue's jobs.")
     sample_hz: float = Field(default=10.0, gt=0, le=100)
     idle_s: float = Field(default=3.0, ge=0, description="How long idle power and CPU are read before a run.")
@@ -58,6 +63,11 @@ class Settings(BaseSettings):
     def database_url(self) -> str:
         """The SQLAlchemy URL of the store."""
         return self.database or f"sqlite:///{self.home / 'trilemma.db'}"
+
+    @property
+    def shares_database(self) -> bool:
+        """Whether other machines may use the same database."""
+        return not self.database_url.startswith("sqlite")
 
     @property
     def artifacts_dir(self) -> Path:

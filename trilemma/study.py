@@ -14,6 +14,7 @@ from trilemma.jobs.queue import interleave
 from trilemma.profiles import check_device
 from trilemma.records import RunRecord, StudyRecord
 from trilemma.schema import Artifact, Configuration, RunSpec, RunState, StudySpec, SuiteSpec
+from trilemma.settings import get_settings
 from trilemma.store import Store
 from trilemma.suites.options import parse_options
 
@@ -77,6 +78,7 @@ def plan(spec: StudySpec, artifacts: Sequence[Artifact]) -> list[RunSpec]:
                 idle_s=spec.idle_s,
                 allow_shared_gpu=spec.allow_shared_gpu,
                 engine_version=versions[configuration.id],
+                device=get_settings().device,
             )
         )
     return runs
@@ -167,6 +169,7 @@ def estimate(spec: StudySpec, artifacts: Sequence[Artifact], store: Store | None
     runs = plan(spec, artifacts)
     by_id = {artifact.id: artifact for artifact in artifacts}
     done = store.runs(states=[RunState.DONE], limit=50, newest_first=True) if store else []
+    done = [run for run in done if run.spec.device == get_settings().device]
     known = store.reusable() if store else set()
     todo = [run for run in runs if run.fingerprint not in known]
     guess = sum(run_seconds(by_id[run.configuration.artifact_id], run) for run in todo)

@@ -78,7 +78,7 @@ class Worker:
         settings: Of the same store: a run's process finds its store through them.
         executor: Where runs run; None for the one that the settings name.
         command: What measures the run of a given id.
-        device: Whose runs to take.
+        device: Whose runs to take; None for this machine's, as the settings name it.
         poll_s: How often the run's process and its cancellation are looked at, s.
         grace_s: How long a cancelled run may take to end by itself, s.
         max_interruptions: A run whose worker vanished so many times is failed instead of tried again.
@@ -91,7 +91,7 @@ class Worker:
         executor: Executor | None = None,
         *,
         command: Command = bench_command,
-        device: str = "local",
+        device: str | None = None,
         poll_s: float = 0.5,
         grace_s: float = 5.0,
         max_interruptions: int = 3,
@@ -101,7 +101,7 @@ class Worker:
         self._settings = settings
         self._executor = executor or registry.load("trilemma.executors", settings.executor)(settings)
         self._command = command
-        self._device = device
+        self._device = device or settings.device
         self._poll_s = poll_s
         self._grace_s = grace_s
         self._max_interruptions = max_interruptions

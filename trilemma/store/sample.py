@@ -70,14 +70,23 @@ class SampleStore(StudyStore):
         """Where and when the sample study was measured; None where it is not there."""
         return self.origin(SAMPLE)
 
-    def origin(self, study_id: str) -> SampleFacts | None:
-        """Where and when the sample study or an imported one was measured; None of a study of the user's own."""
+    def origin(self, study_id: str | None) -> SampleFacts | None:
+        """Where and when the sample study or an imported one was measured; None of a study of the user's own.
+
+        Without ``study_id``, of what the readings of all studies show: None where that is the user's own.
+        """
+        with self._db.read() as connection:
+            own, others = (
+                bool(connection.execute(sa.select(sa.exists().where(condition))).scalar_one())
+                for condition in (is_own(t.runs), t.runs.c.device != SAMPLE)
+            )
+        if study_id is None:
+            imported = [one for one in self.foreign_studies() if one != SAMPLE]
+            return None if own else self.origin(imported[0] if imported else SAMPLE)
         runs = [run for run in self.runs(study_id) if run.host is not None and run.finished_at is not None]
         if not any(is_foreign(run.spec.device) for run in runs):
             return None
         last = max(runs, key=lambda run: (run.finished_at, run.id))
-        with self._db.read() as connection:
-            others = connection.execute(sa.select(sa.exists().where(t.runs.c.device != SAMPLE))).scalar_one()
         facts = {"host": last.host, "measured_at": last.finished_at, "alone": not others}
         return SampleFacts.model_validate(facts | {"imported": study_id != SAMPLE})
 

@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection, Row
 from trilemma.errors import NotFoundError, StoreError
 from trilemma.records import IMPORTED, SAMPLE, HostInfo, RunRecord, StudyRecord
 from trilemma.schema import RunSpec, RunState, StudySpec, utc_now
+from trilemma.settings import get_settings
 from trilemma.store import tables as t
 from trilemma.store.base import StoreBase, no_run
 
@@ -167,18 +168,25 @@ def is_own(runs: sa.FromClause) -> sa.ColumnElement[bool]:
     return sa.and_(runs.c.device != SAMPLE, runs.c.device.not_like(f"{IMPORTED}%"))
 
 
+def is_mine(runs: sa.FromClause) -> sa.ColumnElement[bool]:
+    """The condition that a run was queued for this machine, which may not be the only one that shares the database."""
+    return runs.c.device == get_settings().device
+
+
 def in_study(study_id: str | None) -> sa.ColumnElement[bool]:
     """The condition that a run belongs to a study.
 
-    Without one, that it is the user's own; imported ones only where there is no other, and the sample study's only
-    where there is nothing else: so none is ever shown among the others.
+    Without one, that it was measured on this machine. Where nothing was: on others that share the database, else that
+    it was imported, else that it is the sample study's; so none is ever shown among the others.
     """
     if study_id is None:
         others = t.runs.alias()
-        imported = t.runs.c.device != SAMPLE
-        no_own = ~sa.exists().where(is_own(others))
-        only_sample = ~sa.exists().where(others.c.device != SAMPLE)
-        return sa.or_(is_own(t.runs), sa.and_(no_own, sa.or_(imported, only_sample)))
+        mine, own, any_but_sample = (
+            sa.exists().where(condition) for condition in (is_mine(others), is_own(others), others.c.device != SAMPLE)
+        )
+        level = sa.case((mine, 0), (own, 1), (any_but_sample, 2), else_=3)
+        of_run = sa.case((is_mine(t.runs), 0), (is_own(t.runs), 1), (t.runs.c.device != SAMPLE, 2), else_=3)
+        return of_run == level
     return t.runs.c.id.in_(sa.select(t.study_runs.c.run_id).where(t.study_runs.c.study_id == study_id))
 
 
