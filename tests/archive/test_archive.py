@@ -268,7 +268,7 @@ def test_a_list_of_very_many_members_is_not_even_read(
     content = members(file) | {f"m{number}": b"" for number in range(70_000)}
     many = packed(content)
     monkeypatch.setattr(zipfile, "ZipFile", lambda *_: pytest.fail("the list was read"))
-    with pytest.raises(StoreError, match="members|end"):
+    with pytest.raises(StoreError, match=r"members|end"):
         take(store, many)
 
 

@@ -36,12 +36,13 @@ _A_COLUMN_AXIS = 3
 class Material:
     """What a report is made of.
 
-    ``sample`` is set where the study was not measured here: the sample study, or an imported one. ``points`` are all
-    configurations with a finished run and all their figures; ``shown`` those that pass the view's choices and limits, which are the ones drawn. ``odds`` has
-    one entry for each of ``shown``: how often it is on the front of ``axes``. ``unmeasured`` are limits on figures
-    that the study has not measured, as somebody wrote them. ``decision`` is None where the study lacks one of the
-    three axes, ``to_plan`` where the view plans nothing. ``votes`` are those between ``points``.
-    ``versions`` has by key the versions of the definitions that figures were stored under.
+    ``sample`` is set where the study was not measured here: the sample study, or an imported one. ``points`` are
+    all configurations with a finished run and all their figures; ``shown`` those that pass the view's choices and
+    limits, which are the ones drawn. ``odds`` has one entry for each of ``shown``: how often it is on the front of
+    ``axes``. ``unmeasured`` are limits on figures that the study has not measured, as somebody wrote them.
+    ``decision`` is None where the study lacks one of the three axes, ``to_plan`` where the view plans nothing.
+    ``votes`` are those between ``points``. ``versions`` has by key the versions of the definitions that figures
+    were stored under.
     """
 
     study: StudyRecord
