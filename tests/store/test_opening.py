@@ -60,7 +60,7 @@ def test_reopening_keeps_everything_and_writes_ahead(tmp_path: Path) -> None:
 
 
 def test_what_is_finished_is_on_the_disk_before_it_is_said_to_be(tmp_path: Path) -> None:
-    """In write-ahead mode SQLite leaves a commit to the system, and a power cut takes it, unless it is told otherwise."""
+    """In write-ahead mode SQLite leaves commits to the system, and a power cut takes them, unless told otherwise."""
     with open_store(url_of(tmp_path)) as store:
         _, (run_id,) = add(store, run_specs(1))
         claim(store)

@@ -179,6 +179,12 @@ class QueueOnPostgres(Queue):
         return server().database()
 
 
+@pytest.fixture(autouse=True)
+def wanted(request: pytest.FixtureRequest) -> None:
+    if request.cls is QueueOnPostgres.TestCase and request.config.getoption("--database") == "sqlite":
+        pytest.skip("--database sqlite")
+
+
 TestQueue = Queue.TestCase
 TestQueue.settings = settings(max_examples=20, stateful_step_count=20, suppress_health_check=list(HealthCheck))
 TestQueueOnPostgres = QueueOnPostgres.TestCase
