@@ -58,20 +58,17 @@ class AnyText(TypeDecorator[str]):
         return value if dialect.name == "sqlite" else value.replace("\0", "\ufffd")
 
 
-class Name(AnyText):
+class _Short(AnyText):
+    impl = String
+    cache_ok = True
+
+
+def _name(length: int) -> TypeEngine[str]:
     """A short text, such as a model's name: as long as it is, and in the order of its bytes, in both databases.
 
     The length is what SQLite's schema says, which holds nobody to it. PostgreSQL would, and sorts by its own locale.
     """
-
-    impl = String
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Without a length in PostgreSQL."""
-        if dialect.name == "postgresql":
-            return dialect.type_descriptor(Text(collation="C"))
-        return dialect.type_descriptor(self.impl_instance)
+    return _Short(length).with_variant(AnyText(collation="C"), "postgresql")
 
 
 class Real(TypeDecorator[float]):
@@ -108,8 +105,8 @@ artifacts = Table(
     "artifacts",
     metadata,
     Column("id", String(64), primary_key=True),
-    Column("model", Name(255), nullable=False),
-    Column("quantization", Name(64), nullable=False),
+    Column("model", _name(255), nullable=False),
+    Column("quantization", _name(64), nullable=False),
     Column("path", AnyText, nullable=False),
     Column("added_at", UtcDateTime, nullable=False),
     Column("forgotten", Boolean, nullable=False),
@@ -136,12 +133,12 @@ runs = Table(
     Column("fingerprint", String(64), nullable=False, index=True),
     Column("configuration_id", String(32), nullable=False),
     Column("artifact_id", String(64), nullable=False, index=True),
-    Column("engine", Name(64), nullable=False),
+    Column("engine", _name(64), nullable=False),
     Column("settings", Text, nullable=False),
     Column("adapter_id", String(64)),
-    Column("profile", Name(64)),  # the name of the emulated device
+    Column("profile", _name(64)),  # the name of the emulated device
     Column("repeat", Integer, nullable=False),
-    Column("device", Name(64), nullable=False),
+    Column("device", _name(64), nullable=False),
     Column("spec", JSON, nullable=False),
     Column("state", String(16), nullable=False),
     Column("phase", String(16)),
@@ -161,7 +158,7 @@ runs = Table(
     Column("rerun_of", String(32), ForeignKey("runs.id", ondelete="SET NULL"), index=True),
     Column("host_id", String(64), ForeignKey("hosts.id")),
     Column("engine_info", JSON, nullable=False),
-    Column("worker_id", Name(128)),
+    Column("worker_id", _name(128)),
     Column("worker_pid", Integer),
     Column("worker_created", Float),
     Column("process_pid", Integer),
@@ -182,7 +179,7 @@ phases = Table(
     metadata,
     _run_id(primary_key=True),
     Column("phase", String(16), primary_key=True),
-    Column("subject", Name(128), primary_key=True),
+    Column("subject", _name(128), primary_key=True),
     Column("start_ns", BigInteger, nullable=False),
     Column("end_ns", BigInteger),
 )
@@ -204,7 +201,7 @@ requests = Table(
     "requests",
     metadata,
     _run_id(primary_key=True),
-    Column("workload", Name(128), primary_key=True),
+    Column("workload", _name(128), primary_key=True),
     Column("warmup", Boolean, primary_key=True),
     Column("index", Integer, primary_key=True, autoincrement=False),
     Column("submitted_ns", BigInteger, nullable=False),
@@ -224,7 +221,7 @@ answers = Table(
     "answers",
     metadata,
     _run_id(primary_key=True),
-    Column("suite", Name(128), primary_key=True),
+    Column("suite", _name(128), primary_key=True),
     Column("index", Integer, primary_key=True, autoincrement=False),
     Column("item_id", AnyText, nullable=False),
     Column("prompt", AnyText, nullable=False),
@@ -238,7 +235,7 @@ answers = Table(
 measurements = Table(
     "measurements",
     metadata,
-    Column("key", Name(255), primary_key=True),
+    Column("key", _name(255), primary_key=True),
     _run_id(primary_key=True, index=True),
     Column("order", Integer, nullable=False),
     Column("value", Real),
@@ -246,7 +243,7 @@ measurements = Table(
     Column("high", Real),
     Column("n", Integer, nullable=False),
     Column("method", String(16), nullable=False),
-    Column("source", Name(255), nullable=False),
+    Column("source", _name(255), nullable=False),
     Column("valid", Boolean, nullable=False),
     Column("provenance", JSON, nullable=False),
     Column("definition_version", Integer, nullable=False),
@@ -260,7 +257,7 @@ votes = Table(
     Column("id", String(32), primary_key=True),
     Column("study_id", String(32), ForeignKey("studies.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("created_at", UtcDateTime, nullable=False),
-    Column("source", Name(128), nullable=False),
+    Column("source", _name(128), nullable=False),
     Column("item_id", AnyText, nullable=False),
     Column("prompt", AnyText, nullable=False),
     Column("a_id", String(32), nullable=False),

@@ -9,5 +9,5 @@ from sqlalchemy.types import TypeEngine
 
 
 def name(length: int) -> TypeEngine[Any]:
-    """The type of :class:`trilemma.store.tables.Name`, as the schema has it."""
+    """The type of the names in :mod:`trilemma.store.tables`, as the schema has it."""
     return sa.String(length).with_variant(sa.Text(collation="C"), "postgresql")
