@@ -25,7 +25,6 @@ from trilemma.records import IMPORTED, SAMPLE, Choice, PhaseWindow, Vote
 from trilemma.sample.loading import add_sample
 from trilemma.schema import Measurement, Phase, RunState
 from trilemma.store import Store, open_store
-from trilemma.study import estimate
 
 Change = Callable[[dict[str, bytes]], None]
 
@@ -143,7 +142,7 @@ def test_it_is_not_taken_for_what_was_measured_here(store: Store, file: bytes) -
     assert store.origin(mine.id) is store.origin(None) is None
     assert store.foreign_studies() == [found.study.id]
     assert [a.path for a in store.artifacts(forgotten=True) if a.quantization == "Q4_K_M"] == [""]
-    assert estimate(mine.spec, store.artifacts(), store).reused == 1
+    assert store.reusable() == {run.spec.fingerprint for run in store.runs(mine.id)}
 
 
 def test_only_what_is_over_is_in_it(store: Store, tmp_path: Path) -> None:

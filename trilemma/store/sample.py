@@ -12,12 +12,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from trilemma.records import SAMPLE, SampleFacts, StudyRecord, WholeRun, WholeStudy, is_foreign
+from trilemma.records import SAMPLE, SampleFacts, StudyRecord, WholeRun, WholeStudy
 from trilemma.schema import content_id
 from trilemma.store import tables as t
 from trilemma.store.artifacts import artifact_row
 from trilemma.store.records import chunk_row, measurement_row, request_row
-from trilemma.store.studies import StudyStore, insert_runs, is_own, new_run
+from trilemma.store.studies import StudyStore, in_study, insert_runs, is_own, new_run
 
 _OFFERED = "sample"
 
@@ -75,20 +75,20 @@ class SampleStore(StudyStore):
 
         Without ``study_id``, of what the readings of all studies show: None where that is the user's own.
         """
-        with self._db.read() as connection:
-            own, others = (
-                bool(connection.execute(sa.select(sa.exists().where(condition))).scalar_one())
-                for condition in (is_own(t.runs), t.runs.c.device != SAMPLE)
-            )
         if study_id is None:
             imported = [one for one in self.foreign_studies() if one != SAMPLE]
-            return None if own else self.origin(imported[0] if imported else SAMPLE)
-        runs = [run for run in self.runs(study_id) if run.host is not None and run.finished_at is not None]
-        if not any(is_foreign(run.spec.device) for run in runs):
+            return None if self._any(is_own(t.runs)) else self.origin(imported[0] if imported else SAMPLE)
+        known = sa.and_(t.runs.c.host_id.is_not(None), t.runs.c.finished_at.is_not(None))
+        last = self._last_run(sa.and_(in_study(study_id), ~is_own(t.runs), known))
+        if last is None:
             return None
-        last = max(runs, key=lambda run: (run.finished_at, run.id))
-        facts = {"host": last.host, "measured_at": last.finished_at, "alone": not others}
+        alone = not self._any(t.runs.c.device != SAMPLE)
+        facts = {"host": last.host, "measured_at": last.finished_at, "alone": alone}
         return SampleFacts.model_validate(facts | {"imported": study_id != SAMPLE})
+
+    def _any(self, condition: sa.ColumnElement[bool]) -> bool:
+        with self._db.read() as connection:
+            return bool(connection.execute(sa.select(sa.exists().where(condition))).scalar_one())
 
     def foreign_studies(self) -> list[str]:
         """The ids of the studies with runs that were not measured here: the sample study and imported ones."""

@@ -137,6 +137,13 @@ class StudyStore(StoreBase):
         with self._db.read() as connection:
             return read_runs(connection, query.limit(limit))
 
+    def _last_run(self, condition: sa.ColumnElement[bool]) -> RunRecord | None:
+        """Of the runs that fulfil a condition, the one that finished last."""
+        query = sa.select(*_COLUMNS, t.hosts.c.document).where(condition)
+        query = query.order_by(t.runs.c.finished_at.desc(), t.runs.c.id.desc()).limit(1)
+        with self._db.read() as connection:
+            return next(iter(read_runs(connection, query)), None)
+
     def _studies(self, study_id: str | None) -> list[StudyRecord]:
         query = sa.select(t.studies).order_by(t.studies.c.created_at.desc(), t.studies.c.id)
         counts = (
