@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 import platformdirs
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from trilemma.errors import SettingsError, StoreError
@@ -58,6 +58,13 @@ class Settings(BaseSettings):
     )
     allow_paths: bool = Field(default=True, description="Whether pages may add weights by a path on this machine.")
     sample: bool = Field(default=True, description="Whether `trilemma serve` gives an empty store the sample study.")
+
+    @field_validator("device")
+    @classmethod
+    def _is_not_reserved(cls, device: str) -> str:
+        if device == "sample":  # the device of the sample study, see trilemma/records.py
+            raise ValueError("this name is the sample study's")
+        return device
 
     @property
     def database_url(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 import subprocess
 import sys
 import threading
@@ -80,6 +81,17 @@ def test_another_programs_database_is_left_alone(empty: str) -> None:
         open_store(empty)
 
 
+def test_a_schema_of_its_own_makes_room_in_a_database_that_others_use(empty: str) -> None:
+    name = empty.rpartition("/")[2]
+    server().ask("CREATE TABLE runs (distance real)", name)
+    server().ask("CREATE SCHEMA trilemma", name)
+    with open_store(f"{empty}?options=-csearch_path%3Dtrilemma") as store:
+        add(store, run_specs(1))
+        assert "options" not in store.url
+    assert server().ask("SELECT count(*) FROM trilemma.studies", name) == [(1,)]
+    assert server().ask("SELECT * FROM runs", name) == []
+
+
 def test_an_encoding_that_does_not_hold_every_text_is_refused() -> None:
     server().ask("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' LOCALE_PROVIDER libc TEMPLATE template0")
     try:
@@ -92,14 +104,12 @@ def test_an_encoding_that_does_not_hold_every_text_is_refused() -> None:
 
 def addresses() -> dict[str, str]:
     """URLs that do not work, by what the error says of them; all hold the password."""
-    secret = PASSWORD.replace(" ", "%20")
     good = server().url("postgres")
     return {
         "lets nobody in": server().url("postgres", password=PASSWORD + " or so"),
         "There is no database": server().url("nosuchdatabase"),
         "does not answer": good.replace(str(server().port), "1"),
         "nonsense": f"{good}?nonsense=1",
-        "another program": f"postgresql://trilemma@127.0.0.1:{server().port}/template1?password={secret}&x=1",
     }
 
 
@@ -193,7 +203,7 @@ def test_a_restarted_server_is_found_again(store: Store) -> None:
 def test_a_server_that_crashed_has_all_that_was_finished(store: Store) -> None:
     _, ids = add(store, run_specs(2))
     finish(store, claim(store))
-    server().stop(__import__("signal").SIGQUIT)
+    server().stop(signal.SIGQUIT)
     server().start()
     assert [run.state for run in store.runs()] == [RunState.DONE, RunState.WAITING]
     assert len(store.samples(ids[0])) == 3
