@@ -19,7 +19,6 @@ from pydantic import BaseModel, Field, StringConstraints
 
 from trilemma.schema import Frozen
 
-FORMAT = "trilemma-study"
 VERSION = 1
 MANIFEST, STUDY, ARTIFACTS, VOTES, RUNS = "manifest.json", "study.json", "artifacts.jsonl", "votes.jsonl", "runs.jsonl"
 MEMBERS = (STUDY, ARTIFACTS, VOTES, RUNS)
@@ -48,7 +47,7 @@ class Member(Frozen):
 class Manifest(Frozen):
     """The manifest."""
 
-    format: Literal["trilemma-study"] = FORMAT
+    format: Literal["trilemma-study"] = "trilemma-study"
     version: int = Field(ge=1)
     figures: dict[str, tuple[int, ...]] = Field(
         description="Under which versions of their definitions the figures in it were computed."

@@ -41,10 +41,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC)
 
 
-class AnyText(TypeDecorator[str]):
-    """Text from models and logs, which may hold what a database refuses: lone surrogates, or NUL in PostgreSQL."""
-
-    impl = Text
+class _Storable(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
@@ -58,7 +55,14 @@ class AnyText(TypeDecorator[str]):
         return value if dialect.name == "sqlite" else value.replace("\0", "\ufffd")
 
 
-class _Short(AnyText):
+class AnyText(_Storable):
+    """Text from models and logs, which may hold what a database refuses: lone surrogates, or NUL in PostgreSQL."""
+
+    impl = Text
+    cache_ok = True
+
+
+class _Short(_Storable):
     impl = String
     cache_ok = True
 
