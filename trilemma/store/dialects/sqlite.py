@@ -138,7 +138,8 @@ class SqliteDialect(Dialect):
 
     def number(self, column: sa.ColumnElement[Any], name: str) -> sa.ColumnElement[float]:
         """SQLite reads NaN in JSON as NULL by itself."""
-        return column[name].as_float()
+        found: sa.ColumnElement[float] = column[name].as_float()
+        return found
 
     def backup(self, target: Path) -> None:
         """By SQLite's own means: one state of the database, whoever writes meanwhile."""
