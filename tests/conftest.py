@@ -23,8 +23,8 @@ hypothesis.settings.load_profile("untimed")
 
 
 DATABASES = ("sqlite", "postgres")
-ONE_DATABASE = {"llama", "browser", "vllm", "lm_eval"}
-"""Tests with these marks, and those of pages, are about something else than the store, and take long."""
+ONE_DATABASE = {"llama", "browser", "vllm", "lm_eval", "pages", "cli"}
+"""Marks and folders of tests that are about something else than the store, and take long."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,8 +40,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "database" not in metafunc.fixturenames:
         return
     chosen = metafunc.config.getoption("--database")
-    marks = {mark.name for mark in metafunc.definition.iter_markers()}
-    one = marks & ONE_DATABASE or "pages" in metafunc.definition.path.parts
+    about = {mark.name for mark in metafunc.definition.iter_markers()} | {*metafunc.definition.path.parent.parts}
+    one = about & ONE_DATABASE
     kinds = DATABASES if chosen == "both" and not one else ("sqlite",) if chosen == "both" else (chosen,)
     metafunc.parametrize("database", kinds, indirect=True)
 

@@ -247,6 +247,13 @@ def test_a_file_that_is_not_what_it_says_is_refused_whole(store: Store, file: by
     assert store.version() == before
 
 
+@pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_ways_of_packing_are_refused(store: Store, file: bytes, compression: int) -> None:
+    with pytest.raises(StoreError, match="does not use"):
+        take(store, packed(members(file), compression=compression))
+    assert take(store, packed(members(file), compression=zipfile.ZIP_STORED)).fresh_runs == 5
+
+
 def test_a_changed_figure_is_noticed(store: Store, file: bytes) -> None:
     content = members(file)
     content[RUNS] = content[RUNS].replace(b'"value":', b'"value":1', 1)

@@ -68,7 +68,7 @@ def import_file(store: Store, source: Path | IO[bytes]) -> Imported:
             return _import(store, file)
     except OverflowError as error:
         raise _damaged("a number in it is larger than any database takes") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, UnicodeError) as error:
+    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError) as error:
         raise _damaged(f"it is no sound ZIP archive ({error})") from error
     except OSError as error:
         raise StoreError(
@@ -121,6 +121,8 @@ def check(archive: zipfile.ZipFile) -> Manifest:
     for info in infos:
         if info.flag_bits & 0x1:
             raise _damaged("it is encrypted")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise _damaged(f"{info.filename} is packed in a way that Trilemma does not use")
         if info.file_size > RATIO_FROM_BYTES and info.file_size > MAX_RATIO * info.compress_size:
             raise _damaged(f"{info.filename} is packed far smaller than measurements can be")
     manifest = _whole(archive, MANIFEST, Manifest)

@@ -68,7 +68,8 @@ class ArchiveStore(ReadStore, SampleStore):
                 if run.id not in linked:
                     insert(connection, t.study_runs, [{"study_id": study.id, "run_id": run.id}])
                     linked.add(run.id)
-            fresh_votes = _insert_votes(connection, study.id, votes)
+            # Votes on what was measured here are those that were given here.
+            fresh_votes = 0 if here is False else _insert_votes(connection, study.id, votes)
             if fresh or fresh_votes or here is None:
                 self._changed(connection)
         return fresh
