@@ -89,7 +89,7 @@ def test_a_schema_of_its_own_makes_room_in_a_database_that_others_use(empty: str
         add(store, run_specs(1))
         assert "options" not in store.url
     assert server().ask("SELECT count(*) FROM trilemma.studies", name) == [(1,)]
-    assert server().ask("SELECT * FROM runs", name) == []
+    assert server().ask("SELECT * FROM public.runs", name) == []
 
 
 def test_an_encoding_that_does_not_hold_every_text_is_refused() -> None:
