@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from pages import shared
-from pages.parts import entrance
+from pages.parts import archive, entrance
 from pages.parts.live import LiveTrace
 from pages.parts.runs import PAGE_SIZE, describe, labels, run_rows
 from pages.parts.worker import worker_missing
@@ -56,6 +56,7 @@ def page() -> None:
             button="Start a study",
             to="new_study",
         )
+        archive.upload()
         return
     study = _pick_study(studies)
     counts = _counts(store, study)
@@ -67,6 +68,10 @@ def page() -> None:
     entrance.fragment(_now, run_every=1.0 if busy else 3.0 if waiting else None)(store, seen)
     _controls(store, study, counts)
     _lists(store, study, counts)
+    with st.container(horizontal=True):
+        if study is not None:
+            archive.download(study)
+        archive.upload()
 
 
 def _pick_study(studies: Sequence[StudyRecord]) -> StudyRecord | None:

@@ -14,7 +14,7 @@ from pages.parts import entrance, load_view, performance_view, run_view
 from trilemma.analysis.format import BLANK, format_duration
 from trilemma.analysis.load import load_curves
 from trilemma.errors import NotFoundError
-from trilemma.records import SAMPLE, RunRecord
+from trilemma.records import RunRecord, is_foreign
 from trilemma.schema import RunState
 from trilemma.store import Store
 
@@ -121,7 +121,9 @@ def _title(run: RunRecord, label: str, repeats: Sequence[RunRecord]) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         st.markdown(f"{_STATE_ICONS[run.state]} {run.state.label} · {text}", width="content")
         if run.state is RunState.DONE:
-            params = {"point": run.spec.configuration.id, **({"study": SAMPLE} if SAMPLE in run.study_ids else {})}
+            params = {"point": run.spec.configuration.id}
+            if is_foreign(run.spec.device):
+                params["study"] = run.study_ids[0]
             shared.link("explore", "See it among the others", params, icon=":material/scatter_plot:")
         for other in repeats[:_LINKED]:
             shared.link("run", f"Repeat {other.spec.repeat + 1}", {"id": other.id}, icon=":material/repeat:")

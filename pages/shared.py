@@ -15,7 +15,7 @@ from streamlit.navigation.page import Page
 from pages.parts import entrance
 from trilemma.access.roles import Action
 from trilemma.errors import DatabaseTooNewError, TrilemmaError
-from trilemma.records import SAMPLE, SampleFacts
+from trilemma.records import SampleFacts
 from trilemma.sample import words
 from trilemma.schema import Axis
 from trilemma.scrub import Scrubber
@@ -127,20 +127,21 @@ def heading(name: str, note: str = "") -> None:
         st.caption(note)
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _sample(of: tuple[str, int]) -> SampleFacts | None:
-    return get_store().sample()
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _origin(of: tuple[str, int], study_id: str) -> SampleFacts | None:
+    return get_store().origin(study_id or None)
 
 
 def sample_note(study_id: str = "", *, removable: bool = False) -> None:
-    """Say so where figures of the sample study are shown: of ``study_id``, or, if it is empty, of all studies."""
+    """Say so where figures that were not measured here are shown: of ``study_id``, or, if it is empty, of all."""
     store = get_store()
-    facts = _sample((store.url, store.version()))
-    if facts is None or (study_id != SAMPLE and (study_id or not facts.alone)):
+    facts = _origin((store.url, store.version()), study_id)
+    if facts is None:
         return
     with st.container(horizontal=True, vertical_alignment="center", key="sample_note"):
-        st.markdown(f":material/science: **Sample study**, {plain(words.whence(facts))}", width="content")
-        if removable and entrance.may(Action.CHANGE_SAMPLE):
+        icon, kind = (":material/download:", "Imported") if facts.imported else (":material/science:", "Sample")
+        st.markdown(f"{icon} **{kind} study**, {plain(words.whence(facts))}", width="content")
+        if removable and not facts.imported and entrance.may(Action.CHANGE_SAMPLE):
             with st.popover("Remove the sample", type="tertiary"):
                 st.markdown("What you measured yourself stays. `trilemma sample add` brings the sample back.")
                 if st.button("Remove it", type="primary"):

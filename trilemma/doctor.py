@@ -156,13 +156,20 @@ def _data_folder(settings: Settings) -> Iterator[Finding]:
 
 def _database(settings: Settings) -> Iterator[Finding]:
     try:
-        with open_store(settings.database_url):
-            pass
+        with open_store(settings.database_url) as store:
+            detail = store.about()
     except TrilemmaError as error:
         yield Finding(name="Database", status=Status.MISSING, detail=error.message, remedy=error.hint)
         return
-    kind = settings.database_url.partition(":")[0].partition("+")[0]
-    yield Finding(name="Database", status=Status.OK, detail=f"{kind} can be opened")
+    yield Finding(name="Database", status=Status.OK, detail=detail)
+    if settings.shares_database:
+        named = settings.device != "local"
+        yield Finding(
+            name="Name in the queue",
+            status=Status.OK if named else Status.WARN,
+            detail=f"{settings.device}: runs of this name are measured here",
+            remedy="" if named else "Give each machine that shares the database a name of its own: TRILEMMA_DEVICE.",
+        )
 
 
 def _engines(settings: Settings) -> Iterator[Finding]:

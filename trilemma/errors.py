@@ -29,6 +29,7 @@ TrilemmaError
 │   └── RunCancelledError        the user stopped it
 └── StoreError               the database or data folder cannot be used
     ├── DatabaseTooNewError      written by a newer Trilemma
+    ├── DatabaseUnavailableError it is locked, restarted or not reached: asking again may help
     ├── NotFoundError            no such study, run or artifact
     └── DiskFullError            no space left
 """
@@ -188,6 +189,13 @@ class StoreError(TrilemmaError):
 
 class DatabaseTooNewError(StoreError):
     """The database was written by a newer version of Trilemma."""
+
+
+class DatabaseUnavailableError(StoreError):
+    """The database is locked, restarted or not reached just now; asking again may help.
+
+    Where a connection broke while a transaction was being committed, it may have been written after all.
+    """
 
 
 class NotFoundError(StoreError):

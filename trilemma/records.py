@@ -14,6 +14,15 @@ SAMPLE = "sample"
 """The id of the study that comes with the package, and the device that its runs name: no run of the user's own does."""
 
 
+IMPORTED = "imported:"
+"""What the devices of runs out of a study's file begin with, so that they are never taken for this machine's own."""
+
+
+def is_foreign(device: str) -> bool:
+    """Whether runs of this device were measured elsewhere: they came with the package, or in a file."""
+    return device == SAMPLE or device.startswith(IMPORTED)
+
+
 class StudyRecord(Frozen):
     """A study in the store, with how many of its runs are in each state."""
 
@@ -196,8 +205,9 @@ class WholeStudy(Frozen):
 
 
 class SampleFacts(Frozen):
-    """Where and when the sample study was measured, and whether the store has no run of the user's own."""
+    """Where and when the sample study, or an imported one, was measured, and whether the store has no other run."""
 
     host: HostInfo
     measured_at: datetime
     alone: bool
+    imported: bool = False

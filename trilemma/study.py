@@ -14,6 +14,7 @@ from trilemma.jobs.queue import interleave
 from trilemma.profiles import check_device
 from trilemma.records import StudyRecord
 from trilemma.schema import Artifact, Configuration, RunSpec, RunState, StudySpec, SuiteSpec
+from trilemma.settings import get_settings
 from trilemma.store import Store
 from trilemma.suites.options import parse_options
 
@@ -77,6 +78,7 @@ def plan(spec: StudySpec, artifacts: Sequence[Artifact]) -> list[RunSpec]:
                 idle_s=spec.idle_s,
                 allow_shared_gpu=spec.allow_shared_gpu,
                 engine_version=versions[configuration.id],
+                device=get_settings().device,
             )
         )
     return runs
@@ -152,6 +154,7 @@ def pace(store: Store, artifacts: Sequence[Artifact]) -> float | None:
     """How much longer this machine's last finished runs took than :func:`run_seconds` guesses; None without any."""
     by_id = {artifact.id: artifact for artifact in artifacts}
     done = store.runs(states=[RunState.DONE], limit=50, newest_first=True)
+    done = [run for run in done if run.spec.device == get_settings().device]
     ratios = [
         (run.finished_at - run.started_at).total_seconds() / run_seconds(artifact, run.spec)
         for run in done

@@ -36,6 +36,7 @@ class Action(StrEnum):
     DELETE_WEIGHTS = "delete weights"
     STOP_TASK = "stop a task"
     ADD_FILE = "add a file"
+    IMPORT = "import results"
     TRY_OUT = "try out"
     VOTE = "vote"
     UNDO_VOTE = "take a vote back"
@@ -63,6 +64,7 @@ NEEDS = MappingProxyType(
         Action.DELETE_WEIGHTS: Role.ANALYST,
         Action.STOP_TASK: Role.ANALYST,
         Action.ADD_FILE: Role.ANALYST,
+        Action.IMPORT: Role.ANALYST,
         Action.TRY_OUT: Role.ANALYST,
         Action.VOTE: Role.ANALYST,
         Action.UNDO_VOTE: Role.ANALYST,

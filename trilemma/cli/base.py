@@ -22,7 +22,7 @@ from trilemma.access.identity import at_terminal
 from trilemma.access.rules import Rules
 from trilemma.analysis.format import BLANK, format_duration
 from trilemma.errors import NotFoundError, TrilemmaError
-from trilemma.records import SAMPLE, RunRecord
+from trilemma.records import RunRecord
 from trilemma.settings import Settings, get_settings
 from trilemma.store import Store, open_store
 
@@ -123,7 +123,9 @@ def find_run(store: Store, prefix: str) -> RunRecord:
     try:
         return store.run(prefix)
     except NotFoundError:
-        matches = [run for run in [*store.runs(), *store.runs(SAMPLE)] if prefix and run.id.startswith(prefix)]
+        elsewhere = [run for study_id in store.foreign_studies() for run in store.runs(study_id)]
+        known = {run.id: run for run in [*store.runs(), *elsewhere]}
+        matches = [run for run in known.values() if prefix and run.id.startswith(prefix)]
     if len(matches) == 1:
         return matches[0]
     what = f"{len(matches)} runs have ids" if matches else "No run has an id"

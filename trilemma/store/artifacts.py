@@ -8,10 +8,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from trilemma.errors import NotFoundError
-from trilemma.records import SAMPLE
 from trilemma.schema import Artifact
 from trilemma.store import tables as t
 from trilemma.store.base import StoreBase
+from trilemma.store.studies import is_own
 
 _MIN_PREFIX = 4
 
@@ -25,7 +25,7 @@ class ArtifactStore(StoreBase):
         The first ``added_at`` and ``source`` stay, derivations add up, and a field that ``a`` leaves empty keeps its
         value.
         """
-        with self._db.write() as connection:
+        with self._db.write(durable=True) as connection:
             where = t.artifacts.c.id == a.id
             columns = (t.artifacts.c.document, t.artifacts.c.forgotten, t.artifacts.c.created_by)
             row = connection.execute(sa.select(*columns).where(where).with_for_update()).one_or_none()
@@ -115,7 +115,7 @@ class ArtifactStore(StoreBase):
     def runs_using(self, artifact_id: str) -> int:
         """How many runs of the user's own measure this artifact."""
         query = sa.select(sa.func.count()).select_from(t.runs)
-        query = query.where(t.runs.c.artifact_id == artifact_id, t.runs.c.device != SAMPLE)
+        query = query.where(t.runs.c.artifact_id == artifact_id, is_own(t.runs))
         with self._db.read() as connection:
             return int(connection.execute(query).scalar_one())
 

@@ -12,8 +12,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from trilemma.errors import NotFoundError, StoreError
-from trilemma.records import SAMPLE, HostInfo, RunRecord, StudyRecord
+from trilemma.records import IMPORTED, SAMPLE, HostInfo, RunRecord, StudyRecord
 from trilemma.schema import RunSpec, RunState, StudySpec, utc_now
+from trilemma.settings import get_settings
 from trilemma.store import tables as t
 from trilemma.store.base import StoreBase, no_run
 
@@ -35,7 +36,7 @@ class StudyStore(StoreBase):
         A run that is done undisturbed, running or waiting already (equal fingerprint) is shared, not queued again.
         """
         study_id = secrets.token_hex(6)
-        with self._db.write() as connection:
+        with self._db.write(durable=True) as connection:
             values = {
                 "id": study_id,
                 "spec": spec.model_dump(mode="json"),
@@ -142,6 +143,12 @@ class StudyStore(StoreBase):
         query = sa.select(t.runs.c.state, sa.func.count()).where(is_own(t.runs)).group_by(t.runs.c.state)
         with self._db.read() as connection:
             return {RunState(state): int(count) for state, count in connection.execute(query)}
+    def _last_run(self, condition: sa.ColumnElement[bool]) -> RunRecord | None:
+        """Of the runs that fulfil a condition, the one that finished last."""
+        query = sa.select(*_COLUMNS, t.hosts.c.document).where(condition)
+        query = query.order_by(t.runs.c.finished_at.desc(), t.runs.c.id.desc()).limit(1)
+        with self._db.read() as connection:
+            return next(iter(read_runs(connection, query)), None)
 
     def _studies(self, study_id: str | None) -> list[StudyRecord]:
         query = sa.select(t.studies).order_by(t.studies.c.created_at.desc(), t.studies.c.id)
@@ -171,19 +178,29 @@ class StudyStore(StoreBase):
 
 
 def is_own(runs: sa.FromClause) -> sa.ColumnElement[bool]:
-    """The condition that a run is the user's own, and not of the sample study."""
-    return runs.c.device != SAMPLE
+    """The condition that a run is the user's own: neither of the sample study nor imported."""
+    return sa.and_(runs.c.device != SAMPLE, runs.c.device.not_like(f"{IMPORTED}%"))
+
+
+def is_mine(runs: sa.FromClause) -> sa.ColumnElement[bool]:
+    """The condition that a run was queued for this machine, which may not be the only one that shares the database."""
+    return runs.c.device == get_settings().device
 
 
 def in_study(study_id: str | None) -> sa.ColumnElement[bool]:
     """The condition that a run belongs to a study.
 
-    Without one, that it is the user's own: of the sample study's runs only where there is no other, so that neither
-    is ever shown among the other.
+    Without one, that it was measured on this machine. Where nothing was: on others that share the database, else that
+    it was imported, else that it is the sample study's; so none is ever shown among the others.
     """
     if study_id is None:
         others = t.runs.alias()
-        return sa.or_(is_own(t.runs), ~sa.exists().where(is_own(others)))
+        mine, own, any_but_sample = (
+            sa.exists().where(condition) for condition in (is_mine(others), is_own(others), others.c.device != SAMPLE)
+        )
+        level = sa.case((mine, 0), (own, 1), (any_but_sample, 2), else_=3)
+        of_run = sa.case((is_mine(t.runs), 0), (is_own(t.runs), 1), (t.runs.c.device != SAMPLE, 2), else_=3)
+        return of_run == level
     return t.runs.c.id.in_(sa.select(t.study_runs.c.run_id).where(t.study_runs.c.study_id == study_id))
 
 

@@ -22,7 +22,7 @@ class VoteStore(StoreBase):
             NotFoundError: there is no such study.
         """
         kept = vote.model_copy(update={"id": secrets.token_hex(6)})
-        with self._db.write() as connection:
+        with self._db.write(durable=True) as connection:
             query = sa.select(t.studies.c.id).where(t.studies.c.id == study_id)
             if connection.execute(query).scalar() is None:
                 raise NotFoundError(f"There is no study {study_id!r}.", "List the studies with `trilemma show`.")
