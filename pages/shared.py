@@ -15,7 +15,7 @@ from streamlit.navigation.page import Page
 from pages.parts import entrance
 from trilemma.access.roles import Action
 from trilemma.errors import DatabaseTooNewError, TrilemmaError
-from trilemma.records import SampleFacts
+from trilemma.records import SAMPLE, SampleFacts
 from trilemma.sample import words
 from trilemma.schema import Axis
 from trilemma.scrub import Scrubber

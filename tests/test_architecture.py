@@ -155,7 +155,11 @@ def writers() -> set[str]:
         if not name.startswith("_") and re.search(r"self\._db\.write\(|self\._set_", inspect.getsource(method))
     }
     catalog = {"add", "add_path", "add_endpoint", "quantise", "convert", "describe_derivation", "delete"}
-    return store | catalog | {"submit", "keep", "write_text", "write_bytes", "unlink", "Round", "add_sample", "import_file"}
+    return (
+        store
+        | catalog
+        | {"submit", "keep", "write_text", "write_bytes", "unlink", "Round", "add_sample", "import_file"}
+    )
 
 
 def held(node: ast.With, deeds: set[str]) -> bool:

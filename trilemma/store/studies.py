@@ -143,6 +143,7 @@ class StudyStore(StoreBase):
         query = sa.select(t.runs.c.state, sa.func.count()).where(is_own(t.runs)).group_by(t.runs.c.state)
         with self._db.read() as connection:
             return {RunState(state): int(count) for state, count in connection.execute(query)}
+
     def _last_run(self, condition: sa.ColumnElement[bool]) -> RunRecord | None:
         """Of the runs that fulfil a condition, the one that finished last."""
         query = sa.select(*_COLUMNS, t.hosts.c.document).where(condition)
