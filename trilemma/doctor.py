@@ -124,9 +124,8 @@ def _log_in(settings: Settings) -> Iterator[Finding]:
         return
     load_rules(settings.home)
     if find_spec("authlib") is None:
-        yield Finding(
-            name="Log-in", status=Status.MISSING, detail="authlib is missing", remedy="pip install 'trilemma[auth]'"
-        )
+        remedy = "pip install 'trilemma[auth]'"
+        yield Finding(name="Log-in", status=Status.MISSING, detail="authlib is missing", remedy=remedy)
     elif os.name == "posix" and (secrets := settings.home / SECRETS).stat().st_mode & 0o077:
         yield Finding(
             name="Log-in", status=Status.WARN, detail=f"others may read {secrets}", remedy=f"chmod 600 {secrets}"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from tests import factory
 from trilemma.access import limits as limits_module
@@ -22,7 +21,7 @@ from trilemma.errors import AccessError, LimitError, NotFoundError, SignInError,
 from trilemma.records import Choice, Outcome, Vote
 from trilemma.schema import Artifact, Configuration, RunSpec, RunState, StudySpec
 from trilemma.settings import Settings
-from trilemma.store import Store
+from trilemma.store import Store, tables
 from trilemma.store.audit import LONGEST
 
 WEIGHTS = factory.artifact(factory.SMOL, "Q8_0")
@@ -47,11 +46,14 @@ def queue(store: Store, count: int = 1, first: int = 0) -> list[str]:
     return [run.id for run in store.runs(study.id)]
 
 
-def content(home: Path) -> dict[str, list[tuple[Any, ...]]]:
+def content(store: Store) -> dict[str, list[Any]]:
     """Every row of every table but the log."""
-    with closing(sqlite3.connect(home / "trilemma.db")) as database:
-        names = [name for (name,) in database.execute("select name from sqlite_master where type = 'table'")]
-        return {name: database.execute(f'select * from "{name}"').fetchall() for name in names if name != "audit"}
+    with store._db.read() as connection:
+        return {
+            table.name: list(connection.execute(sa.select(table).order_by(*table.primary_key.columns)).all())
+            for table in tables.metadata.sorted_tables
+            if table.name != "audit"
+        }
 
 
 def last(store: Store) -> tuple[str, str, str, Outcome]:
@@ -66,7 +68,7 @@ def test_the_store_for_reading_refuses_every_write(store: Store, home: Path) -> 
     vote = Vote(source="", prompt="p", a_id="a", b_id="b", a_answer="1", b_answer="2", choice=Choice.A)
     known: dict[str, Any] = {"run_id": run_id, "artifact_id": WEIGHTS.id, "a": WEIGHTS, "vote": vote, "vote_id": "v"}
     known |= {"study_id": store.studies()[0].id, "spec": store.studies()[0].spec, "runs": (), "state": RunState.DONE}
-    before = content(home)
+    before = content(store)
     tried = set()
     for name, method in inspect.getmembers(Store, inspect.isfunction):
         if name.startswith("_") or "self._db.write(" not in inspect.getsource(method):
@@ -78,7 +80,7 @@ def test_the_store_for_reading_refuses_every_write(store: Store, home: Path) -> 
         tried |= {name} if isinstance(caught.value, AccessError) else set()
     assert {"add_study", "delete_study", "add_artifact", "forget_artifact", "request_cancel", "retry", "claim_next",
             "add_vote", "delete_vote", "remove_sample", "write_batch", "finish_run", "add_rerun"} <= tried  # fmt: skip
-    assert content(home) == before
+    assert content(store) == before
 
 
 @pytest.mark.parametrize("role", [Role.VIEWER])
@@ -86,10 +88,10 @@ def test_the_store_for_reading_refuses_every_write(store: Store, home: Path) -> 
 def test_a_viewer_is_refused_everything(action: Action, role: Role, who: As, store: Store, home: Path) -> None:
     store.add_artifact(WEIGHTS)
     (run_id,) = queue(store)
-    before = content(home)
+    before = content(store)
     with pytest.raises(AccessError, match="Your role, viewer, may not"):
         who(role=role).doing(action, run_id, owner=ANN)
-    assert content(home) == before
+    assert content(store) == before
     assert last(store) == (ANN, action.value, run_id, Outcome.REFUSED)
 
 
@@ -130,14 +132,14 @@ def test_of_others_only_administrators_cancel_and_delete(who: As, store: Store) 
 
 
 def test_the_log_and_the_deed_stand_or_fall_together(who: As, store: Store, home: Path, monkeypatch: Any) -> None:
-    before = content(home)
+    before = content(store)
     deed = who().doing(Action.SUBMIT, "s")
     with monkeypatch.context() as patched:
         patched.setattr(limits_module, "run_seconds", lambda *_: 1.0)
         patched.setattr("trilemma.store.audit._insert", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError), deed as changed:
             queue(changed)
-    assert content(home) == before
+    assert content(store) == before
     with pytest.raises(StoreError), who().doing(Action.SUBMIT, "again") as changed:
         changed.delete_study("no such study")
     assert last(store) == (ANN, "submit a study", "again", Outcome.FAILED)
@@ -148,13 +150,13 @@ def test_more_runs_than_allowed_are_not_queued_at_all(who: As, store: Store, hom
     guard = who(queued_runs=3)
     with guard.doing(Action.SUBMIT) as changed:
         first, *_ = queue(changed, 2)
-    before = content(home)
+    before = content(store)
     with (
         pytest.raises(LimitError, match="4 runs of yours in the queue; 3 are allowed"),
         guard.doing(Action.SUBMIT, "too many") as changed,
     ):
         queue(changed, 2, first=2)
-    assert content(home) == before
+    assert content(store) == before
     assert last(store) == (ANN, "submit a study", "too many", Outcome.REFUSED)
     with who(BOB, queued_runs=3).doing(Action.SUBMIT) as changed:
         queue(changed, 3, first=5)
@@ -176,7 +178,7 @@ def test_time_on_the_device_is_limited_by_what_was_used_and_what_is_asked_for(
     store.start_run(run_id, factory.HOST)
     store.finish_run(run_id, RunState.FAILED)
     now = datetime.now(UTC).replace(tzinfo=None)
-    set_times(home, run_id, now - timedelta(hours=30), now - timedelta(hours=23))  # of which one hour counts
+    set_times(store, run_id, now - timedelta(hours=30), now - timedelta(hours=23))  # of which one hour counts
     used = store.usage(ANN, datetime.now(UTC) - timedelta(days=1)).device_s
     assert used == pytest.approx(3600, abs=5)
     with who(device_hours_a_day=2).doing(Action.SUBMIT) as changed:
@@ -193,10 +195,10 @@ def test_time_on_the_device_is_limited_by_what_was_used_and_what_is_asked_for(
         pytest.fail("it was let through")
 
 
-def set_times(home: Path, run_id: str, start: datetime, end: datetime) -> None:
-    with closing(sqlite3.connect(home / "trilemma.db")) as database, database:
-        texts = [moment.isoformat(sep=" ") for moment in (start, end)]
-        database.execute("update runs set started_at = ?, finished_at = ? where id = ?", [*texts, run_id])
+def set_times(store: Store, run_id: str, start: datetime, end: datetime) -> None:
+    runs = tables.runs
+    with store._db.write() as connection:
+        connection.execute(sa.update(runs).where(runs.c.id == run_id).values(started_at=start, finished_at=end))
 
 
 @pytest.fixture
@@ -233,10 +235,10 @@ def test_the_disk_is_limited_also_for_what_is_fetched_at_the_same_time(
 
 def test_a_log_in_that_is_over_does_nothing_any_more(store: Store, settings: Settings, home: Path) -> None:
     user = User(ANN, "Ann", Role.ADMIN, until=datetime.now(UTC) - timedelta(seconds=1))
-    before = content(home)
+    before = content(store)
     with pytest.raises(SignInError):
         Guard(store, user, Rules(), settings).doing(Action.PAUSE)
-    assert content(home) == before
+    assert content(store) == before
     assert last(store)[3] is Outcome.REFUSED
 
 
