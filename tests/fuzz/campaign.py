@@ -10,7 +10,7 @@ import hypothesis
 
 from tests.fuzz.surface import Surface
 
-MODULES = ("weights", "naming", "templates", "files", "studies", "answers", "shown", "parameters", "visits")
+MODULES = ("weights", "naming", "templates", "files", "archives", "studies", "answers", "shown", "parameters", "visits")
 
 
 def surfaces() -> dict[str, tuple[str, Surface]]:

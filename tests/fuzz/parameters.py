@@ -12,7 +12,6 @@ from pathlib import Path
 from hypothesis import strategies as st
 from streamlit import cache_resource as st_cache
 
-from pages import shared
 from pages.parts import decide_choice, explore_data, explore_filters, explore_selection, plan_choice, plan_data
 from pages.parts.decide_choice import shares
 from pages.parts.url_state import Snapshot, Value, _parse
@@ -31,6 +30,7 @@ from trilemma.figures import FIGURES
 from trilemma.planning.tables import load_tables
 from trilemma.schema import Axis, split_key
 from trilemma.settings import get_settings
+from trilemma.store import open_store
 
 KEYS = (
     "peak_memory_bytes", "decode_tps@short_chat", "ttft_s.p95@short_chat x4", "energy_per_token_j@short_chat",
@@ -124,7 +124,8 @@ def version() -> tuple[str, int]:
     """The state of a store with three configurations, which the pages' own functions read."""
     data_folder()
     st_cache.clear()
-    fill_store(shared.get_store(), DEMO[:3], 2, detail=False)
+    with open_store(get_settings().database_url) as store:
+        fill_store(store, DEMO[:3], 2, detail=False)
     return explore_data.version()
 
 

@@ -33,8 +33,8 @@ from trilemma.charts.pareto import pareto_figure
 from trilemma.cli.base import plain as terminal_text
 from trilemma.report import html_report
 from trilemma.report.document import html_json
-from trilemma.report.scrub import Scrubber
 from trilemma.schema import Configuration, Measurement, Method, Provenance, RunSpec, RunState, StudySpec, WorkloadSpec
+from trilemma.scrub import Scrubber
 from trilemma.store import Store, open_store
 from trilemma.store.export import DANGEROUS, export_study
 from trilemma.tryout.messages import clean

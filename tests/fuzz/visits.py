@@ -19,6 +19,8 @@ from tests.fuzz.surface import Surface
 from tests.report.made import hostile_study
 from trilemma.records import AnswerRecord
 from trilemma.schema import Configuration, RunSpec, RunState, StudySpec
+from trilemma.settings import get_settings
+from trilemma.store import Store, open_store
 
 LINKS = "<script>alert(1)</script> ![x](http://evil.example/x.png) [y](javascript:alert(1)) \x1b[31m\u202e"
 _NAMES: dict[str, tuple[str, ...]] = {
@@ -42,7 +44,11 @@ def hostile_store() -> tuple[str, ...]:
     """Fill a data folder; the ids and keys that links to it may name."""
     data_folder()
     st.cache_resource.clear()
-    store = shared.get_store()
+    with open_store(get_settings().database_url) as store:
+        return _filled(store)
+
+
+def _filled(store: Store) -> tuple[str, ...]:
     study = fill_store(store, [*DEMO[:2], (LINKS, "Q8_0"), ("=1+1", "<b>")], 2, name=LINKS)
     hostile_study(store)
     item = artifact(LINKS, "F16")
@@ -78,7 +84,7 @@ def _app(page: str) -> AppTest:
         with shared.errors_shown():
             importlib.import_module(f"pages.{name}").page()
 
-    return AppTest.from_function(script, args=(page,), default_timeout=120)
+    return AppTest.from_function(script, args=(page,), default_timeout=600)
 
 
 _WORDS = ("1", "0", "true", "Load", "3D", "Pairs", "Parallel", "2D", "answers", "waiting", "traces", "vote", "tryout",

@@ -90,7 +90,7 @@ def _write(store: Store, study_id: str | None, folder: Path, fmt: Format) -> Non
             _write_table(folder / f"{name}.{SUFFIXES[fmt]}", rows, fmt)
 
     runs = store.runs(study_id)
-    table("runs", [_run_row(run.model_dump(mode="json")) for run in runs])
+    table("runs", [_run_row(run.model_dump(mode="json", exclude={"created_by"})) for run in runs])
     table(
         "measurements",
         [{"run_id": run.id} | _flat(m) for run in runs for m in store.measurements(run.id)],
@@ -113,7 +113,7 @@ def _write(store: Store, study_id: str | None, folder: Path, fmt: Format) -> Non
         "format": "trilemma-export",
         "version": 1,
         "created_at": utc_now().isoformat(),
-        "studies": [study.model_dump(mode="json") for study in studies],
+        "studies": [study.model_dump(mode="json", exclude={"created_by"}) for study in studies],
         "artifacts": [a.model_dump(mode="json", exclude={"path"}) for a in store.artifacts()],
         "rows": counts,
     }

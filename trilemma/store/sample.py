@@ -17,7 +17,7 @@ from trilemma.schema import content_id
 from trilemma.store import tables as t
 from trilemma.store.artifacts import artifact_row
 from trilemma.store.records import chunk_row, measurement_row, request_row
-from trilemma.store.studies import StudyStore, insert_runs, is_own, new_run
+from trilemma.store.studies import StudyStore, in_study, insert_runs, is_own, new_run
 
 _OFFERED = "sample"
 
@@ -35,7 +35,7 @@ class SampleStore(StudyStore):
             _mark_offered(connection)
             known = set(connection.execute(sa.select(t.artifacts.c.id)).scalars())
             fresh = [artifact_row(artifact, forgotten=True) for artifact in whole.artifacts if artifact.id not in known]
-            _insert(connection, t.artifacts, fresh)
+            insert(connection, t.artifacts, fresh)
             study = {
                 "id": SAMPLE,
                 "spec": whole.study.spec.model_dump(mode="json"),
@@ -43,12 +43,13 @@ class SampleStore(StudyStore):
                 "created_at": whole.study.created_at,
             }
             connection.execute(sa.insert(t.studies).values(study))
-            _insert_hosts(connection, whole.runs)
+            insert_hosts(connection, whole.runs)
             last = int(connection.execute(sa.select(sa.func.max(t.runs.c.position))).scalar() or 0)
-            insert_runs(connection, [_run_row(run, position) for position, run in enumerate(whole.runs, last + 1)])
-            _insert(connection, t.study_runs, [{"study_id": SAMPLE, "run_id": one.run.id} for one in whole.runs])
+            rows = [ended_run(run, position, SAMPLE) for position, run in enumerate(whole.runs, last + 1)]
+            insert_runs(connection, rows)
+            insert(connection, t.study_runs, [{"study_id": SAMPLE, "run_id": one.run.id} for one in whole.runs])
             for one in whole.runs:
-                _insert_records(connection, one)
+                insert_records(connection, one)
             self._changed(connection)
         return self.study(SAMPLE)
 
@@ -67,13 +68,33 @@ class SampleStore(StudyStore):
 
     def sample(self) -> SampleFacts | None:
         """Where and when the sample study was measured; None where it is not there."""
-        runs = [run for run in self.runs(SAMPLE) if run.host is not None and run.finished_at is not None]
-        if not runs:
+        return self.origin(SAMPLE)
+
+    def origin(self, study_id: str | None) -> SampleFacts | None:
+        """Where and when the sample study or an imported one was measured; None of a study of the user's own.
+
+        Without ``study_id``, of what the readings of all studies show: None where that is the user's own.
+        """
+        if study_id is None:
+            imported = [one for one in self.foreign_studies() if one != SAMPLE]
+            return None if self._any(is_own(t.runs)) else self.origin(imported[0] if imported else SAMPLE)
+        known = sa.and_(t.runs.c.host_id.is_not(None), t.runs.c.finished_at.is_not(None))
+        last = self._last_run(sa.and_(in_study(study_id), ~is_own(t.runs), known))
+        if last is None:
             return None
-        last = max(runs, key=lambda run: (run.finished_at, run.id))
+        alone = not self._any(t.runs.c.device != SAMPLE)
+        facts = {"host": last.host, "measured_at": last.finished_at, "alone": alone}
+        return SampleFacts.model_validate(facts | {"imported": study_id != SAMPLE})
+
+    def _any(self, condition: sa.ColumnElement[bool]) -> bool:
         with self._db.read() as connection:
-            own = connection.execute(sa.select(sa.exists().where(is_own(t.runs)))).scalar_one()
-        return SampleFacts.model_validate({"host": last.host, "measured_at": last.finished_at, "alone": not own})
+            return bool(connection.execute(sa.select(sa.exists().where(condition))).scalar_one())
+
+    def foreign_studies(self) -> list[str]:
+        """The ids of the studies with runs that were not measured here: the sample study and imported ones."""
+        query = sa.select(t.study_runs.c.study_id).join(t.runs).where(~is_own(t.runs)).distinct()
+        with self._db.read() as connection:
+            return sorted(connection.execute(query).scalars())
 
 
 def _mark_offered(connection: Connection) -> None:
@@ -95,26 +116,29 @@ def _delete(connection: Connection) -> bool:
     return found
 
 
-def _insert(connection: Connection, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None:
+def insert(connection: Connection, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert rows, if there are any."""
     if rows:
         connection.execute(sa.insert(table), list(rows))
 
 
-def _insert_hosts(connection: Connection, runs: Sequence[WholeRun]) -> None:
+def insert_hosts(connection: Connection, runs: Sequence[WholeRun]) -> None:
+    """Insert the machines of runs that are not known yet."""
     documents = [run.run.host.model_dump(mode="json") for run in runs if run.run.host is not None]
-    known = set(connection.execute(sa.select(t.hosts.c.id)).scalars())
     rows = {content_id(document, 64): document for document in documents}
-    _insert(connection, t.hosts, [{"id": key, "document": rows[key]} for key in rows if key not in known])
+    known = set(connection.execute(sa.select(t.hosts.c.id).where(t.hosts.c.id.in_(list(rows)))).scalars())
+    insert(connection, t.hosts, [{"id": key, "document": rows[key]} for key in rows if key not in known])
 
 
-def _run_row(whole: WholeRun, position: int) -> dict[str, Any]:
-    """The row of a run that is over, but for its number."""
+def ended_run(whole: WholeRun, position: int, device: str) -> dict[str, Any]:
+    """The row of a run that is over, but for its number, under another device's name."""
     run = whole.run
-    spec = run.spec.model_copy(update={"device": SAMPLE})
+    spec = run.spec.model_copy(update={"device": device})
     return new_run(spec, position, rerun_of=run.rerun_of) | {
         "id": run.id,
         "state": run.state.value,
-        "progress": 1.0,
+        "phase": None if run.phase is None else run.phase.value,
+        "progress": run.progress,
         "attempt": run.attempt,
         "created_at": run.created_at,
         "started_at": run.started_at,
@@ -128,13 +152,14 @@ def _run_row(whole: WholeRun, position: int) -> dict[str, Any]:
     }
 
 
-def _insert_records(connection: Connection, whole: WholeRun) -> None:
+def insert_records(connection: Connection, whole: WholeRun) -> None:
+    """Insert everything that a run recorded."""
     run_id = whole.run.id
     phases = [window.model_dump(mode="json") | {"run_id": run_id} for window in whole.phases]
     answers = [answer.model_dump() | {"run_id": run_id} for answer in whole.answers]
     figures = [measurement_row(run_id, order, one) for order, one in enumerate(whole.measurements)]
-    _insert(connection, t.phases, phases)
-    _insert(connection, t.sample_chunks, [chunk_row(run_id, whole.samples)] if whole.samples else [])
-    _insert(connection, t.requests, [request_row(run_id, request) for request in whole.requests])
-    _insert(connection, t.answers, answers)
-    _insert(connection, t.measurements, figures)
+    insert(connection, t.phases, phases)
+    insert(connection, t.sample_chunks, [chunk_row(run_id, whole.samples)] if whole.samples else [])
+    insert(connection, t.requests, [request_row(run_id, request) for request in whole.requests])
+    insert(connection, t.answers, answers)
+    insert(connection, t.measurements, figures)

@@ -23,6 +23,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
 )
+from sqlalchemy.types import TypeEngine
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -40,40 +41,74 @@ class UtcDateTime(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC)
 
 
-class AnyText(TypeDecorator[str]):
+class _Storable(TypeDecorator[str]):
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Replace what cannot be stored by U+FFFD."""
+        if value is None:
+            return None
+        return whole(value) if dialect.name == "sqlite" else whole(value).replace("\0", "\ufffd")
+
+
+def whole(value: str) -> str:
+    """``value`` with U+FFFD for halves of surrogate pairs, which UTF-8 does not have."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return value
+
+
+class AnyText(_Storable):
     """Text from models and logs, which may hold what a database refuses: lone surrogates, or NUL in PostgreSQL."""
 
     impl = Text
     cache_ok = True
 
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        """Replace what cannot be stored by U+FFFD."""
-        return None if value is None else _storable(value, dialect)
-
 
 class AnyJson(TypeDecorator[Any]):
-    """The same for texts within JSON, which could be stored, but not be shown when they are read again."""
+    """JSON with such texts: it could be stored, but not be shown when it is read again.
+
+    NUL stays what it is, also in PostgreSQL, which takes it in JSON: specifications are compared with what was hashed.
+    """
 
     impl = JSON
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
-        """Replace what cannot be stored by U+FFFD, in keys too."""
+        """Replace halves of surrogate pairs by U+FFFD, in keys too."""
         if isinstance(value, str):
-            return _storable(value, dialect)
+            return whole(value)
         if isinstance(value, dict):
-            return {_storable(str(k), dialect): self.process_bind_param(v, dialect) for k, v in value.items()}
+            return {whole(str(key)): self.process_bind_param(one, dialect) for key, one in value.items()}
         if isinstance(value, list | tuple):
             return [self.process_bind_param(one, dialect) for one in value]
         return value
 
 
-def _storable(value: str, dialect: Dialect) -> str:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        value = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return value if dialect.name == "sqlite" else value.replace("\0", "\ufffd")
+class _Short(_Storable):
+    impl = String
+    cache_ok = True
+
+
+def _name(length: int) -> TypeEngine[str]:
+    """A short text, such as a model's name: as long as it is, and in the order of its bytes, in both databases.
+
+    The length is what SQLite's schema says, which holds nobody to it. PostgreSQL would, and sorts by its own locale.
+    """
+    return _Short(length).with_variant(AnyText(collation="C"), "postgresql")
+
+
+class Real(TypeDecorator[float]):
+    """A figure; one that is not a number is unknown in both databases, as SQLite has it."""
+
+    impl = Float
+    cache_ok = True
+
+    def process_bind_param(self, value: float | None, dialect: Dialect) -> float | None:
+        """NaN as NULL."""
+        return None if value is None or value != value else value  # noqa: PLR0124
 
 
 metadata = MetaData(
@@ -84,6 +119,11 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+
+def _created_by() -> Column[str]:
+    """Whoever asked for it, as :class:`trilemma.access.identity.User` names them; None where nobody was asked."""
+    return Column("created_by", String(255))
 
 
 def _run_id(**options: Any) -> Column[str]:
@@ -99,12 +139,13 @@ artifacts = Table(
     "artifacts",
     metadata,
     Column("id", String(64), primary_key=True),
-    Column("model", String(255), nullable=False),
-    Column("quantization", String(64), nullable=False),
+    Column("model", _name(255), nullable=False),
+    Column("quantization", _name(64), nullable=False),
     Column("path", AnyText, nullable=False),
     Column("added_at", UtcDateTime, nullable=False),
     Column("forgotten", Boolean, nullable=False),
     Column("document", AnyJson, nullable=False),
+    _created_by(),
 )
 
 studies = Table(
@@ -114,6 +155,7 @@ studies = Table(
     Column("spec", AnyJson, nullable=False),
     Column("rerun_disturbed", Boolean, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    _created_by(),
 )
 
 hosts = Table(
@@ -129,12 +171,12 @@ runs = Table(
     Column("fingerprint", String(64), nullable=False, index=True),
     Column("configuration_id", String(32), nullable=False),
     Column("artifact_id", String(64), nullable=False, index=True),
-    Column("engine", String(64), nullable=False),
+    Column("engine", _name(64), nullable=False),
     Column("settings", Text, nullable=False),
     Column("adapter_id", String(64)),
-    Column("profile", String(64)),  # the name of the emulated device
+    Column("profile", _name(64)),  # the name of the emulated device
     Column("repeat", Integer, nullable=False),
-    Column("device", String(64), nullable=False),
+    Column("device", _name(64), nullable=False),
     Column("spec", AnyJson, nullable=False),
     Column("state", String(16), nullable=False),
     Column("phase", String(16)),
@@ -154,11 +196,13 @@ runs = Table(
     Column("rerun_of", String(32), ForeignKey("runs.id", ondelete="SET NULL"), index=True),
     Column("host_id", String(64), ForeignKey("hosts.id")),
     Column("engine_info", AnyJson, nullable=False),
-    Column("worker_id", String(128)),
+    Column("worker_id", _name(128)),
     Column("worker_pid", Integer),
     Column("worker_created", Float),
     Column("process_pid", Integer),
     Column("process_created", Float),
+    _created_by(),
+    Index(None, "created_by", "state"),
     Index(None, "state", "device", "position"),
     Index(None, "position", "number"),
 )
@@ -175,7 +219,7 @@ phases = Table(
     metadata,
     _run_id(primary_key=True),
     Column("phase", String(16), primary_key=True),
-    Column("subject", String(128), primary_key=True),
+    Column("subject", _name(128), primary_key=True),
     Column("start_ns", BigInteger, nullable=False),
     Column("end_ns", BigInteger),
 )
@@ -197,7 +241,7 @@ requests = Table(
     "requests",
     metadata,
     _run_id(primary_key=True),
-    Column("workload", String(128), primary_key=True),
+    Column("workload", _name(128), primary_key=True),
     Column("warmup", Boolean, primary_key=True),
     Column("index", Integer, primary_key=True, autoincrement=False),
     Column("submitted_ns", BigInteger, nullable=False),
@@ -217,7 +261,7 @@ answers = Table(
     "answers",
     metadata,
     _run_id(primary_key=True),
-    Column("suite", String(128), primary_key=True),
+    Column("suite", _name(128), primary_key=True),
     Column("index", Integer, primary_key=True, autoincrement=False),
     Column("item_id", AnyText, nullable=False),
     Column("prompt", AnyText, nullable=False),
@@ -231,15 +275,15 @@ answers = Table(
 measurements = Table(
     "measurements",
     metadata,
-    Column("key", String(255), primary_key=True),
+    Column("key", _name(255), primary_key=True),
     _run_id(primary_key=True, index=True),
     Column("order", Integer, nullable=False),
-    Column("value", Float),
-    Column("low", Float),
-    Column("high", Float),
+    Column("value", Real),
+    Column("low", Real),
+    Column("high", Real),
     Column("n", Integer, nullable=False),
     Column("method", String(16), nullable=False),
-    Column("source", String(255), nullable=False),
+    Column("source", _name(255), nullable=False),
     Column("valid", Boolean, nullable=False),
     Column("provenance", AnyJson, nullable=False),
     Column("definition_version", Integer, nullable=False),
@@ -253,7 +297,7 @@ votes = Table(
     Column("id", String(32), primary_key=True),
     Column("study_id", String(32), ForeignKey("studies.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("created_at", UtcDateTime, nullable=False),
-    Column("source", String(128), nullable=False),
+    Column("source", _name(128), nullable=False),
     Column("item_id", AnyText, nullable=False),
     Column("prompt", AnyText, nullable=False),
     Column("a_id", String(32), nullable=False),
@@ -263,6 +307,23 @@ votes = Table(
     Column("choice", String(8), nullable=False),
     Column("voter", AnyText, nullable=False),
     Column("asked", AnyJson, nullable=False),
+    _created_by(),
+)
+
+# What was done, tried and refused; the format is trilemma.records.AuditRecord. Rows are only ever added.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("who", String(255), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("subject", AnyText, nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("detail", AnyText, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),  # what it added to the disk beside weights
+    Index(None, "who", "action"),
 )
 
 RECORDS = (phases, sample_chunks, requests, answers, measurements)
