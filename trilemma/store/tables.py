@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -10,8 +9,6 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    DateTime,
-    Dialect,
     Float,
     ForeignKey,
     Index,
@@ -21,95 +18,9 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    TypeDecorator,
 )
-from sqlalchemy.types import TypeEngine
 
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """A moment in UTC: stored without a zone (SQLite has none), read back with one."""
-
-    impl = DateTime
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """To UTC, zone dropped."""
-        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """With its zone again."""
-        return None if value is None else value.replace(tzinfo=UTC)
-
-
-class _Storable(TypeDecorator[str]):
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        """Replace what cannot be stored by U+FFFD."""
-        if value is None:
-            return None
-        return whole(value) if dialect.name == "sqlite" else whole(value).replace("\0", "\ufffd")
-
-
-def whole(value: str) -> str:
-    """``value`` with U+FFFD for halves of surrogate pairs, which UTF-8 does not have."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return value
-
-
-class AnyText(_Storable):
-    """Text from models and logs, which may hold what a database refuses: lone surrogates, or NUL in PostgreSQL."""
-
-    impl = Text
-    cache_ok = True
-
-
-class AnyJson(TypeDecorator[Any]):
-    """JSON with such texts: it could be stored, but not be shown when it is read again.
-
-    NUL stays what it is, also in PostgreSQL, which takes it in JSON: specifications are compared with what was hashed.
-    """
-
-    impl = JSON
-    cache_ok = True
-
-    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
-        """Replace halves of surrogate pairs by U+FFFD, in keys too."""
-        if isinstance(value, str):
-            return whole(value)
-        if isinstance(value, dict):
-            return {whole(str(key)): self.process_bind_param(one, dialect) for key, one in value.items()}
-        if isinstance(value, list | tuple):
-            return [self.process_bind_param(one, dialect) for one in value]
-        return value
-
-
-class _Short(_Storable):
-    impl = String
-    cache_ok = True
-
-
-def _name(length: int) -> TypeEngine[str]:
-    """A short text, such as a model's name: as long as it is, and in the order of its bytes, in both databases.
-
-    The length is what SQLite's schema says, which holds nobody to it. PostgreSQL would, and sorts by its own locale.
-    """
-    return _Short(length).with_variant(AnyText(collation="C"), "postgresql")
-
-
-class Real(TypeDecorator[float]):
-    """A figure; one that is not a number is unknown in both databases, as SQLite has it."""
-
-    impl = Float
-    cache_ok = True
-
-    def process_bind_param(self, value: float | None, dialect: Dialect) -> float | None:
-        """NaN as NULL."""
-        return None if value is None or value != value else value  # noqa: PLR0124
-
+from trilemma.store.column_types import AnyJson, AnyText, Real, UtcDateTime, short_name
 
 metadata = MetaData(
     naming_convention={
@@ -139,8 +50,8 @@ artifacts = Table(
     "artifacts",
     metadata,
     Column("id", String(64), primary_key=True),
-    Column("model", _name(255), nullable=False),
-    Column("quantization", _name(64), nullable=False),
+    Column("model", short_name(255), nullable=False),
+    Column("quantization", short_name(64), nullable=False),
     Column("path", AnyText, nullable=False),
     Column("added_at", UtcDateTime, nullable=False),
     Column("forgotten", Boolean, nullable=False),
@@ -171,12 +82,12 @@ runs = Table(
     Column("fingerprint", String(64), nullable=False, index=True),
     Column("configuration_id", String(32), nullable=False),
     Column("artifact_id", String(64), nullable=False, index=True),
-    Column("engine", _name(64), nullable=False),
+    Column("engine", short_name(64), nullable=False),
     Column("settings", Text, nullable=False),
     Column("adapter_id", String(64)),
-    Column("profile", _name(64)),  # the name of the emulated device
+    Column("profile", short_name(64)),  # the name of the emulated device
     Column("repeat", Integer, nullable=False),
-    Column("device", _name(64), nullable=False),
+    Column("device", short_name(64), nullable=False),
     Column("spec", AnyJson, nullable=False),
     Column("state", String(16), nullable=False),
     Column("phase", String(16)),
@@ -196,7 +107,7 @@ runs = Table(
     Column("rerun_of", String(32), ForeignKey("runs.id", ondelete="SET NULL"), index=True),
     Column("host_id", String(64), ForeignKey("hosts.id")),
     Column("engine_info", AnyJson, nullable=False),
-    Column("worker_id", _name(128)),
+    Column("worker_id", short_name(128)),
     Column("worker_pid", Integer),
     Column("worker_created", Float),
     Column("process_pid", Integer),
@@ -219,7 +130,7 @@ phases = Table(
     metadata,
     _run_id(primary_key=True),
     Column("phase", String(16), primary_key=True),
-    Column("subject", _name(128), primary_key=True),
+    Column("subject", short_name(128), primary_key=True),
     Column("start_ns", BigInteger, nullable=False),
     Column("end_ns", BigInteger),
 )
@@ -241,7 +152,7 @@ requests = Table(
     "requests",
     metadata,
     _run_id(primary_key=True),
-    Column("workload", _name(128), primary_key=True),
+    Column("workload", short_name(128), primary_key=True),
     Column("warmup", Boolean, primary_key=True),
     Column("index", Integer, primary_key=True, autoincrement=False),
     Column("submitted_ns", BigInteger, nullable=False),
@@ -261,7 +172,7 @@ answers = Table(
     "answers",
     metadata,
     _run_id(primary_key=True),
-    Column("suite", _name(128), primary_key=True),
+    Column("suite", short_name(128), primary_key=True),
     Column("index", Integer, primary_key=True, autoincrement=False),
     Column("item_id", AnyText, nullable=False),
     Column("prompt", AnyText, nullable=False),
@@ -275,7 +186,7 @@ answers = Table(
 measurements = Table(
     "measurements",
     metadata,
-    Column("key", _name(255), primary_key=True),
+    Column("key", short_name(255), primary_key=True),
     _run_id(primary_key=True, index=True),
     Column("order", Integer, nullable=False),
     Column("value", Real),
@@ -283,7 +194,7 @@ measurements = Table(
     Column("high", Real),
     Column("n", Integer, nullable=False),
     Column("method", String(16), nullable=False),
-    Column("source", _name(255), nullable=False),
+    Column("source", short_name(255), nullable=False),
     Column("valid", Boolean, nullable=False),
     Column("provenance", AnyJson, nullable=False),
     Column("definition_version", Integer, nullable=False),
@@ -297,7 +208,7 @@ votes = Table(
     Column("id", String(32), primary_key=True),
     Column("study_id", String(32), ForeignKey("studies.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("created_at", UtcDateTime, nullable=False),
-    Column("source", _name(128), nullable=False),
+    Column("source", short_name(128), nullable=False),
     Column("item_id", AnyText, nullable=False),
     Column("prompt", AnyText, nullable=False),
     Column("a_id", String(32), nullable=False),
