@@ -170,6 +170,14 @@ def content(home: Path) -> dict[str, Any]:
     return rows | {"files": sorted(str(path) for folder in folders for path in folder.rglob("*"))}
 
 
+def log_out(page: Page, address: str) -> None:
+    """Log out, at which the provider asks whether there as well; then nobody is logged in here."""
+    page.get_by_role("button", name="Log out").click()
+    page.wait_for_url("**/oauth2/end_session**", timeout=60_000)
+    page.goto(address)
+    page.get_by_role("button", name="Log in").wait_for(timeout=60_000)
+
+
 def headings(page: Page) -> list[str]:
     return page.get_by_role("heading", level=1).all_inner_texts()
 
@@ -211,8 +219,7 @@ def test_whoever_has_no_role_is_turned_away(url: str, new_page: Callable[[], Pag
     assert headings(page) == []
     entry = next(entry for entry in store.audit() if entry.who == "nora@example.org")
     assert (entry.action, entry.outcome) == ("sign in", Outcome.REFUSED)
-    page.get_by_role("button", name="Log out").click()
-    page.get_by_role("button", name="Log in").wait_for(timeout=60_000)
+    log_out(page, url)
 
 
 def test_an_analyst_cancels_their_run_and_it_is_in_the_log(
@@ -225,10 +232,7 @@ def test_an_analyst_cancels_their_run_and_it_is_in_the_log(
     wait_for(lambda: store.run(waiting[0].id).state is RunState.CANCELLED)
     entry = store.audit(1)[0]
     assert (entry.who, entry.action, entry.subject) == ("anton@example.org", "cancel a run", waiting[0].id)
-    page.get_by_role("button", name="Log out").click()
-    page.get_by_role("button", name="Log in").wait_for(timeout=60_000)
-    page.goto(f"{url}/queue")
-    page.get_by_role("button", name="Log in").wait_for(timeout=60_000)
+    log_out(page, f"{url}/queue")
 
 
 URLS = [
@@ -282,15 +286,19 @@ def frames_of(page: Page, act: Callable[[], None]) -> list[bytes]:
 REPLAY = """async ([url, frames]) => {
     const socket = new WebSocket(url.replace('http', 'ws') + '/_stcore/stream', ['streamlit']);
     socket.binaryType = 'arraybuffer';
-    const received = [];
-    socket.onmessage = message => received.push(new TextDecoder().decode(message.data));
+    let received = 0, last = performance.now();
+    socket.onmessage = () => { received += 1; last = performance.now(); };
     await new Promise((done, fail) => { socket.onopen = done; socket.onerror = fail; });
     for (const frame of frames) {
         socket.send(Uint8Array.from(atob(frame), letter => letter.charCodeAt(0)));
-        await new Promise(done => setTimeout(done, 1500));
+        // Until the page has run: something came back, and then nothing for a while.
+        const before = received, start = performance.now();
+        last = start;
+        while (performance.now() - start < 40000 && (received === before || performance.now() - last < 3000))
+            await new Promise(done => setTimeout(done, 100));
     }
     socket.close();
-    return received.length;
+    return received;
 }"""
 
 
