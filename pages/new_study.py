@@ -221,7 +221,7 @@ def _offer(store: Store, spec: StudySpec, cost: Estimate) -> None:
     else:
         text, button = f"All {cost.runs} runs are measured already.", "Keep as a study"
     if _summary(text, button):
-        with entrance.guard().doing(Action.SUBMIT, spec.name) as changed:
+        with entrance.guard().doing(Action.SUBMIT, spec.name, spec=spec) as changed:
             record = submit(changed, spec)
         shared.go("queue", {"study": record.id})
 

@@ -204,6 +204,8 @@ HARMLESS = {"_told(scene, ballot.source).add", "store.add_audit", "catalog.quant
 @pytest.mark.parametrize("path", sorted(ROOT.glob("pages/**/*.py")), ids=lambda path: str(path.relative_to(ROOT)))
 def test_pages_change_things_through_the_guard_alone(path: Path) -> None:
     assert unguarded(path) == []
+    # Who submits a study tells the guard which: what it has the server ask is looked at.
+    assert not re.search(r"\bdoing\(Action\.SUBMIT(?![^)]*\bspec=)", path.read_text(encoding="utf-8"))
     if path.name != "entrance.py":
         assert not re.search(r"\bopen_store\b|\bDatabase\(|\b_open\(", path.read_text(encoding="utf-8"))
 

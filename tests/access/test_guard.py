@@ -19,7 +19,7 @@ from trilemma.access.roles import Action, Role
 from trilemma.access.rules import Limits, Rules
 from trilemma.errors import AccessError, LimitError, NotFoundError, SignInError, StoreError
 from trilemma.records import Choice, Outcome, Vote
-from trilemma.schema import Artifact, Configuration, RunSpec, RunState, StudySpec
+from trilemma.schema import Artifact, Configuration, RunSpec, RunState, StudySpec, SuiteSpec
 from trilemma.settings import Settings
 from trilemma.store import Store, tables
 from trilemma.store.audit import LONGEST
@@ -93,6 +93,21 @@ def test_a_viewer_is_refused_everything(action: Action, role: Role, who: As, sto
         who(role=role).doing(action, run_id, owner=ANN)
     assert content(store) == before
     assert last(store) == (ANN, action.value, run_id, Outcome.REFUSED)
+
+
+@pytest.mark.parametrize("where", ["judge_url", "prometheus_url"])
+def test_whom_a_study_has_the_server_ask_is_for_administrators(where: str, who: As, store: Store) -> None:
+    """The key to it is named in the study as well: whoever chose both could read any variable of the server's."""
+    named: dict[str, Any] = {where: "http://evil.example/v1", "judge_key_env": "HF_TOKEN"}
+    spec = StudySpec(name="s", configurations=(CONFIGURATION,), suites=(SuiteSpec(name="own", options=named),))
+    if where == "prometheus_url":
+        asking = CONFIGURATION.model_copy(update={"settings": named})
+        spec = StudySpec(name="s", configurations=(CONFIGURATION, asking))
+    with pytest.raises(AccessError, match="takes an admin's"):
+        who().doing(Action.SUBMIT, "s", spec=spec)
+    assert last(store) == (ANN, "name an address that a study asks", "s", Outcome.REFUSED)
+    who(role=Role.ADMIN).doing(Action.SUBMIT, "s", spec=spec)
+    who().doing(Action.SUBMIT, "s", spec=StudySpec(name="s", configurations=(CONFIGURATION,)))
 
 
 def test_who_asked_for_it_is_kept_with_it(who: As, store: Store) -> None:

@@ -21,6 +21,7 @@ from trilemma.schema import (
     RunSpec,
     RunState,
     StudySpec,
+    SuiteSpec,
 )
 from trilemma.store import Store
 
@@ -35,8 +36,9 @@ def fill(store: Store) -> str:
     acting = store
     acting._by = "ann@example.org"
     acting.add_artifact(weights)
-    spec = StudySpec(name="s", configurations=(configuration,))
-    study = acting.add_study(spec, [RunSpec(configuration=configuration)])
+    suites = (SuiteSpec(name="own", options={"judge_url": "http://10.1.2.3/v1", "judge_key_env": "COMPANY_KEY"}),)
+    spec = StudySpec(name="s", configurations=(configuration,), suites=suites)
+    study = acting.add_study(spec, [RunSpec(configuration=configuration, suites=suites)])
     (run,) = acting.runs(study.id)
     store.claim_next("w")
     store.start_run(run.id, factory.HOST)

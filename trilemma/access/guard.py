@@ -14,7 +14,7 @@ from trilemma.access.roles import NEEDS, NOBODY_ELSE, Action, Role
 from trilemma.access.rules import Rules
 from trilemma.errors import AccessError, LimitError, SignInError, StoreError
 from trilemma.records import AuditRecord, Outcome, Usage
-from trilemma.schema import utc_now
+from trilemma.schema import StudySpec, utc_now
 from trilemma.scrub import Scrubber
 from trilemma.settings import Settings
 from trilemma.store import Store
@@ -31,6 +31,12 @@ _KINDS: dict[Action, Kind] = {
 _QUEUES = (Action.SUBMIT, Action.RETRY_RUN)
 _FILLS = (Action.ADD_WEIGHTS, Action.QUANTISE, Action.CONVERT, Action.ADD_FILE)
 _RESERVED = Reservations()
+
+
+def names_address(spec: StudySpec) -> bool:
+    """Whether a study says by itself whom the server asks, by settings or options that are called ``..._url``."""
+    chosen = [*(one.settings for one in spec.configurations), *(one.options for one in spec.suites)]
+    return any(name.endswith("_url") and bool(value) for one in chosen for name, value in one.items())
 
 
 class Guard:
@@ -75,8 +81,9 @@ class Guard:
             )
 
     def doing(
-        self, action: Action, subject: str = "", *, owner: str | None = NOBODY_ELSE, size_bytes: int | None = None
-    ) -> Deed:
+        self, action: Action, subject: str = "", *, owner: str | None = NOBODY_ELSE, size_bytes: int | None = None,
+        spec: StudySpec | None = None,
+    ) -> Deed:  # fmt: skip
         """Check that the person may do it; what is then done inside ``with`` goes into the log together with it.
 
         Args:
@@ -85,6 +92,7 @@ class Guard:
             owner: Whose that is, where the store does not know.
             size_bytes: How much it will add to the disk; None where that is not known: then there must be room for
                 something.
+            spec: The study that is submitted: what it has the server ask may take more than to submit it.
 
         Raises:
             SignInError: the log-in is over.
@@ -96,6 +104,8 @@ class Guard:
             self.require(action, subject)
             owner = self._store.created_by(kind, subject)
         self.require(action, subject, owner)
+        if spec is not None and names_address(spec):
+            self.require(Action.NAME_ADDRESS, subject)
         return Deed(self, self._store, self._settings, action, subject, size_bytes)
 
     def audit(self, limit: int, outcome: Outcome | None = None) -> list[AuditRecord]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trilemma.records import AnswerRecord, RequestRecord, RunRecord, StudyRecord
-from trilemma.schema import Artifact, Configuration, Measurement, RunState, content_id
+from trilemma.schema import Artifact, Configuration, Measurement, RunState, SuiteSpec, content_id
 from trilemma.scrub import Scrubber
 from trilemma.store import Store
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 NO_LOG = "Logs are shown to analysts."
 _QUESTION = {"choices", "contexts", "calls", "kl", "logprobs"}
 """Parts of an answer's detail that are the question's or the model's own; a path in them is none of this machine's."""
-_SERVER = {"api_key_env", "prometheus_url", "pid", "port"}
-"""Settings that name things of the server."""
+_SERVER = {"api_key_env", "judge_key_env", "judge_url", "prometheus_url", "pid", "port"}
+"""Settings and options that name things of the server."""
 
 
 class RedactedStore(Store):
@@ -126,17 +126,25 @@ class RedactedStore(Store):
     def _configuration(self, configuration: Configuration) -> Configuration:
         return configuration.model_copy(update={"settings": self._settings(configuration.settings)})
 
+    def _suites(self, suites: tuple[SuiteSpec, ...]) -> tuple[SuiteSpec, ...]:
+        return tuple(one.model_copy(update={"options": self._settings(one.options)}) for one in suites)
+
     def _artifact(self, artifact: Artifact) -> Artifact:
         return artifact.model_copy(update={"path": "", "source": self._scrub.text(artifact.source)})
 
     def _study(self, study: StudyRecord) -> StudyRecord:
         configurations = tuple(map(self._configuration, study.spec.configurations))
-        spec = study.spec.model_copy(update={"configurations": configurations})
+        update = {"configurations": configurations, "suites": self._suites(study.spec.suites)}
+        spec = study.spec.model_copy(update=update)
         return study.model_copy(update={"spec": spec, "created_by": None})
 
     def _run(self, run: RunRecord) -> RunRecord:
         scrub = self._scrub
-        spec = run.spec.model_copy(update={"configuration": self._configuration(run.spec.configuration)})
+        changed = {
+            "configuration": self._configuration(run.spec.configuration),
+            "suites": self._suites(run.spec.suites),
+        }
+        spec = run.spec.model_copy(update=changed)
         update = {
             "spec": spec,
             "note": scrub.text(run.note),

@@ -31,6 +31,8 @@ class Action(StrEnum):
     ADD_WEIGHTS = "add weights"
     ADD_PATH = "add weights by path"
     ADD_ENDPOINT = "add an endpoint"
+    NAME_ADDRESS = "name an address that a study asks"
+    """A judge's, or Prometheus'."""
     QUANTISE = "quantise"
     CONVERT = "convert"
     DELETE_WEIGHTS = "delete weights"
@@ -59,6 +61,7 @@ NEEDS = MappingProxyType(
         # with a key out of the server's environment.
         Action.ADD_PATH: Role.ADMIN,
         Action.ADD_ENDPOINT: Role.ADMIN,
+        Action.NAME_ADDRESS: Role.ADMIN,
         Action.QUANTISE: Role.ANALYST,
         Action.CONVERT: Role.ANALYST,
         Action.DELETE_WEIGHTS: Role.ANALYST,

@@ -87,7 +87,7 @@ def study(
         if dry_run:
             _print_plan(store, spec, runs, expected, as_json=json_)
             return
-        with guard.doing(Action.SUBMIT, spec.name) as changed:
+        with guard.doing(Action.SUBMIT, spec.name, spec=spec) as changed:
             record = submit(changed, spec)
         if json_:
             emit_json({"study": record, "estimate": vars(expected), "runs": store.runs(study_id=record.id)})
@@ -199,7 +199,7 @@ def run(
         )
         if len(spec.configurations) > 1:
             raise StudyError("`trilemma run` measures one configuration.", "Use `trilemma study` to sweep settings.")
-        with Guard(store, at_terminal(), Rules(), settings).doing(Action.SUBMIT, spec.name) as changed:
+        with Guard(store, at_terminal(), Rules(), settings).doing(Action.SUBMIT, spec.name, spec=spec) as changed:
             record = submit(changed, spec)
         wanted = store.runs(study_id=record.id)[-1]
         if wanted.state.verdict:
