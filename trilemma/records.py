@@ -13,6 +13,12 @@ from trilemma.schema import Artifact, Frozen, Measurement, Phase, RunSpec, RunSt
 SAMPLE = "sample"
 """The id of the study that comes with the package, and the device that its runs name: no run of the user's own does."""
 
+IMPORTED = "imported"
+"""The device that runs out of other tools' files name: nothing of them was measured here, and no worker claims them."""
+
+IMPORTED_FROM = "imported_from"
+"""The setting of every configuration out of such a file: the tool. So none is ever taken for one that was measured."""
+
 
 class StudyRecord(Frozen):
     """A study in the store, with how many of its runs are in each state."""

@@ -10,6 +10,7 @@ import typer
 
 import trilemma
 from trilemma.cli import (
+    imports,
     models,
     plan,
     presets,
@@ -48,6 +49,7 @@ app.add_typer(sample.app, name="sample")
 app.command()(show.show)
 app.command()(plan.plan)
 app.command()(studies.export)
+app.command("import")(imports.import_)
 app.command()(reports.report)
 app.command()(services.serve)
 app.command()(services.worker)

@@ -8,6 +8,7 @@ from typing import Self
 from trilemma.settings import get_settings
 from trilemma.store.artifacts import ArtifactStore
 from trilemma.store.database import Database
+from trilemma.store.imports import ImportStore
 from trilemma.store.migrate import migrate
 from trilemma.store.queue import QueueStore
 from trilemma.store.reading import ReadStore
@@ -18,7 +19,7 @@ from trilemma.store.votes import VoteStore
 __all__ = ["Store", "open_store"]
 
 
-class Store(ArtifactStore, QueueStore, RecordStore, ReadStore, SampleStore, VoteStore):
+class Store(ArtifactStore, QueueStore, RecordStore, ReadStore, SampleStore, ImportStore, VoteStore):
     """Everything that is kept: the catalog, studies, the queue, what runs recorded, and their figures.
 
     A context manager. Safe to share between threads; each process opens its own, which is cheap.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from trilemma.records import AnswerRecord, PhaseWindow, RequestRecord, Sample
+from trilemma.records import IMPORTED, AnswerRecord, PhaseWindow, RequestRecord, Sample
 from trilemma.schema import Measurement, Phase, Provenance, RunState, split_key
 from trilemma.store import tables as t
 from trilemma.store.base import StoreBase
@@ -153,7 +153,7 @@ class ReadStore(StoreBase):
 
         Columns: run_id, state, configuration_id, artifact_id, model, quantization, engine, settings (JSON), adapter_id
         (None without one), profile (the emulated device's name; None for the machine itself), repeat, disturbed,
-        finished_at (UTC), rerun_of, superseded (a re-run has replaced it).
+        finished_at (UTC), rerun_of, superseded (a re-run has replaced it), imported (out of another tool's file).
         """
         r = t.runs.c
         columns: list[sa.ColumnElement[Any]] = [
@@ -172,6 +172,7 @@ class ReadStore(StoreBase):
             r.finished_at,
             r.rerun_of,
             r.id.in_(_superseded()).label("superseded"),
+            (r.device == IMPORTED).label("imported"),
         ]
         query = sa.select(*columns).outerjoin_from(t.runs, t.artifacts, r.artifact_id == t.artifacts.c.id)
         query = query.where(in_study(study_id))
@@ -179,7 +180,8 @@ class ReadStore(StoreBase):
 
         frame = _frame(self._rows(query.order_by(r.position, r.number)), columns)
         frame["finished_at"] = pd.to_datetime(frame["finished_at"], utc=True)
-        frame["superseded"] = frame["superseded"].astype(bool)
+        for name in ("superseded", "imported"):
+            frame[name] = frame[name].astype(bool)
         return frame
 
     def _rows(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:

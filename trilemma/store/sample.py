@@ -6,18 +6,14 @@ studies leave that device out: so nothing of the sample is measured again, reuse
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from trilemma.records import SAMPLE, SampleFacts, StudyRecord, WholeRun, WholeStudy
-from trilemma.schema import content_id
+from trilemma.records import SAMPLE, SampleFacts, StudyRecord, WholeStudy
 from trilemma.store import tables as t
 from trilemma.store.artifacts import artifact_row
-from trilemma.store.records import chunk_row, measurement_row, request_row
-from trilemma.store.studies import StudyStore, insert_runs, is_own, new_run
+from trilemma.store.studies import StudyStore, insert_runs, is_own
+from trilemma.store.whole import insert, insert_hosts, insert_records, run_row
 
 _OFFERED = "sample"
 
@@ -35,7 +31,7 @@ class SampleStore(StudyStore):
             _mark_offered(connection)
             known = set(connection.execute(sa.select(t.artifacts.c.id)).scalars())
             fresh = [artifact_row(artifact, forgotten=True) for artifact in whole.artifacts if artifact.id not in known]
-            _insert(connection, t.artifacts, fresh)
+            insert(connection, t.artifacts, fresh)
             study = {
                 "id": SAMPLE,
                 "spec": whole.study.spec.model_dump(mode="json"),
@@ -43,12 +39,14 @@ class SampleStore(StudyStore):
                 "created_at": whole.study.created_at,
             }
             connection.execute(sa.insert(t.studies).values(study))
-            _insert_hosts(connection, whole.runs)
+            insert_hosts(connection, whole.runs)
             last = int(connection.execute(sa.select(sa.func.max(t.runs.c.position))).scalar() or 0)
-            insert_runs(connection, [_run_row(run, position) for position, run in enumerate(whole.runs, last + 1)])
-            _insert(connection, t.study_runs, [{"study_id": SAMPLE, "run_id": one.run.id} for one in whole.runs])
+            insert_runs(
+                connection, [run_row(run, position, SAMPLE) for position, run in enumerate(whole.runs, last + 1)]
+            )
+            insert(connection, t.study_runs, [{"study_id": SAMPLE, "run_id": one.run.id} for one in whole.runs])
             for one in whole.runs:
-                _insert_records(connection, one)
+                insert_records(connection, one)
             self._changed(connection)
         return self.study(SAMPLE)
 
@@ -93,48 +91,3 @@ def _delete(connection: Connection) -> bool:
     connection.execute(sa.delete(t.artifacts).where(unused))
     connection.execute(sa.delete(t.hosts).where(~sa.exists().where(t.runs.c.host_id == t.hosts.c.id)))
     return found
-
-
-def _insert(connection: Connection, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None:
-    if rows:
-        connection.execute(sa.insert(table), list(rows))
-
-
-def _insert_hosts(connection: Connection, runs: Sequence[WholeRun]) -> None:
-    documents = [run.run.host.model_dump(mode="json") for run in runs if run.run.host is not None]
-    known = set(connection.execute(sa.select(t.hosts.c.id)).scalars())
-    rows = {content_id(document, 64): document for document in documents}
-    _insert(connection, t.hosts, [{"id": key, "document": rows[key]} for key in rows if key not in known])
-
-
-def _run_row(whole: WholeRun, position: int) -> dict[str, Any]:
-    """The row of a run that is over, but for its number."""
-    run = whole.run
-    spec = run.spec.model_copy(update={"device": SAMPLE})
-    return new_run(spec, position, rerun_of=run.rerun_of) | {
-        "id": run.id,
-        "state": run.state.value,
-        "progress": 1.0,
-        "attempt": run.attempt,
-        "created_at": run.created_at,
-        "started_at": run.started_at,
-        "finished_at": run.finished_at,
-        "reason": run.reason,
-        "log_tail": run.log_tail,
-        "disturbed": run.disturbed,
-        "disturbances": list(run.disturbances),
-        "host_id": None if run.host is None else content_id(run.host, 64),
-        "engine_info": dict(run.engine_info),
-    }
-
-
-def _insert_records(connection: Connection, whole: WholeRun) -> None:
-    run_id = whole.run.id
-    phases = [window.model_dump(mode="json") | {"run_id": run_id} for window in whole.phases]
-    answers = [answer.model_dump() | {"run_id": run_id} for answer in whole.answers]
-    figures = [measurement_row(run_id, order, one) for order, one in enumerate(whole.measurements)]
-    _insert(connection, t.phases, phases)
-    _insert(connection, t.sample_chunks, [chunk_row(run_id, whole.samples)] if whole.samples else [])
-    _insert(connection, t.requests, [request_row(run_id, request) for request in whole.requests])
-    _insert(connection, t.answers, answers)
-    _insert(connection, t.measurements, figures)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from trilemma.errors import NotFoundError, StoreError
-from trilemma.records import SAMPLE, HostInfo, RunRecord, StudyRecord
+from trilemma.records import IMPORTED, SAMPLE, HostInfo, RunRecord, StudyRecord
 from trilemma.schema import RunSpec, RunState, StudySpec, utc_now
 from trilemma.store import tables as t
 from trilemma.store.base import StoreBase, no_run
@@ -123,10 +123,10 @@ class StudyStore(StoreBase):
     ) -> list[RunRecord]:
         """Runs in the order of the queue, the next one last among those done and first among those waiting.
 
-        Without ``study_id`` the user's own: the sample study's were never in this queue.
+        Without ``study_id`` those that were measured here: the sample's and imported ones were never in this queue.
         """
         query = sa.select(*_COLUMNS, t.hosts.c.document)
-        query = query.where(is_own(t.runs) if study_id is None else in_study(study_id))
+        query = query.where(_in_queue(t.runs) if study_id is None else in_study(study_id))
         if artifact_id is not None:
             query = query.where(t.runs.c.artifact_id == artifact_id)
         if states is not None:
@@ -169,8 +169,13 @@ class StudyStore(StoreBase):
 
 
 def is_own(runs: sa.FromClause) -> sa.ColumnElement[bool]:
-    """The condition that a run is the user's own, and not of the sample study."""
+    """The condition that a run is the user's own, measured or imported, and not of the sample study."""
     return runs.c.device != SAMPLE
+
+
+def _in_queue(runs: sa.FromClause) -> sa.ColumnElement[bool]:
+    """The condition that a run was or will be measured here."""
+    return runs.c.device.not_in((SAMPLE, IMPORTED))
 
 
 def in_study(study_id: str | None) -> sa.ColumnElement[bool]:
@@ -238,7 +243,7 @@ def _reusable(connection: Connection) -> dict[str, str]:
         sa.and_(t.runs.c.state == RunState.DONE.value, t.runs.c.disturbed.is_(False)),
     )
     done_last = sa.case((t.runs.c.state.in_([RunState.DONE.value, RunState.DOES_NOT_FIT.value]), 1), else_=0)
-    query = sa.select(t.runs.c.fingerprint, t.runs.c.id).where(usable, is_own(t.runs))
+    query = sa.select(t.runs.c.fingerprint, t.runs.c.id).where(usable, _in_queue(t.runs))
     query = query.order_by(done_last, t.runs.c.number)
     return dict(connection.execute(query).all())
 

@@ -1,0 +1,197 @@
+"""``vllm bench serve --save-result``: with ``--save-detailed`` from the times of each request, else as it states them."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, ClassVar, NamedTuple
+
+from pydantic import Field
+
+from trilemma.bench.speed import speed_measurements
+from trilemma.bench.under_load import Load
+from trilemma.catalog.endpoints import AS_SERVED
+from trilemma.catalog.names import repository_model_name
+from trilemma.errors import InteropError
+from trilemma.interop.base import NOT_STATED, Given, Imported, ImportedRun, LeftOut
+from trilemma.interop.figures import CACHE_UNKNOWN, Source, load_subject
+from trilemma.interop.load import CHUNKS, WHOLE_RUN, Timed, load_figures
+from trilemma.interop.reading import FromTool, Text, checked, json_of, object_of
+from trilemma.records import RequestRecord
+from trilemma.schema import Measurement
+from trilemma.workloads.latency import NEEDED
+
+_WAIT = (
+    "requests waited for a free place before they were timed, which belongs to a time to first token in an open loop"
+)
+
+
+class _Result(FromTool):
+    """The fields that are used."""
+
+    date: Text = ""
+    backend: Text = Field(default="", validation_alias="backend")
+    endpoint_type: Text = ""
+    model_id: Text
+    tokenizer_id: Text = ""
+    vllm_version: Text = ""
+    num_prompts: int = Field(ge=0)
+    request_rate: float | Text | None = None
+    max_concurrency: int | None = None
+    completed: int = Field(ge=0)
+    failed: int = 0
+    total_input_tokens: int = Field(ge=0)
+    total_output_tokens: int = Field(ge=0)
+    input_lens: tuple[int, ...] = ()
+    output_lens: tuple[int, ...] = ()
+    ttfts: tuple[float, ...] = ()
+    itls: tuple[tuple[float, ...], ...] = ()
+    start_times: tuple[float, ...] = ()
+    errors: tuple[Text, ...] = ()
+
+
+class _Asked(NamedTuple):
+    """How requests came."""
+
+    users: int
+    rate: float | None
+
+    @property
+    def alone(self) -> bool:
+        """Whether one at a time."""
+        return self.users == 1 and self.rate is None
+
+
+class VllmServe:
+    """The JSON that ``vllm bench serve --save-result`` writes."""
+
+    name: ClassVar[str] = "vllm-bench-serve"
+    title: ClassVar[str] = "vllm bench serve"
+
+    def sniff(self, head: bytes) -> bool:
+        """Whether it has the fields that no other tool's file has together."""
+        return all(
+            b'"' + name + b'"' in head for name in (b"tokenizer_id", b"num_prompts", b"request_rate", b"model_id")
+        )
+
+    def read(self, given: Given) -> Imported:
+        """One run.
+
+        Raises:
+            InteropError: it is not this tool's, or no request was answered.
+        """
+        document = object_of(json_of(given.data))
+        result = checked(_Result, document, "The file")
+        if not result.completed:
+            raise InteropError("No request of this benchmark was answered.", "Give a result with completed requests.")
+        asked = _asked(result)
+        source = Source("vllm bench serve", result.vllm_version)
+        mean = [total / result.completed for total in (result.total_input_tokens, result.total_output_tokens)]
+        subject = load_subject(*mean, asked.users, asked.rate)
+        found, left_out = _figures(source, subject, asked, result, document)
+        if asked.rate is not None and result.max_concurrency:
+            found = [one for one in found if one.figure not in ("ttft_s", "e2e_s")]
+            left_out.append(LeftOut(what="times to first token and end to end", why=_WAIT))
+        run = ImportedRun(
+            model=repository_model_name(result.model_id) or NOT_STATED,
+            quantization=AS_SERVED,
+            engine="endpoint",
+            settings={"backend": result.backend or result.endpoint_type}
+            if result.backend or result.endpoint_type
+            else {},
+            finished_at=_moment(result.date),
+            facts={"model_id": result.model_id, "tokenizer_id": result.tokenizer_id, "requests": result.num_prompts},
+            measurements=tuple(found),
+        )
+        return Imported(tool=self.name, version=result.vllm_version, runs=(run,), left_out=tuple(left_out))
+
+
+def _asked(result: _Result) -> _Asked:
+    rate = result.request_rate
+    if isinstance(rate, float) and rate > 0:
+        return _Asked(1, rate)
+    return _Asked(result.max_concurrency or max(1, result.num_prompts), None)
+
+
+def _figures(
+    source: Source, subject: str, asked: _Asked, result: _Result, document: Mapping[str, Any]
+) -> tuple[list[Measurement], list[LeftOut]]:
+    columns = (result.start_times, result.ttfts, result.itls, result.input_lens, result.output_lens)
+    if not result.ttfts:
+        return _stated(source, subject, result, document)
+    if len({len(column) for column in columns}) != 1:
+        raise InteropError("Its lists of requests differ in length.", "Give the tool's own output.")
+    errors = result.errors if len(result.errors) == len(result.ttfts) else [""] * len(result.ttfts)
+    answered = [row for row, error in zip(zip(*columns, strict=True), errors, strict=True) if not error and row[4] > 0]
+    failed = len(errors) - len(answered)
+    if all(len(itl) + 1 == output for _, _, itl, _, output in answered):
+        return _token_by_token(source, subject, asked, answered, failed)
+    timed = [Timed(sent, ttft, ttft + sum(itl), asks, output) for sent, ttft, itl, asks, output in answered]
+    found, left_out = load_figures(source, subject, timed, alone=asked.alone, failed=failed, reasons=(CACHE_UNKNOWN,))
+    return found, [*left_out, LeftOut(what="inter-token latency", why=CHUNKS)]
+
+
+def _token_by_token(
+    source: Source, subject: str, asked: _Asked, answered: list[tuple[Any, ...]], failed: int
+) -> tuple[list[Measurement], list[LeftOut]]:
+    """Where each token was timed: as a run here has it, steady window included."""
+    begin = min((row[0] for row in answered), default=0.0)
+    records = [
+        RequestRecord(
+            workload=subject,
+            index=index,
+            submitted_ns=round((sent - begin) * 1e9),
+            token_times_ns=tuple(round((sent - begin + at) * 1e9) for at in itertools.accumulate((ttft, *itl))),
+            prompt_tokens=asks,
+            prefilled_tokens=asks,
+            output_tokens=output,
+        )
+        for index, (sent, ttft, itl, asks, output) in enumerate(answered)
+    ]
+    found = speed_measurements(subject, records, Load(asked.users, asked.rate is not None))
+    if failed:
+        asked_for = failed + len(answered)
+        found += source.stated("failed_share", failed / asked_for, subject, n=asked_for)
+    return [_as_imported(source, one) for one in found], []
+
+
+def _as_imported(source: Source, one: Measurement) -> Measurement:
+    told = one.provenance
+    how = "computed from the file's times of each token"
+    update = {
+        "window_s": told.window_s, "valid": told.valid, "reasons": (*told.reasons, how, CACHE_UNKNOWN),
+    }  # fmt: skip
+    return one.model_copy(update={"provenance": source.provenance.model_copy(update=update)})
+
+
+def _stated(
+    source: Source, subject: str, result: _Result, document: Mapping[str, Any]
+) -> tuple[list[Measurement], list[LeftOut]]:
+    """Where only its statistics are there: no intervals, and no percentile that it has too few requests for."""
+    found: list[Measurement] = []
+    left_out = [
+        LeftOut(what="throughput", why=WHOLE_RUN),
+        LeftOut(what="intervals", why="the file has no times of single requests: --save-detailed writes them"),
+    ]
+    for figure, theirs in (("ttft_s", "ttft"), ("tpot_s", "tpot"), ("e2e_s", "e2el"), ("itl_s", "itl")):
+        for kind, needed in NEEDED.items():
+            value = document.get(f"{kind}_{theirs}_ms")
+            if not isinstance(value, int | float):
+                continue
+            if result.completed < needed:
+                why = f"it needs {needed} requests, there are {result.completed}"
+                left_out.append(LeftOut(what=f"{kind} of {figure}", why=why))
+                continue
+            found += source.stated(figure, value / 1e3, subject, kind, result.completed, reasons=(CACHE_UNKNOWN,))
+    if result.failed:
+        asked_for = result.failed + result.completed
+        found += source.stated("failed_share", result.failed / asked_for, subject, n=asked_for)
+    return found, left_out
+
+
+def _moment(text: str) -> datetime | None:
+    """Its date, ``20261126-091500``: local time of a machine whose zone it does not tell."""
+    match = re.fullmatch(r"\d{8}-\d{6}", text)
+    return None if match is None else datetime.strptime(text, "%Y%m%d-%H%M%S").astimezone()
