@@ -28,6 +28,11 @@ class StudyRecord(Frozen):
     created_at: datetime
     runs_by_state: dict[RunState, int] = Field(default_factory=dict)
 
+    @property
+    def imported(self) -> bool:
+        """Whether it came out of another tool's file, and was not measured here."""
+        return any(IMPORTED_FROM in one.settings for one in self.spec.configurations)
+
 
 class HostInfo(Frozen):
     """The machine that a run ran on, as far as it can be known without leaving it."""
@@ -68,6 +73,11 @@ class RunRecord(Frozen):
     rerun_of: str | None = None
     host: HostInfo | None = None
     engine_info: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @property
+    def imported(self) -> bool:
+        """Whether it came out of another tool's file, and was not measured here."""
+        return self.spec.device == IMPORTED
 
 
 class PhaseWindow(Frozen):

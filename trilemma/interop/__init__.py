@@ -11,7 +11,7 @@ from trilemma.interop.base import Given, Imported, Importer
 from trilemma.interop.reading import HEAD_BYTES, read_file, unpacked
 from trilemma.interop.studies import File
 
-__all__ = ["importer_of", "read_data", "read_path"]
+__all__ = ["CSV", "importer_of", "read_data", "read_path", "understood"]
 
 _GROUP = "trilemma.importers"
 CSV = "csv"
@@ -32,6 +32,14 @@ def importer_of(data: bytes, mapping: Mapping[str, str]) -> str:
             return name
     titles = ", ".join(str(registry.load(_GROUP, name).title) for name in registry.names(_GROUP))
     raise InteropError("No importer knows this file.", f"Say --format, or --map for a CSV. What can be read: {titles}.")
+
+
+def understood(data: bytes) -> bool:
+    """Whether an importer knows a file, gzip or not, by its beginning."""
+    try:
+        return bool(importer_of(unpacked(data), {}))
+    except InteropError:
+        return False
 
 
 def read_data(

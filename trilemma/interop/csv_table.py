@@ -53,10 +53,19 @@ def parse_mapping(texts: Iterable[str]) -> dict[str, str]:
         if not sign or not column.strip() or not target.strip():
             raise InteropError(f"{clean(text, 60)!r} is no mapping.", "Write it as column=figure.")
         found[column.strip()] = target.strip()
-    for target in found.values():
+    return checked_mapping(found)
+
+
+def checked_mapping(mapping: dict[str, str]) -> dict[str, str]:
+    """``mapping``, if all of its targets can be.
+
+    Raises:
+        InteropError: one is unknown.
+    """
+    for target in mapping.values():
         if target not in NAMES and not target.startswith(_SETTING):
             read_target(target)
-    return found
+    return mapping
 
 
 def read_target(text: str) -> Target:

@@ -15,8 +15,7 @@ from pydantic import Field, JsonValue
 
 from trilemma.errors import NotFoundError
 from trilemma.figures import FIGURES
-from trilemma.planning.words import machine_words
-from trilemma.records import IMPORTED, HostInfo, RunRecord
+from trilemma.records import HostInfo, RunRecord
 from trilemma.schema import Artifact, DeviceProfile, Frozen, Measurement
 from trilemma.store import Store
 
@@ -60,11 +59,13 @@ def run_lines(store: Store, study_id: str) -> Iterator[RunLine]:
 
 def run_line(store: Store, study: str, run: RunRecord) -> RunLine:
     """One run; without its weights' path, which names folders of this machine."""
+    from trilemma.planning.words import machine_words  # noqa: PLC0415 (imports what only planning needs)
+
     configuration = run.spec.configuration
     known = store.artifact(configuration.artifact_id)
     path = known.path if known.format == "endpoint" else ""
     settings = dict(configuration.settings)
-    machine = settings.get("machine") if run.spec.device == IMPORTED else None
+    machine = settings.get("machine") if run.imported else None
     return RunLine(
         study=study,
         run_id=run.id,

@@ -51,9 +51,7 @@ class Source:
             return self.stated(figure, value, subject, kind, n, reasons=reasons)
         half = _NORMAL * error
         told = ("95 % interval from the file's standard error", *reasons)
-        return self.stated(
-            figure, value, subject, kind, n, low=value - half, high=value + half, reasons=(how, *reasons)
-        )
+        return self.stated(figure, value, subject, kind, n, low=value - half, high=value + half, reasons=told)
 
     def over(
         self, figure: str, values: Sequence[float], subject: str, *, reasons: Sequence[str] = ()

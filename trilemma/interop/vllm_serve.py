@@ -1,4 +1,4 @@
-"""``vllm bench serve --save-result``: with ``--save-detailed`` from the times of each request, else as it states them."""
+"""``vllm bench serve --save-result``: with ``--save-detailed`` from the times of each request, else as stated."""
 
 from __future__ import annotations
 
