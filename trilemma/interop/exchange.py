@@ -58,18 +58,17 @@ def run_lines(store: Store, study_id: str) -> Iterator[RunLine]:
 
 
 def run_line(store: Store, study: str, run: RunRecord) -> RunLine:
-    """One run; without its weights' path, which names folders of this machine."""
+    """One run; without its weights' path, which names folders of this machine or an address in its network."""
     from trilemma.planning.words import machine_words  # noqa: PLC0415 (imports what only planning needs)
 
     configuration = run.spec.configuration
     known = store.artifact(configuration.artifact_id)
-    path = known.path if known.format == "endpoint" else ""
     settings = dict(configuration.settings)
     machine = settings.get("machine") if run.imported else None
     return RunLine(
         study=study,
         run_id=run.id,
-        artifact=known.model_copy(update={"path": path}),
+        artifact=known.model_copy(update={"path": ""}),
         adapter=_adapter(store, configuration.adapter_id),
         engine=configuration.engine,
         engine_version=run.spec.engine_version,
