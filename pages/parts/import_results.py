@@ -14,7 +14,7 @@ from trilemma.errors import TrilemmaError
 from trilemma.figures import FIGURES
 from trilemma.interop import CSV, read_data, understood
 from trilemma.interop.base import Imported
-from trilemma.interop.csv_table import NAMES, checked_mapping
+from trilemma.interop.csv_table import NAMES, checked_mapping, sufficient
 from trilemma.interop.reading import csv_rows, unpacked
 from trilemma.interop.studies import File, add
 
@@ -53,7 +53,7 @@ def _offer(name: str, data: bytes, importer: str) -> None:
     mapping: dict[str, str] = {}
     if importer == CSV or (not importer and name.lower().endswith((".csv", ".tsv")) and not understood(data)):
         mapping = checked_mapping(_mapping(data))
-        if not mapping:
+        if not sufficient(mapping):
             st.caption(":material/info: Say what its columns mean; at least one is the model, and one a figure.")
             return
     imported, file = _read(name, data, importer, tuple(mapping.items()))

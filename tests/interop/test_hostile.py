@@ -158,7 +158,11 @@ def test_a_damaged_file_is_read_or_refused(path: Path, data: st.DataObject) -> N
     at = data.draw(st.integers(0, len(small) - 1))
     length = data.draw(st.integers(0, 200))
     new = data.draw(st.binary(max_size=20) | st.sampled_from([b"null", b"-1", b"[]", b"{}", b'"x"', b"1e400", b"NaN"]))
-    damaged = (small[:at] + new + small[at + length :]) if len(small) == len(whole) else whole[:at] + new + whole[at + length :]
+    damaged = (
+        (small[:at] + new + small[at + length :])
+        if len(small) == len(whole)
+        else whole[:at] + new + whole[at + length :]
+    )
     try:
         imported, file = read_data(path.name, damaged)
         checked(imported)

@@ -65,7 +65,9 @@ def test_the_queue_and_estimates_know_nothing_of_it(store: Store) -> None:
     assert (store.runs(), store.reusable(), estimate(mine.spec, store.artifacts(), store)) == before
     assert store.claim_next("worker") is None
     assert {run.id for run in store.runs(study.id)}.isdisjoint(run.id for run in store.runs())
-    assert all(one.id not in {a.id for a in store.artifacts()} for one in store.artifacts(forgotten=True) if not one.path)
+    assert all(
+        one.id not in {a.id for a in store.artifacts()} for one in store.artifacts(forgotten=True) if not one.path
+    )
 
 
 def test_beside_measured_runs_it_is_a_point_of_its_own_that_says_so(store: Store) -> None:

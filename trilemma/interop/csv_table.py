@@ -68,6 +68,12 @@ def checked_mapping(mapping: dict[str, str]) -> dict[str, str]:
     return mapping
 
 
+def sufficient(mapping: Mapping[str, str]) -> bool:
+    """Whether a mapping names a model and a figure."""
+    targets = mapping.values()
+    return "model" in targets and any(one not in NAMES and not one.startswith(_SETTING) for one in targets)
+
+
 def read_target(text: str) -> Target:
     """A figure's target out of its text.
 

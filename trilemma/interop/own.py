@@ -80,7 +80,9 @@ class TrilemmaTable:
         """
         rows: dict[str, list[dict[str, str]]] = {}
         for row in csv_rows(given.data):
-            rows.setdefault(row.get("run_id", ""), []).append({name: _plain(text) for name, text in row.items()})
+            if missing := [name for name in COLUMNS if name not in row]:
+                raise InteropError(f"The table has no {missing[0]!r} in every row.", "Export the study again.")
+            rows.setdefault(row["run_id"], []).append({name: _plain(row[name]) for name in COLUMNS})
         return _imported([_run(_line_of(of_run)) for of_run in rows.values()], "")
 
 
