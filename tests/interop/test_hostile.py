@@ -137,7 +137,7 @@ def test_sql_is_taken_apart_and_not_run() -> None:
     )
     imported, _ = read_data("x.sql", line.encode(), "llama-bench")
     assert imported.runs[0].measurements[0].value == 5.5
-    assert "DROP TABLE" in imported.runs[0].model
+    assert "DROP-TABLE" in imported.runs[0].model
 
 
 def checked(imported: Imported) -> None:

@@ -1,0 +1,187 @@
+"""AIPerf's summary, ``profile_export_aiperf.json``: statistics over requests, as it states them.
+
+Its inter-token latency is ``(request latency - time to first token) / (output tokens - 1)``, which here is called time
+per output token. It has no times of single requests, so that figures come without intervals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, ClassVar, NamedTuple
+
+from pydantic import Field
+
+from trilemma.catalog.endpoints import AS_SERVED
+from trilemma.catalog.names import repository_model_name
+from trilemma.errors import InteropError
+from trilemma.interop.base import NOT_STATED, Given, Imported, ImportedRun, LeftOut
+from trilemma.interop.figures import CACHE_UNKNOWN, Source, load_subject
+from trilemma.interop.load import WHOLE_RUN
+from trilemma.interop.reading import FromTool, Text, checked, json_of, object_of
+from trilemma.schema import Measurement
+from trilemma.workloads.latency import NEEDED
+
+_LATENCIES = {"ttft_s": "time_to_first_token", "tpot_s": "inter_token_latency", "e2e_s": "request_latency"}
+_STATISTICS = {"mean": "avg", "median": "p50", "p90": "p90", "p95": "p95", "p99": "p99"}
+_ALONE = {
+    "prefill_tps": ("prefill_throughput_per_user", "p50"),
+    "decode_tps": ("output_token_throughput_per_user", "p50"),
+    "output_tps": ("output_token_throughput", "avg"),
+    "request_rate": ("request_throughput", "avg"),
+}
+"""What means the same where requests come one after the other, and only there."""
+_SECONDS = {"ms": 1e-3, "s": 1.0, "us": 1e-6, "ns": 1e-9}
+_WAIT = "requests waited for a free place before they were timed, which in an open loop belongs to these times"
+_FAILED = "requests failed, and its percentiles count them"
+_POWER = "it counts whole GPUs with their idle power, whoever uses them"
+
+
+class _Metric(FromTool):
+    unit: Text = ""
+    avg: float | None = None
+    p50: float | None = None
+    p90: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+    count: int | None = None
+
+
+class _Named(FromTool):
+    name: Text = ""
+
+
+class _Models(FromTool):
+    items: tuple[_Named, ...] = ()
+
+
+class _Phase(FromTool):
+    type: Text = ""
+    name: Text = ""
+    concurrency: int | None = Field(default=None, ge=1)
+    rate: float | None = None
+
+
+class _Config(FromTool):
+    models: _Models = _Models()
+    phases: tuple[_Phase, ...] = ()
+
+
+class _Summary(FromTool):
+    aiperf_version: Text = ""
+    input_config: _Config
+    end_time: datetime | None = None
+    was_cancelled: bool | None = None
+    is_complete: bool | None = None
+    telemetry_data: dict[str, object] | None = None
+
+
+class _Load(NamedTuple):
+    """How requests came: users, or a rate, or neither where it cannot be told."""
+
+    users: int | None
+    rate: float | None
+    capped: bool
+
+
+class AiPerf:
+    """The JSON summary of ``aiperf profile``."""
+
+    name: ClassVar[str] = "aiperf"
+    title: ClassVar[str] = "AIPerf"
+
+    def sniff(self, head: bytes) -> bool:
+        """Whether it states AIPerf's version, which comes first in a summary."""
+        return b'"aiperf_version"' in head
+
+    def read(self, given: Given) -> Imported:
+        """One run.
+
+        Raises:
+            InteropError: it is not AIPerf's, or no request was answered.
+        """
+        document = object_of(json_of(given.data))
+        told = checked(_Summary, document, "The summary")
+        requests = _metric(document, "request_latency")
+        count = requests.count if requests and requests.count else _whole(_metric(document, "request_count"))
+        if not count:
+            raise InteropError("No request in this summary was answered.", "Give a summary with answered requests.")
+        load = _load(told.input_config.phases)
+        mean = [_mean(document, f"{which}_sequence_length") for which in ("input", "output")]
+        source = Source("AIPerf", told.aiperf_version)
+        found, left_out = _figures(source, load_subject(*mean, load.users, load.rate), load, document, count)
+        if told.telemetry_data:
+            left_out.append(LeftOut(what="power and energy", why=_POWER))
+        cut_short = told.was_cancelled or told.is_complete is False
+        models = [item.name for item in told.input_config.models.items if item.name]
+        ended = told.end_time
+        run = ImportedRun(
+            model=(repository_model_name(models[0]) if len(models) == 1 else ", ".join(models)[:200]) or NOT_STATED,
+            quantization=AS_SERVED,
+            engine="endpoint",
+            finished_at=ended.astimezone() if ended else None,
+            disturbances=("the benchmark was stopped before its end",) if cut_short else (),
+            facts={"requests": count},
+            measurements=tuple(found),
+        )
+        return Imported(tool=self.name, version=told.aiperf_version, runs=(run,), left_out=tuple(left_out))
+
+
+def _load(phases: tuple[_Phase, ...]) -> _Load:
+    """Of the phase that is measured: the one of that name, else the last."""
+    phase = next((one for one in phases if one.name == "profiling"), phases[-1] if phases else _Phase())
+    if phase.type == "concurrency":
+        return _Load(phase.concurrency or 1, None, capped=False)
+    if phase.rate and phase.rate > 0:
+        return _Load(None, phase.rate, capped=phase.concurrency is not None)
+    return _Load(None, None, capped=phase.concurrency is not None)
+
+
+def _figures(
+    source: Source, subject: str, load: _Load, document: Mapping[str, Any], count: int
+) -> tuple[list[Measurement], list[LeftOut]]:
+    failed = _whole(_metric(document, "error_request_count"))
+    found: list[Measurement] = []
+    left_out = [LeftOut(what="intervals", why="the summary has no times of single requests")]
+    for figure, name in _LATENCIES.items():
+        metric = _metric(document, name)
+        if metric is None or metric.unit not in _SECONDS:
+            continue
+        if load.capped and figure != "tpot_s":
+            left_out.append(LeftOut(what=figure, why=_WAIT))
+            continue
+        for kind, theirs in _STATISTICS.items():
+            n = metric.count or count
+            value = getattr(metric, theirs)
+            if kind != "mean" and failed:
+                left_out.append(LeftOut(what=f"{kind} of {figure}", why=_FAILED))
+            elif value is not None and n < NEEDED[kind]:
+                why = f"it needs {NEEDED[kind]} requests, there are {n}"
+                left_out.append(LeftOut(what=f"{kind} of {figure}", why=why))
+            elif value is not None:
+                seconds = value * _SECONDS[metric.unit]
+                found += source.stated(figure, seconds, subject, kind, n, reasons=(CACHE_UNKNOWN,))
+    if load.users == 1:
+        for figure, (name, theirs) in _ALONE.items():
+            metric = _metric(document, name)
+            if metric is not None and not failed:
+                found += source.stated(figure, getattr(metric, theirs), subject, n=count, reasons=(CACHE_UNKNOWN,))
+    else:
+        left_out.append(LeftOut(what="throughput", why=WHOLE_RUN))
+    if failed:
+        found += source.stated("failed_share", failed / (failed + count), subject, n=failed + count)
+    return found, left_out
+
+
+def _metric(document: Mapping[str, Any], name: str) -> _Metric | None:
+    value = document.get(name)
+    return checked(_Metric, value, name) if isinstance(value, dict) else None
+
+
+def _mean(document: Mapping[str, Any], name: str) -> float:
+    metric = _metric(document, name)
+    return metric.avg or 0.0 if metric else 0.0
+
+
+def _whole(metric: _Metric | None) -> int:
+    return int(metric.avg) if metric and metric.avg and 0 < metric.avg < 1e12 else 0
