@@ -44,14 +44,19 @@ class Source:
 
     def with_error(
         self, figure: str, value: float | None, error: float | None, subject: str, kind: str, n: int,
-        reasons: Sequence[str] = (),
+        reasons: Sequence[str] = (), *, share: bool = False,
     ) -> list[Measurement]:  # fmt: skip
-        """A figure with the standard error that the file states; without one, without an interval."""
+        """A figure with the standard error that the file states; without one, without an interval.
+
+        That of a ``share`` is cut to between 0 and 1.
+        """
         if value is None or error is None or not math.isfinite(error):
             return self.stated(figure, value, subject, kind, n, reasons=reasons)
-        half = _NORMAL * error
+        low, high = value - _NORMAL * error, value + _NORMAL * error
+        if share:
+            low, high = max(low, 0.0), min(high, 1.0)
         told = ("95 % interval from the file's standard error", *reasons)
-        return self.stated(figure, value, subject, kind, n, low=value - half, high=value + half, reasons=told)
+        return self.stated(figure, value, subject, kind, n, low=low, high=high, reasons=told)
 
     def over(
         self, figure: str, values: Sequence[float], subject: str, *, reasons: Sequence[str] = ()

@@ -22,7 +22,7 @@ from trilemma.schema import Measurement
 from trilemma.suites.harness.results import figure_names, number, plain_name
 
 _DISTINCT = ("accuracy", "accuracy_norm", "accuracy_strict")
-_SECRET = re.compile(r"key|token(?!iz)|secret|password|auth", re.IGNORECASE)
+_SECRET = re.compile(r"key|token(?!iz)|secret|password|auth|url|header", re.IGNORECASE)
 
 
 class _Count(FromTool):
@@ -122,7 +122,8 @@ def _task(
             figure = "score_less_is_better" if better.get(metric) is False else "score"
             statistic = plain_name(metric, which, list(dict.fromkeys(one for _, one in pairs)))
         value, error = number(scores[f"{metric},{which}"]), number(scores.get(f"{metric}_stderr,{which}"))
-        found += source.with_error(figure, value, error, subject, statistic, count.effective, reasons)
+        share = name in _DISTINCT
+        found += source.with_error(figure, value, error, subject, statistic, count.effective, reasons, share=share)
     return found
 
 
