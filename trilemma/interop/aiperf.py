@@ -10,15 +10,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, ClassVar, NamedTuple
 
-from pydantic import Field
-
 from trilemma.catalog.endpoints import AS_SERVED
 from trilemma.catalog.names import repository_model_name
 from trilemma.errors import InteropError
 from trilemma.interop.base import NOT_STATED, Given, Imported, ImportedRun, LeftOut
 from trilemma.interop.figures import CACHE_UNKNOWN, Source, load_subject
 from trilemma.interop.load import WHOLE_RUN
-from trilemma.interop.reading import FromTool, Text, checked, json_of, object_of
+from trilemma.interop.reading import Count, FromTool, Real, Text, checked, json_of, object_of
 from trilemma.schema import Measurement
 from trilemma.workloads.latency import NEEDED
 
@@ -39,12 +37,12 @@ _POWER = "it counts whole GPUs with their idle power, whoever uses them"
 
 class _Metric(FromTool):
     unit: Text = ""
-    avg: float | None = None
-    p50: float | None = None
-    p90: float | None = None
-    p95: float | None = None
-    p99: float | None = None
-    count: int | None = None
+    avg: Real | None = None
+    p50: Real | None = None
+    p90: Real | None = None
+    p95: Real | None = None
+    p99: Real | None = None
+    count: Count | None = None
 
 
 class _Named(FromTool):
@@ -58,8 +56,8 @@ class _Models(FromTool):
 class _Phase(FromTool):
     type: Text = ""
     name: Text = ""
-    concurrency: int | None = Field(default=None, ge=1)
-    rate: float | None = None
+    concurrency: Count | None = None
+    rate: Real | None = None
 
 
 class _Config(FromTool):

@@ -17,18 +17,18 @@ from trilemma.errors import InteropError
 from trilemma.interop.base import NOT_STATED, Given, Imported, ImportedRun, LeftOut, once
 from trilemma.interop.figures import CACHE_UNKNOWN, Source, load_subject
 from trilemma.interop.load import CHUNKS, Timed, load_figures
-from trilemma.interop.reading import FromTool, Text, checked, json_of, object_of
+from trilemma.interop.reading import Count, FromTool, Real, Text, checked, json_of, object_of
 
 _OPEN = ("constant", "poisson", "trace")
 """Strategies in which a request is due at a time of its own."""
 
 
 class _Timings(FromTool):
-    request_start: float | None = None
-    targeted_start: float | None = None
-    first_token_iteration: float | None = None
-    last_token_iteration: float | None = None
-    token_iterations: int = 0
+    request_start: Real | None = None
+    targeted_start: Real | None = None
+    first_token_iteration: Real | None = None
+    last_token_iteration: Real | None = None
+    token_iterations: Count = 0
 
 
 class _Info(FromTool):
@@ -37,9 +37,9 @@ class _Info(FromTool):
 
 class _Request(FromTool):
     info: _Info
-    prompt_tokens: int | None = None
-    output_tokens: int | None = None
-    cached_tokens: int | None = None
+    prompt_tokens: Count | None = None
+    output_tokens: Count | None = None
+    cached_tokens: Count | None = None
 
 
 class _Requests(FromTool):
@@ -50,9 +50,9 @@ class _Requests(FromTool):
 
 class _Strategy(FromTool):
     type_: Text = ""
-    streams: int | None = None
-    rate: float | None = None
-    max_concurrency: int | None = None
+    streams: Count | None = None
+    rate: Real | None = None
+    max_concurrency: Count | None = None
 
 
 class _Config(FromTool):
@@ -63,7 +63,7 @@ class _Config(FromTool):
 class _Benchmark(FromTool):
     config: _Config
     requests: _Requests
-    end_time: float | None = None
+    end_time: Real | None = None
 
 
 class _Metadata(FromTool):

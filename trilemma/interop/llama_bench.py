@@ -12,13 +12,13 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from pydantic import Field, JsonValue
+from pydantic import JsonValue
 
 from trilemma.catalog.names import model_name, split_file_name
 from trilemma.errors import InteropError
 from trilemma.interop.base import NOT_STATED, Given, Imported, ImportedRun, LeftOut, once
 from trilemma.interop.figures import Source
-from trilemma.interop.reading import FromTool, Text, checked, csv_rows, json_lines, json_of, text_of
+from trilemma.interop.reading import Count, FromTool, Real, Text, checked, csv_rows, json_lines, json_of, text_of
 from trilemma.schema import Measurement
 
 _TYPE = re.compile(r"\b((?:IQ|TQ|Q)\d\w*|BF16|F16|F32|MXFP4\w*)(?: - (Small|Medium|Large))?", re.IGNORECASE)
@@ -42,15 +42,15 @@ class _Test(FromTool):
     backends: Text = ""
     model_filename: Text
     model_type: Text = ""
-    model_size: int = Field(default=0, ge=0, lt=1 << 53)
-    model_n_params: int = Field(default=0, ge=0, lt=1 << 53)
-    n_prompt: int = Field(ge=0)
-    n_gen: int = Field(ge=0)
-    n_depth: int = Field(default=0, ge=0)
+    model_size: Count = 0
+    model_n_params: Count = 0
+    n_prompt: Count
+    n_gen: Count
+    n_depth: Count = 0
     test_time: datetime | None = None
-    avg_ts: float
-    stddev_ts: float | None = None
-    samples_ts: tuple[float, ...] = ()
+    avg_ts: Real
+    stddev_ts: Real | None = None
+    samples_ts: tuple[Real, ...] = ()
 
 
 class LlamaBench:

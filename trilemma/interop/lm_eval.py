@@ -17,7 +17,7 @@ from trilemma.catalog.names import clean, repository_model_name
 from trilemma.errors import InteropError
 from trilemma.interop.base import NOT_STATED, Given, Imported, ImportedRun, LeftOut, once
 from trilemma.interop.figures import Source
-from trilemma.interop.reading import FromTool, Text, checked, json_of, object_of
+from trilemma.interop.reading import Count, FromTool, Real, Text, checked, json_of, object_of
 from trilemma.schema import Measurement
 from trilemma.suites.harness.results import figure_names, number, plain_name
 
@@ -26,14 +26,14 @@ _SECRET = re.compile(r"key|token(?!iz)|secret|password|auth|url|header", re.IGNO
 
 
 class _Count(FromTool):
-    original: int = 0
-    effective: int = 0
+    original: Count = 0
+    effective: Count = 0
 
 
 class _Config(FromTool):
     model: Text = ""
     model_args: dict[str, object] | str | None = None
-    limit: float | None = None
+    limit: Real | None = None
     batch_size: Text | int | None = None
 
 
@@ -45,7 +45,7 @@ class _Results(FromTool):
     n_samples: dict[str, _Count] = Field(default_factory=dict, validation_alias="n-samples")
     higher_is_better: dict[str, dict[str, object]] = Field(default_factory=dict)
     config: _Config
-    date: float | None = None
+    date: Real | None = None
     lm_eval_version: Text = ""
     model_name: Text = ""
     chat_template: str | None = None

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from trilemma.interop.base import LeftOut
 from trilemma.interop.figures import Source
+from trilemma.interop.reading import LEAST
 from trilemma.schema import Measurement
 
 WHOLE_RUN = "all tokens over all of the time, ramp-up and drain included, are not the throughput of a steady window"
@@ -30,7 +31,7 @@ class Timed(NamedTuple):
     @property
     def usable(self) -> bool:
         """Whether it has a time per output token, and times that can be."""
-        return self.output_tokens >= 2 and 0 < self.ttft <= self.e2e
+        return self.output_tokens >= 2 and LEAST < self.ttft < self.e2e - LEAST < 1e9
 
 
 def load_figures(
@@ -69,10 +70,8 @@ def load_figures(
     if all(one.prompt_tokens for one in whole):
         speeds = [one.prompt_tokens / one.ttft for one in whole]
         found += source.estimated("prefill_tps", speeds, subject, "median", shown="", reasons=reasons)
-    decoding = [one for one in whole if one.tpot > 0]
-    if decoding:
-        speeds = [1 / one.tpot for one in decoding]
-        found += source.estimated("decode_tps", speeds, subject, "median", shown="", reasons=reasons)
+    speeds = [1 / one.tpot for one in whole]
+    found += source.estimated("decode_tps", speeds, subject, "median", shown="", reasons=reasons)
     seconds = max(one.sent + one.e2e for one in whole) - min(one.sent for one in whole)
     if seconds > 0:
         tokens = sum(one.output_tokens for one in whole)

@@ -15,7 +15,18 @@ from trilemma.catalog.names import repository_model_name
 from trilemma.errors import InteropError
 from trilemma.interop.base import NOT_STATED, Given, Imported, ImportedRun, LeftOut, once
 from trilemma.interop.figures import Source
-from trilemma.interop.reading import FromTool, Text, checked, csv_rows, json_of, number_of, object_of
+from trilemma.interop.reading import (
+    LEAST,
+    Count,
+    FromTool,
+    Real,
+    Text,
+    checked,
+    csv_rows,
+    json_of,
+    number_of,
+    object_of,
+)
 from trilemma.schema import Measurement
 
 _MEMORY = "it counts resident pages of the benchmark's own process, or what an allocator set aside: another figure"
@@ -25,9 +36,9 @@ _DEPTH = 12
 
 
 class _Latency(FromTool):
-    values: tuple[float, ...] = ()
-    mean: float | None = None
-    count: int | None = None
+    values: tuple[Real, ...] = ()
+    mean: Real | None = None
+    count: Count | None = None
 
 
 class _Target(FromTool):
@@ -56,12 +67,12 @@ class _Backend(FromTool):
 
 
 class _Shapes(FromTool):
-    batch_size: int = 1
-    sequence_length: int | None = None
+    batch_size: Count = 1
+    sequence_length: Count | None = None
 
 
 class _Generate(FromTool):
-    max_new_tokens: int | None = None
+    max_new_tokens: Count | None = None
 
 
 class _Scenario(FromTool):
@@ -172,10 +183,10 @@ def _speed(
     source: Source, figure: str, latency: _Latency, tokens: int, subject: str, reasons: tuple[str, ...]
 ) -> list[Measurement]:
     """Tokens a second: the median over its repetitions, or from its mean where there are none."""
-    values = [tokens / value for value in latency.values if value > 0]
+    values = [tokens / value for value in latency.values if value > LEAST]
     if values:
         return source.estimated(figure, values, subject, "median", shown="", reasons=reasons)
-    if not latency.mean or latency.mean <= 0:
+    if not latency.mean or latency.mean <= LEAST:
         return []
     told = ("from the mean of its repetitions", *reasons)
     return source.stated(figure, tokens / latency.mean, subject, n=latency.count or 0, reasons=told)
@@ -184,7 +195,7 @@ def _speed(
 def _times(
     source: Source, figure: str, latency: _Latency, factor: float, subject: str, reasons: tuple[str, ...]
 ) -> list[Measurement]:
-    values = [value * factor for value in latency.values if value > 0]
+    values = [value * factor for value in latency.values if value > LEAST]
     if values:
         return source.over(figure, values, subject, reasons=reasons)
     mean = None if latency.mean is None else latency.mean * factor

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from trilemma.catalog.names import clean
 from trilemma.errors import InteropError
@@ -27,6 +27,15 @@ Model = TypeVar("Model", bound="FromTool")
 
 Text = Annotated[str, BeforeValidator(lambda value: clean(value) if isinstance(value, str | int | float) else value)]
 """A text of the file in one line, without control characters and those that change the reading direction."""
+
+Count = Annotated[int, Field(ge=0, lt=1 << 53)]
+"""How many of something."""
+
+Real = Annotated[float, Field(ge=-1e15, le=1e15)]
+"""A quantity that can be reckoned with; no second, token or speed is beyond it."""
+
+LEAST = 1e-9
+"""Shorter than any time that is measured, s."""
 
 
 class FromTool(BaseModel):

@@ -6,9 +6,7 @@ import itertools
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, ClassVar, NamedTuple
-
-from pydantic import Field
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from trilemma.bench.speed import speed_measurements
 from trilemma.bench.under_load import Load
@@ -18,7 +16,7 @@ from trilemma.errors import InteropError
 from trilemma.interop.base import NOT_STATED, Given, Imported, ImportedRun, LeftOut
 from trilemma.interop.figures import CACHE_UNKNOWN, Source, load_subject
 from trilemma.interop.load import CHUNKS, WHOLE_RUN, Timed, load_figures
-from trilemma.interop.reading import FromTool, Text, checked, json_of, object_of
+from trilemma.interop.reading import LEAST, Count, FromTool, Real, Text, checked, json_of, object_of
 from trilemma.records import RequestRecord
 from trilemma.schema import Measurement
 from trilemma.workloads.latency import NEEDED
@@ -32,24 +30,42 @@ class _Result(FromTool):
     """The fields that are used."""
 
     date: Text = ""
-    backend: Text = Field(default="", validation_alias="backend")
-    endpoint_type: Text = ""
+    backend: Text = ""
     model_id: Text
     tokenizer_id: Text = ""
     vllm_version: Text = ""
-    num_prompts: int = Field(ge=0)
-    request_rate: float | Text | None = None
-    max_concurrency: int | None = None
-    completed: int = Field(ge=0)
-    failed: int = 0
-    total_input_tokens: int = Field(ge=0)
-    total_output_tokens: int = Field(ge=0)
-    input_lens: tuple[int, ...] = ()
-    output_lens: tuple[int, ...] = ()
-    ttfts: tuple[float, ...] = ()
-    itls: tuple[tuple[float, ...], ...] = ()
-    start_times: tuple[float, ...] = ()
+    num_prompts: Count
+    request_rate: Real | Literal["inf"] | None = None
+    ramp_up_strategy: Text | None = None
+    max_concurrency: Count | None = None
+    completed: Count
+    failed: Count = 0
+    total_input_tokens: Count
+    total_output_tokens: Count
+    input_lens: tuple[Count, ...] = ()
+    output_lens: tuple[Count, ...] = ()
+    ttfts: tuple[Real, ...] = ()
+    itls: tuple[tuple[Real, ...], ...] = ()
+    start_times: tuple[Real, ...] = ()
+    queue_times: tuple[Real, ...] = ()
     errors: tuple[Text, ...] = ()
+
+
+class _Answered(NamedTuple):
+    """One answered request, times in seconds."""
+
+    sent: float
+    ttft: float
+    itls: tuple[float, ...]
+    prompt_tokens: int
+    output_tokens: int
+
+    @property
+    def usable(self) -> bool:
+        """Whether it has a time per output token, and times that can be: those of epochs and of monotonic clocks."""
+        decoding = sum(self.itls)
+        possible = min(self.itls, default=0.0) >= 0 and abs(self.sent) < 4e9 and self.ttft + decoding < 1e9
+        return possible and self.output_tokens >= 2 and self.ttft > LEAST and decoding > LEAST
 
 
 class _Asked(NamedTuple):
@@ -86,21 +102,18 @@ class VllmServe:
         result = checked(_Result, document, "The file")
         if not result.completed:
             raise InteropError("No request of this benchmark was answered.", "Give a result with completed requests.")
+        if result.ramp_up_strategy:
+            raise InteropError("The rate of this benchmark changed all the time.", "Give one at a constant rate.")
         asked = _asked(result)
         source = Source("vllm bench serve", result.vllm_version)
         mean = [total / result.completed for total in (result.total_input_tokens, result.total_output_tokens)]
         subject = load_subject(*mean, asked.users, asked.rate)
         found, left_out = _figures(source, subject, asked, result, document)
-        if asked.rate is not None and result.max_concurrency:
-            found = [one for one in found if one.figure not in ("ttft_s", "e2e_s")]
-            left_out.append(LeftOut(what="times to first token and end to end", why=_WAIT))
         run = ImportedRun(
             model=repository_model_name(result.model_id) or NOT_STATED,
             quantization=AS_SERVED,
             engine="endpoint",
-            settings={"backend": result.backend or result.endpoint_type}
-            if result.backend or result.endpoint_type
-            else {},
+            settings={"backend": result.backend} if result.backend else {},
             finished_at=_moment(result.date),
             facts={"model_id": result.model_id, "tokenizer_id": result.tokenizer_id, "requests": result.num_prompts},
             measurements=tuple(found),
@@ -118,37 +131,70 @@ def _asked(result: _Result) -> _Asked:
 def _figures(
     source: Source, subject: str, asked: _Asked, result: _Result, document: Mapping[str, Any]
 ) -> tuple[list[Measurement], list[LeftOut]]:
-    columns = (result.start_times, result.ttfts, result.itls, result.input_lens, result.output_lens)
+    waited = asked.rate is not None and bool(result.max_concurrency)
     if not result.ttfts:
-        return _stated(source, subject, result, document)
-    if len({len(column) for column in columns}) != 1:
+        found, left_out = _stated(source, subject, result, document)
+    else:
+        answered = _answered(result, from_due=asked.rate is not None)
+        failed = len(result.ttfts) - len(answered)
+        usable = [one for one in answered if one.usable]
+        waited = waited and not result.queue_times
+        if all(len(one.itls) + 1 == one.output_tokens for one in usable):
+            found, left_out = _token_by_token(source, subject, asked, usable, failed)
+        else:
+            timed = [
+                Timed(one.sent, one.ttft, one.ttft + sum(one.itls), one.prompt_tokens, one.output_tokens)
+                for one in usable
+            ]
+            told = (CACHE_UNKNOWN,)
+            found, left_out = load_figures(source, subject, timed, alone=asked.alone, failed=failed, reasons=told)
+            left_out.append(LeftOut(what="inter-token latency", why=CHUNKS))
+        if len(usable) < len(answered):
+            why = "fewer than two output tokens, or times that cannot be"
+            left_out.append(LeftOut(what=f"{len(answered) - len(usable)} requests", why=why))
+    if waited:
+        found = [one for one in found if one.figure not in ("ttft_s", "e2e_s")]
+        left_out.append(LeftOut(what="times to first token and end to end", why=_WAIT))
+    return found, left_out
+
+
+def _answered(result: _Result, *, from_due: bool) -> list[_Answered]:
+    """The requests that were answered; timed from when they were due, not from when a place was free, if ``from_due``.
+
+    Raises:
+        InteropError: its lists do not belong together.
+    """
+    count = len(result.ttfts)
+    columns = [result.start_times, result.ttfts, result.itls, result.input_lens, result.output_lens]
+    if any(len(column) != count for column in columns):
         raise InteropError("Its lists of requests differ in length.", "Give the tool's own output.")
-    errors = result.errors if len(result.errors) == len(result.ttfts) else [""] * len(result.ttfts)
-    answered = [row for row, error in zip(zip(*columns, strict=True), errors, strict=True) if not error and row[4] > 0]
-    failed = len(errors) - len(answered)
-    if all(len(itl) + 1 == output for _, _, itl, _, output in answered):
-        return _token_by_token(source, subject, asked, answered, failed)
-    timed = [Timed(sent, ttft, ttft + sum(itl), asks, output) for sent, ttft, itl, asks, output in answered]
-    found, left_out = load_figures(source, subject, timed, alone=asked.alone, failed=failed, reasons=(CACHE_UNKNOWN,))
-    return found, [*left_out, LeftOut(what="inter-token latency", why=CHUNKS)]
+    errors = result.errors if len(result.errors) == count else [""] * count
+    queued = result.queue_times if from_due and len(result.queue_times) == count else [0.0] * count
+    return [
+        _Answered(sent - wait, ttft + wait, itls, asks, output)
+        for sent, ttft, itls, asks, output, wait, error in zip(*columns, queued, errors, strict=True)
+        if not error and output > 0
+    ]
 
 
 def _token_by_token(
-    source: Source, subject: str, asked: _Asked, answered: list[tuple[Any, ...]], failed: int
+    source: Source, subject: str, asked: _Asked, answered: list[_Answered], failed: int
 ) -> tuple[list[Measurement], list[LeftOut]]:
     """Where each token was timed: as a run here has it, steady window included."""
-    begin = min((row[0] for row in answered), default=0.0)
+    begin = min((one.sent for one in answered), default=0.0)
     records = [
         RequestRecord(
             workload=subject,
             index=index,
-            submitted_ns=round((sent - begin) * 1e9),
-            token_times_ns=tuple(round((sent - begin + at) * 1e9) for at in itertools.accumulate((ttft, *itl))),
-            prompt_tokens=asks,
-            prefilled_tokens=asks,
-            output_tokens=output,
+            submitted_ns=round((one.sent - begin) * 1e9),
+            token_times_ns=tuple(
+                round((one.sent - begin + at) * 1e9) for at in itertools.accumulate((one.ttft, *one.itls))
+            ),
+            prompt_tokens=one.prompt_tokens,
+            prefilled_tokens=one.prompt_tokens,
+            output_tokens=one.output_tokens,
         )
-        for index, (sent, ttft, itl, asks, output) in enumerate(answered)
+        for index, one in enumerate(answered)
     ]
     found = speed_measurements(subject, records, Load(asked.users, asked.rate is not None))
     if failed:
