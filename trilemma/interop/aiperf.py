@@ -105,9 +105,9 @@ class AiPerf:
         if not count:
             raise InteropError("No request in this summary was answered.", "Give a summary with answered requests.")
         load = _load(told.input_config.phases)
-        mean = [_mean(document, f"{which}_sequence_length") for which in ("input", "output")]
+        asks, answers = (_mean(document, f"{which}_sequence_length") for which in ("input", "output"))
         source = Source("AIPerf", told.aiperf_version)
-        found, left_out = _figures(source, load_subject(*mean, load.users, load.rate), load, document, count)
+        found, left_out = _figures(source, load_subject(asks, answers, load.users, load.rate), load, document, count)
         if told.telemetry_data:
             left_out.append(LeftOut(what="power and energy", why=_POWER))
         cut_short = told.was_cancelled or told.is_complete is False

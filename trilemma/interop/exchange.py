@@ -19,8 +19,8 @@ from trilemma.records import HostInfo, RunRecord
 from trilemma.schema import Artifact, DeviceProfile, Frozen, Measurement
 from trilemma.store import Store
 
-FORMAT = "trilemma-run"
-VERSION = 1
+FORMAT: Literal["trilemma-run"] = "trilemma-run"
+VERSION: Literal[1] = 1
 
 
 class RunLine(Frozen):

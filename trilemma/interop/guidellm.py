@@ -120,11 +120,12 @@ def _run(benchmark: _Benchmark, metadata: _Metadata, left_out: list[LeftOut]) ->
         return None
     users = strategy.streams or strategy.max_concurrency or (1 if strategy.type_ == "synchronous" else len(answered))
     rate = (strategy.rate or _rate(requests)) if open_loop else None
-    mean = [sum(getattr(one, name) for one in requests) / len(requests) for name in ("prompt_tokens", "output_tokens")]
+    asks = sum(one.prompt_tokens for one in requests) / len(requests)
+    answers = sum(one.output_tokens for one in requests) / len(requests)
     source = Source("guidellm", metadata.guidellm_version)
     found, skipped = load_figures(
         source,
-        load_subject(*mean, users, rate),
+        load_subject(asks, answers, users, rate),
         requests,
         alone=users == 1 and not open_loop,
         failed=len(benchmark.requests.errored or ()),

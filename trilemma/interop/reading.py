@@ -144,7 +144,7 @@ def csv_rows(data: bytes) -> list[dict[str, str]]:
         names = [name.strip() for name in next(lines, [])]
         if len(names) > MAX_COLUMNS or len(set(names)) < len(names):
             raise InteropError("Its header has too many columns, or two of one name.", "Rename or remove columns.")
-        rows = []
+        rows: list[dict[str, str]] = []
         for cells in lines:
             if len(rows) == MAX_ROWS:
                 raise InteropError(f"The file has more than {MAX_ROWS:,} rows.", "Give a part of it.")

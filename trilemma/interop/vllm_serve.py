@@ -106,8 +106,8 @@ class VllmServe:
             raise InteropError("The rate of this benchmark changed all the time.", "Give one at a constant rate.")
         asked = _asked(result)
         source = Source("vllm bench serve", result.vllm_version)
-        mean = [total / result.completed for total in (result.total_input_tokens, result.total_output_tokens)]
-        subject = load_subject(*mean, asked.users, asked.rate)
+        lengths = [total / result.completed for total in (result.total_input_tokens, result.total_output_tokens)]
+        subject = load_subject(lengths[0], lengths[1], asked.users, asked.rate)
         found, left_out = _figures(source, subject, asked, result, document)
         run = ImportedRun(
             model=repository_model_name(result.model_id) or NOT_STATED,
