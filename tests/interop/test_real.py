@@ -175,7 +175,7 @@ def test_guidellm_at_a_rate_counts_from_when_a_request_was_due() -> None:
     found = figures(run)
     assert found["ttft_s.mean"].value == pytest.approx(np.mean(waits))
     assert found["ttft_s.mean"].value >= np.mean([r["time_to_first_token_ms"] for r in requests]) / 1e3  # type: ignore[operator]
-    assert run.measurements[0].subject.endswith(" 1/s")
+    assert run.measurements[0].subject.endswith(" 2/s")
     assert not {"output_tps", "decode_tps"} & set(found)
 
 

@@ -112,14 +112,12 @@ class AiPerf:
             left_out.append(LeftOut(what="power and energy", why=_POWER))
         cut_short = told.was_cancelled or told.is_complete is False
         models = [item.name for item in told.input_config.models.items if item.name]
-        ended = told.end_time
         run = ImportedRun(
             model=(repository_model_name(models[0]) if len(models) == 1 else ", ".join(models)[:200]) or NOT_STATED,
             quantization=AS_SERVED,
             engine="endpoint",
-            finished_at=ended.astimezone() if ended else None,
             disturbances=("the benchmark was stopped before its end",) if cut_short else (),
-            facts={"requests": count},
+            facts={"requests": count, "end, local there": str(told.end_time or "")},
             measurements=tuple(found),
         )
         return Imported(tool=self.name, version=told.aiperf_version, runs=(run,), left_out=tuple(left_out))

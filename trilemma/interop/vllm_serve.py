@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from trilemma.bench.speed import speed_measurements
@@ -114,8 +112,12 @@ class VllmServe:
             quantization=AS_SERVED,
             engine="endpoint",
             settings={"backend": result.backend} if result.backend else {},
-            finished_at=_moment(result.date),
-            facts={"model_id": result.model_id, "tokenizer_id": result.tokenizer_id, "requests": result.num_prompts},
+            facts={
+                "model_id": result.model_id,
+                "tokenizer_id": result.tokenizer_id,
+                "requests": result.num_prompts,
+                "date, local there": result.date,
+            },
             measurements=tuple(found),
         )
         return Imported(tool=self.name, version=result.vllm_version, runs=(run,), left_out=tuple(left_out))
@@ -235,9 +237,3 @@ def _stated(
         asked_for = result.failed + result.completed
         found += source.stated("failed_share", result.failed / asked_for, subject, n=asked_for)
     return found, left_out
-
-
-def _moment(text: str) -> datetime | None:
-    """Its date, ``20261126-091500``: local time of a machine whose zone it does not tell."""
-    match = re.fullmatch(r"\d{8}-\d{6}", text)
-    return None if match is None else datetime.strptime(text, "%Y%m%d-%H%M%S").astimezone()
