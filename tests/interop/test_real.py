@@ -208,6 +208,17 @@ def test_aiperf() -> None:
     assert found["decode_tps"].value == pytest.approx(told["output_token_throughput_per_user"]["p50"])
 
 
+def test_aiperf_that_counted_other_tokens_than_the_server() -> None:
+    told, run = document("aiperf-own-tokenizer.json"), only_run("aiperf-own-tokenizer.json")
+    assert told["output_sequence_length"]["avg"] > 2 * told["usage_completion_tokens"]["avg"]
+    found = figures(run)
+    assert found["ttft_s.mean"].value == pytest.approx(told["time_to_first_token"]["avg"] / 1e3)
+    assert not {"tpot_s.mean", "decode_tps", "output_tps"} & set(found)
+    left_out = {one.what: one.why for one in read_path(DATA / "aiperf-own-tokenizer.json")[0].left_out}
+    assert "--use-server-token-count" in left_out["tpot_s"]
+    assert run.measurements[0].subject == "in64_out24"
+
+
 def test_optimum_benchmark_nested_and_flattened() -> None:
     told, nested, flat = (
         document("optimum-benchmark.json"),

@@ -32,6 +32,9 @@ _ALONE = {
 _SECONDS = {"ms": 1e-3, "s": 1.0, "us": 1e-6, "ns": 1e-9}
 _WAIT = "requests waited for a free place before they were timed, which in an open loop belongs to these times"
 _FAILED = "requests failed, and its percentiles count them"
+_OWN_COUNT = "its own tokenizer counted other lengths than the server: --use-server-token-count takes the server's"
+_BY_ANSWER = ("tpot_s", "decode_tps", "output_tps")
+"""What depends on how many tokens an answer has."""
 _POWER = "it counts whole GPUs with their idle power, whoever uses them"
 
 
@@ -105,10 +108,11 @@ class AiPerf:
         if not count:
             raise InteropError("No request in this summary was answered.", "Give a summary with answered requests.")
         load = _load(told.input_config.phases)
-        asks, answers = (_mean(document, f"{which}_sequence_length") for which in ("input", "output"))
+        asks = _mean(document, "usage_prompt_tokens") or _mean(document, "input_sequence_length")
+        answers = _mean(document, "usage_completion_tokens") or _mean(document, "output_sequence_length")
         source = Source("AIPerf", told.aiperf_version)
         found, left_out = _figures(source, load_subject(asks, answers, load.users, load.rate), load, document, count)
-        if told.telemetry_data:
+        if told.telemetry_data and told.telemetry_data.get("endpoints"):
             left_out.append(LeftOut(what="power and energy", why=_POWER))
         cut_short = told.was_cancelled or told.is_complete is False
         models = [item.name for item in told.input_config.models.items if item.name]
@@ -137,36 +141,52 @@ def _figures(
     source: Source, subject: str, load: _Load, document: Mapping[str, Any], count: int
 ) -> tuple[list[Measurement], list[LeftOut]]:
     failed = _whole(_metric(document, "error_request_count"))
-    found: list[Measurement] = []
+    refused = dict.fromkeys(("ttft_s", "e2e_s"), _WAIT) if load.capped else {}
+    if not _agree(document, "output_sequence_length", "usage_completion_tokens"):
+        refused |= dict.fromkeys(_BY_ANSWER, _OWN_COUNT)
+    if not _agree(document, "input_sequence_length", "usage_prompt_tokens"):
+        refused["prefill_tps"] = _OWN_COUNT
     left_out = [LeftOut(what="intervals", why="the summary has no times of single requests")]
+    left_out += [LeftOut(what=figure, why=why) for figure, why in refused.items()]
+    found: list[Measurement] = []
     for figure, name in _LATENCIES.items():
         metric = _metric(document, name)
-        if metric is None or metric.unit not in _SECONDS:
-            continue
-        if load.capped and figure != "tpot_s":
-            left_out.append(LeftOut(what=figure, why=_WAIT))
-            continue
-        for kind, theirs in _STATISTICS.items():
-            n = metric.count or count
-            value = getattr(metric, theirs)
-            if kind != "mean" and failed:
-                left_out.append(LeftOut(what=f"{kind} of {figure}", why=_FAILED))
-            elif value is not None and n < NEEDED[kind]:
-                why = f"it needs {NEEDED[kind]} requests, there are {n}"
-                left_out.append(LeftOut(what=f"{kind} of {figure}", why=why))
-            elif value is not None:
-                seconds = value * _SECONDS[metric.unit]
-                found += source.stated(figure, seconds, subject, kind, n, reasons=(CACHE_UNKNOWN,))
-    if load.users == 1:
+        if metric is not None and metric.unit in _SECONDS and figure not in refused:
+            found += _latency(source, figure, subject, metric, metric.count or count, failed, left_out)
+    if load.users != 1:
+        left_out.append(LeftOut(what="throughput", why=WHOLE_RUN))
+    elif not failed:
         for figure, (name, theirs) in _ALONE.items():
             metric = _metric(document, name)
-            if metric is not None and not failed:
+            if metric is not None and figure not in refused:
                 found += source.stated(figure, getattr(metric, theirs), subject, n=count, reasons=(CACHE_UNKNOWN,))
-    else:
-        left_out.append(LeftOut(what="throughput", why=WHOLE_RUN))
     if failed:
         found += source.stated("failed_share", failed / (failed + count), subject, n=failed + count)
     return found, left_out
+
+
+def _latency(
+    source: Source, figure: str, subject: str, metric: _Metric, n: int, failed: int, left_out: list[LeftOut]
+) -> list[Measurement]:
+    """Its statistics in seconds, without those that there are too few requests for, or that count failed ones."""
+    found: list[Measurement] = []
+    for kind, theirs in _STATISTICS.items():
+        value = getattr(metric, theirs)
+        if kind != "mean" and failed:
+            left_out.append(LeftOut(what=f"{kind} of {figure}", why=_FAILED))
+        elif value is not None and n < NEEDED[kind]:
+            why = f"it needs {NEEDED[kind]} requests, there are {n}"
+            left_out.append(LeftOut(what=f"{kind} of {figure}", why=why))
+        elif value is not None:
+            seconds = value * _SECONDS[metric.unit]
+            found += source.stated(figure, seconds, subject, kind, n, reasons=(CACHE_UNKNOWN,))
+    return found
+
+
+def _agree(document: Mapping[str, Any], own: str, server: str) -> bool:
+    """Whether its own count of tokens is the server's, as far as the server told one."""
+    counted, told = _mean(document, own), _mean(document, server)
+    return not told or abs(counted - told) <= 0.005 * told
 
 
 def _metric(document: Mapping[str, Any], name: str) -> _Metric | None:

@@ -28,7 +28,7 @@ from trilemma.schema import Measurement, split_key
 NAMES = ("model", "quantization", "engine", "engine_version", "machine")
 _SETTING = "setting:"
 _TARGET = re.compile(
-    r"^(?:(?P<part>low|high|n):)?(?P<key>[a-z0-9_]+(?:\.[^@\[\]]+)?(?:@[^\[\]]+)?)(?:\[(?P<unit>[^\]]*)\])?$"
+    r"^(?:(?P<part>low|high|n):)?(?P<key>[a-z0-9_]+(?:\.[^@\[\]]+)?(?:@[^\[\]]+)?)\s*(?:\[(?P<unit>[^\]]*)\])?$"
 )
 _MOST_CHARS = 200
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from trilemma.errors import DiskFullError, InteropError, StoreError
@@ -55,7 +56,8 @@ def _replacing(target: Path, write: Callable[[Path], None]) -> None:
         write(scratch)
         scratch.replace(target)
     except OSError as error:
-        scratch.unlink(missing_ok=True)
+        with suppress(OSError):
+            scratch.unlink()
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFullError(
                 f"The disk is full; {target} was not written.", "Free some space, or export elsewhere."
