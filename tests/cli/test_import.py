@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import Run
 
+from tests.cli.conftest import Run
 from trilemma.store import Store
 
 TABLE = "model,q,ttft\nTiny \x1b[31m\u202eevil,Q8_0,12.5\nTiny,Q4_K_M,9\n"
