@@ -112,6 +112,8 @@ class AiPerf:
         answers = _mean(document, "usage_completion_tokens") or _mean(document, "output_sequence_length")
         source = Source("AIPerf", told.aiperf_version)
         found, left_out = _figures(source, load_subject(asks, answers, load.users, load.rate), load, document, count)
+        if not found:
+            raise InteropError("No figure of this summary can be taken.", "Give one with streamed answers.")
         if told.telemetry_data and told.telemetry_data.get("endpoints"):
             left_out.append(LeftOut(what="power and energy", why=_POWER))
         cut_short = told.was_cancelled or told.is_complete is False

@@ -21,6 +21,8 @@ from trilemma.interop.reading import Count, FromTool, Real, Text, checked, json_
 
 _OPEN = ("constant", "poisson", "trace")
 """Strategies in which a request is due at a time of its own."""
+_WITH_PREFILL = ("ttft_s", "e2e_s", "prefill_tps", "output_tps", "request_rate")
+"""What a prompt cache makes better."""
 
 
 class _Timings(FromTool):
@@ -98,11 +100,11 @@ class GuideLlm:
         for number, benchmark in enumerate(report.benchmarks, 1):
             run = _run(benchmark, report.metadata, left_out)
             if run is None:
-                left_out.append(LeftOut(what=f"benchmark {number}", why="no request of it was answered"))
+                left_out.append(LeftOut(what=f"benchmark {number}", why="no figure of it can be taken"))
             else:
                 runs.append(run)
         if not runs:
-            raise InteropError("No request in this report was answered.", "Give a report with successful requests.")
+            raise InteropError("No figure in this report can be taken.", "Give a report with successful requests.")
         left_out.append(
             LeftOut(what="time per output token", why="it includes the first token; its inter-token latency does not")
         )
@@ -129,9 +131,15 @@ def _run(benchmark: _Benchmark, metadata: _Metadata, left_out: list[LeftOut]) ->
         requests,
         alone=users == 1 and not open_loop,
         failed=len(benchmark.requests.errored or ()),
-        reasons=_reasons(answered),
+        reasons=(CACHE_UNKNOWN,),
     )
     left_out += skipped
+    if cached := sum(one.cached_tokens or 0 for one in answered):
+        why = f"{cached:,} prompt tokens came from the server's cache, which is off in a run here"
+        left_out += [LeftOut(what=figure, why=why) for figure in _WITH_PREFILL]
+        found = [one for one in found if one.figure not in _WITH_PREFILL]
+    if not found:
+        return None
     if any(one.info.timings.token_iterations not in (0, one.output_tokens) for one in answered):
         left_out.append(LeftOut(what="inter-token latency of single tokens", why=CHUNKS))
     if unfinished := len(benchmark.requests.incomplete or ()):
@@ -162,8 +170,3 @@ def _timed(request: _Request, *, due: bool) -> Timed | None:
 def _rate(requests: list[Timed]) -> float:
     span = max(one.sent for one in requests) - min(one.sent for one in requests)
     return (len(requests) - 1) / span if span > 0 else 0.0
-
-
-def _reasons(answered: tuple[_Request, ...]) -> tuple[str, ...]:
-    cached = sum(one.cached_tokens or 0 for one in answered)
-    return (f"{cached:,} prompt tokens came from the server's cache",) if cached else (CACHE_UNKNOWN,)

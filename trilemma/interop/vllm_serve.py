@@ -107,6 +107,8 @@ class VllmServe:
         lengths = [total / result.completed for total in (result.total_input_tokens, result.total_output_tokens)]
         subject = load_subject(lengths[0], lengths[1], asked.users, asked.rate)
         found, left_out = _figures(source, subject, asked, result, document)
+        if not found:
+            raise InteropError("No figure of this result can be taken.", "Give one with streamed answers.")
         run = ImportedRun(
             model=repository_model_name(result.model_id) or NOT_STATED,
             quantization=AS_SERVED,
