@@ -26,7 +26,6 @@ TOOLS = {
     "guidellm": "guidellm",
     "lm-eval": "lm-eval",
     "aiperf": "aiperf",
-    "optimum": "optimum-benchmark",
 }
 
 
@@ -218,21 +217,3 @@ def test_aiperf_that_counted_other_tokens_than_the_server() -> None:
     left_out = {one.what: one.why for one in read_path(DATA / "aiperf-own-tokenizer.json")[0].left_out}
     assert "--use-server-token-count" in left_out["tpot_s"]
     assert run.measurements[0].subject == "in64_out24"
-
-
-def test_optimum_benchmark_nested_and_flattened() -> None:
-    told, nested, flat = (
-        document("optimum-benchmark.json"),
-        only_run("optimum-benchmark.json"),
-        only_run("optimum-benchmark.csv"),
-    )
-    assert {one.key: one.value for one in nested.measurements} == pytest.approx(
-        {one.key: one.value for one in flat.measurements}
-    )
-    found, report = figures(nested), told["report"]
-    prefill = report["prefill"]["latency"]["values"]
-    assert found["engine_prefill_tps"].value == pytest.approx(np.median([64 / one for one in prefill]))
-    assert found["tpot_s.mean"].value == pytest.approx(report["decode"]["latency"]["mean"] / 15)
-    assert found["decode_tps"].value == pytest.approx(report["decode"]["throughput"]["value"], rel=0.1)
-    left_out = read_path(DATA / "optimum-benchmark.json")[0].left_out
-    assert "memory" in {one.what for one in left_out}
