@@ -1,4 +1,4 @@
-"""optimum-benchmark by its documented format: what is here was made by this test, not by the tool (see data/README.md)."""
+"""optimum-benchmark by its documented format: files made by this test, not by the tool (see data/README.md)."""
 
 from __future__ import annotations
 
