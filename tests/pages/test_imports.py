@@ -94,7 +94,7 @@ def test_the_queue_does_not_list_it(store: Store, study: StudyRecord) -> None:
 
 
 def test_a_report_says_so_of_every_figure(store: Store, study: StudyRecord) -> None:
-    report = html_report(store, study.id)
+    report = html_report(store, study.id).decode()
     assert "mported, not measured" in report
     assert 'http://evil.example"' not in report
 
