@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 from pages import shared
+from pages.parts import entrance
 from pages.parts.choose_engine import choose_adapters, choose_engine
 from pages.parts.choose_suites import choose_suites
 from pages.parts.devices import choose_devices, foreseen, refusal
@@ -16,6 +17,7 @@ from pages.parts.grid import model_grid
 from pages.parts.import_results import import_results
 from pages.parts.load_form import load_form
 from pages.parts.settings_form import settings_form
+from trilemma.access.roles import Action
 from trilemma.analysis.format import format_duration, format_figure
 from trilemma.errors import TrilemmaError
 from trilemma.profiles import on_devices
@@ -28,9 +30,11 @@ from trilemma.workloads import PROMPT_SETS
 
 def page() -> None:
     """The page."""
-    store = shared.get_store()
-    artifacts = store.artifacts()
     shared.heading("new_study")
+    guard = entrance.guard()
+    guard.require(Action.SUBMIT)
+    store = guard.store
+    artifacts = store.artifacts()
     if not artifacts:
         shared.empty_state(
             ":material/deployed_code:",
@@ -220,7 +224,8 @@ def _offer(store: Store, spec: StudySpec, cost: Estimate) -> None:
     else:
         text, button = f"All {cost.runs} runs are measured already.", "Keep as a study"
     if _summary(text, button):
-        record = submit(store, spec)
+        with entrance.guard().doing(Action.SUBMIT, spec.name) as changed:
+            record = submit(changed, spec)
         shared.go("queue", {"study": record.id})
 
 

@@ -10,11 +10,11 @@ import pandas as pd
 import streamlit as st
 
 from pages import shared
-from pages.parts import load_view, performance_view, run_view
+from pages.parts import entrance, load_view, performance_view, run_view
 from trilemma.analysis.format import BLANK, format_duration
 from trilemma.analysis.load import load_curves
 from trilemma.errors import NotFoundError
-from trilemma.records import SAMPLE, RunRecord
+from trilemma.records import RunRecord, is_foreign
 from trilemma.schema import RunState
 from trilemma.store import Store
 
@@ -127,7 +127,9 @@ def _title(run: RunRecord, label: str, repeats: Sequence[RunRecord]) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         st.markdown(f"{_STATE_ICONS[run.state]} {run.state.label} · {text}", width="content")
         if run.state is RunState.DONE:
-            params = {"point": run.spec.configuration.id, **({"study": SAMPLE} if SAMPLE in run.study_ids else {})}
+            params = {"point": run.spec.configuration.id}
+            if is_foreign(run.spec.device):
+                params["study"] = run.study_ids[0]
             shared.link("explore", "See it among the others", params, icon=":material/scatter_plot:")
         for other in repeats[:_LINKED]:
             shared.link("run", f"Repeat {other.spec.repeat + 1}", {"id": other.id}, icon=":material/repeat:")
@@ -185,8 +187,8 @@ def _downloads(store: Store, run: RunRecord) -> None:
     st.caption("Times are readings of one monotonic clock, in nanoseconds; bytes, joules and seconds are unscaled.")
     with st.container(horizontal=True):
         for label, data, name, mime in (
-            ("Everything, JSON", whole, f"run-{run.id}.json", "application/json"),
-            ("Samples, CSV", samples, f"run-{run.id}-samples.csv", "text/csv"),
+            ("Everything, JSON", entrance.later(whole), f"run-{run.id}.json", "application/json"),
+            ("Samples, CSV", entrance.later(samples), f"run-{run.id}-samples.csv", "text/csv"),
         ):
             st.download_button(
                 label, data=data, file_name=name, mime=mime, icon=":material/download:", on_click="ignore"

@@ -12,12 +12,15 @@ from typing import NoReturn
 import streamlit as st
 from streamlit.navigation.page import Page
 
+from pages.parts import entrance
+from trilemma.access.roles import Action
 from trilemma.errors import DatabaseTooNewError, TrilemmaError
 from trilemma.records import SAMPLE, SampleFacts
 from trilemma.sample import words
 from trilemma.schema import Axis
+from trilemma.scrub import Scrubber
 from trilemma.settings import get_settings
-from trilemma.store import Store, open_store
+from trilemma.store import Store
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,11 @@ PAGES = {
     "run": PageInfo("Run", ":material/query_stats:", "Can I trust this point?"),
     "models": PageInfo("Models", ":material/deployed_code:", "What can we run?"),
 }
+AUDIT = "audit"
+"""The page of administrators, in the navigation where people log in."""
+_INFO = PAGES | {AUDIT: PageInfo("Audit", ":material/policy:", "Who did what?")}
+_LEADS = {"new_study": Action.SUBMIT, "models": Action.ADD_WEIGHTS}
+"""What a page is gone to for."""
 
 HOME = "explore"
 
@@ -59,10 +67,16 @@ def page_object(name: str) -> Page:
     """The page called ``name`` for ``st.navigation``, ``st.page_link`` and ``st.switch_page``."""
     # Pages import this module, so they are imported when asked for and not above.
     function = importlib.import_module(f"pages.{name}").page
-    info = PAGES[name]
+    info = _INFO[name]
     if name == HOME:
         return st.Page(function, title=info.title, icon=info.icon, url_path="home", default=True)
-    return st.Page(function, title=info.title, icon=info.icon, url_path=name)
+    # Still there for who has the address, and then says why it is not for them.
+    hidden = (name == "new_study" and not entrance.may(Action.SUBMIT)) or (
+        name == AUDIT and not (entrance.people() and entrance.may(Action.READ_AUDIT))
+    )
+    return st.Page(
+        function, title=info.title, icon=info.icon, url_path=name, visibility="hidden" if hidden else "visible"
+    )
 
 
 def alias() -> Page:
@@ -86,19 +100,14 @@ def link(
     st.page_link(bare, label=plain(label), icon=icon, query_params=dict(params or {}))
 
 
-@st.cache_resource(show_spinner=False)
-def _open(url: str) -> Store:
-    get_settings().ensure_home()
-    return open_store(url)
-
-
 def get_store() -> Store:
-    """The store, opened once for the whole server.
+    """The store, opened once for the whole server, for reading; :func:`entrance.guard` gives one to change.
 
     Raises:
+        AccessError: whoever is here may not look, or not any more.
         StoreError: it cannot be opened; tried again at the next request.
     """
-    return _open(get_settings().database_url)
+    return entrance.guard().store
 
 
 def plain(text: str) -> str:
@@ -113,29 +122,31 @@ def unbroken(text: str) -> str:
 
 def heading(name: str, note: str = "") -> None:
     """The page's question, and under it one line that may say what is shown."""
-    st.title(PAGES[name].question, anchor=False)
+    st.title(_INFO[name].question, anchor=False)
     if note:
         st.caption(note)
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _sample(of: tuple[str, int]) -> SampleFacts | None:
-    return get_store().sample()
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _origin(of: tuple[str, int], study_id: str) -> SampleFacts | None:
+    return get_store().origin(study_id or None)
 
 
 def sample_note(study_id: str = "", *, removable: bool = False) -> None:
-    """Say so where figures of the sample study are shown: of ``study_id``, or, if it is empty, of all studies."""
+    """Say so where figures that were not measured here are shown: of ``study_id``, or, if it is empty, of all."""
     store = get_store()
-    facts = _sample((store.url, store.version()))
-    if facts is None or (study_id != SAMPLE and (study_id or not facts.alone)):
+    facts = _origin((store.url, store.version()), study_id)
+    if facts is None:
         return
     with st.container(horizontal=True, vertical_alignment="center", key="sample_note"):
-        st.markdown(f":material/science: **Sample study**, {plain(words.whence(facts))}", width="content")
-        if removable:
+        icon, kind = (":material/download:", "Imported") if facts.imported else (":material/science:", "Sample")
+        st.markdown(f"{icon} **{kind} study**, {plain(words.whence(facts))}", width="content")
+        if removable and not facts.imported and entrance.may(Action.CHANGE_SAMPLE):
             with st.popover("Remove the sample", type="tertiary"):
                 st.markdown("What you measured yourself stays. `trilemma sample add` brings the sample back.")
                 if st.button("Remove it", type="primary"):
-                    store.remove_sample()
+                    with entrance.guard().doing(Action.CHANGE_SAMPLE, SAMPLE) as changed:
+                        changed.remove_sample()
                     st.rerun()
 
 
@@ -157,17 +168,25 @@ def empty_state(icon: str, title: str, text: str, *, button: str = "", to: str =
     with st.container(key=f"empty_{to or 'state'}", horizontal_alignment="center", gap="small"):
         st.markdown(f"### {icon} {title}", text_alignment="center")
         st.markdown(text, text_alignment="center", width=520)
-        if button and st.button(button, type="primary", key=f"empty_go_{to}"):
+        allowed = to not in _LEADS or entrance.may(_LEADS[to])
+        if button and allowed and st.button(button, type="primary", key=f"empty_go_{to}"):
             go(to)
 
 
 def show_error(error: TrilemmaError) -> None:
     """What happened and what to do next."""
     icon = ":material/update:" if isinstance(error, DatabaseTooNewError) else ":material/error:"
-    text = f"**{plain(error.message)}**"
+    text = f"**{plain(told(error.message))}**"
     if error.hint:
-        text += f"\n\n{plain(error.hint)}"
+        text += f"\n\n{plain(told(error.hint))}"
     st.error(text, icon=icon)
+
+
+def told(text: str) -> str:
+    """A text that may name the server's inside, as whoever is here may read it."""
+    if entrance.may(Action.SEE_SERVER):
+        return text
+    return Scrubber([str(get_settings().home / "x")]).text(text)
 
 
 @contextmanager

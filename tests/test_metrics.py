@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
-import sqlite3
 import urllib.request
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.factory import DEMO, fill_store
@@ -50,9 +50,8 @@ def test_queue_processes_and_disk_are_told(store: Store, home: Path) -> None:
 
 
 def test_a_store_that_cannot_be_read_is_told(store: Store, home: Path) -> None:
-    with sqlite3.connect(home / "trilemma.db") as other:
-        other.execute("drop table measurements")
-        other.execute("alter table runs rename to elsewhere")
+    with store._db.write() as connection:
+        connection.execute(sa.text("alter table runs rename to elsewhere"))
     with serving(ServiceCollector(store, home, dict), "127.0.0.1", 0) as port:
         found = scraped(port)
     assert found["trilemma_store_up", ""] == 0

@@ -60,7 +60,7 @@ class Results:
         return _frame(rows, _STUDIES, frame)
 
     def runs(self, study: str | None = None, *, frame: Frame = "pandas") -> Any:
-        """One row a run, of one study (its id or name) or of all but the sample.
+        """One row a run, of one study (its id or name) or, without one, of all that were measured here or imported.
 
         Raises:
             TrilemmaError: there is no such study.
@@ -198,8 +198,7 @@ class Results:
     def _runs(self, study: str | None) -> Sequence[Any]:
         if study is not None:
             return self._store.runs(self._study_id(study))
-        own = [one.id for one in self._store.studies() if one.id != "sample"]
-        return [*{run.id: run for study_id in reversed(own) for run in self._store.runs(study_id)}.values()]
+        return self._store.all_runs()
 
     def _study_id(self, text: str) -> str:
         studies = self._store.studies()
@@ -222,7 +221,7 @@ def open_results(home_or_url: str | Path | None = None) -> Results:
         raise StoreError(
             f"There is no database in {file.parent}.", "Give the data folder of Trilemma, or measure first."
         )
-    return Results(open_store(url))
+    return Results(open_store(url).reading())
 
 
 def _json(value: Any) -> str:

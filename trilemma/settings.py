@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 import platformdirs
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from trilemma.errors import SettingsError, StoreError
@@ -31,11 +31,24 @@ class Settings(BaseSettings):
     the 0.3725 W per GB of memory of Lannelongue et al., "Green Algorithms", Advanced Science 8 (2021), 2100707.
     """
 
-    model_config = SettingsConfigDict(env_prefix="TRILEMMA_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="TRILEMMA_",
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,  # a mistyped key may hold a password
+    )
 
     home: Path = Field(default_factory=default_home)
     models: Path | None = Field(default=None, description="A folder of weights to list in the catalog.")
-    database: str = Field(default="", description="A SQLAlchemy URL; empty for SQLite in the home folder.")
+    database: str = Field(default="", repr=False, description="A SQLAlchemy URL; empty for SQLite in the home folder.")
+    database_patience_s: float = Field(
+        default=600.0, ge=0, description="How long a run that is over waits for a database that is away, s."
+    )
+    device: str = Field(
+        default="local",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$",
+        description="This machine's name in the queue; of its own on each machine that shares a database.",
+    )
     executor: str = Field(default="local", description="What runs the queue's jobs.")
     sample_hz: float = Field(default=10.0, gt=0, le=100)
     idle_s: float = Field(default=3.0, ge=0, description="How long idle power and CPU are read before a run.")
@@ -46,12 +59,27 @@ class Settings(BaseSettings):
     )
     allow_paths: bool = Field(default=True, description="Whether pages may add weights by a path on this machine.")
     log_format: Format = Field(default="text", description="How a worker logs: text, or a line of JSON each.")
+    allow_anyone: bool = Field(
+        default=False, description="Whether a dashboard without log-in may listen to the network."
+    )
     sample: bool = Field(default=True, description="Whether `trilemma serve` gives an empty store the sample study.")
+
+    @field_validator("device")
+    @classmethod
+    def _is_not_reserved(cls, device: str) -> str:
+        if device == "sample" or device.startswith(("imported:", "tool:")):  # see trilemma/records.py
+            raise ValueError("this name is kept for what was measured elsewhere")
+        return device
 
     @property
     def database_url(self) -> str:
         """The SQLAlchemy URL of the store."""
         return self.database or f"sqlite:///{self.home / 'trilemma.db'}"
+
+    @property
+    def shares_database(self) -> bool:
+        """Whether other machines may use the same database."""
+        return not self.database_url.startswith("sqlite")
 
     @property
     def artifacts_dir(self) -> Path:

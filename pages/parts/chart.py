@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from pages.parts import entrance
 from trilemma.store.export import harmless
 
 _STATIC = Path(__file__).parents[2] / "static"
@@ -62,7 +63,7 @@ def saves(key: str, name: str, csv: Csv) -> None:
     with st.container(key=f"saves_{key}", horizontal=True, vertical_alignment="center", gap="small"):
         _pictures(key=f"{key}_pictures", data={"chart": _class_of(key), "file": file_name(name)}, width="content")
         st.download_button(
-            "CSV", data=lambda: csv_bytes(csv()), file_name=f"{file_name(name)}.csv", mime="text/csv",
+            "CSV", data=entrance.later(lambda: csv_bytes(csv())), file_name=f"{file_name(name)}.csv", mime="text/csv",
             key=f"{key}_csv", type="tertiary", on_click="ignore", help="The figures behind this chart",
         )  # fmt: skip
 

@@ -11,7 +11,7 @@ import streamlit as st
 from streamlit.elements.lib.column_types import ColumnConfig
 
 from pages import shared
-from pages.parts import chart, compare_data, explore_data
+from pages.parts import chart, compare_data, entrance, explore_data
 from pages.parts.compare_data import Scene, Version
 from pages.parts.explore_view import is_dark
 from pages.parts.url_state import Value
@@ -69,8 +69,8 @@ def show(scene: Scene) -> None:
         f"95 % interval is of each difference by itself. {_HOLLOW} modelled, not measured."
     )
     st.download_button(
-        "Download CSV", data=lambda: export(scene, points, keys, found), file_name="trilemma-compare.csv",
-        mime="text/csv", icon=":material/download:", on_click="ignore",
+        "Download CSV", data=entrance.later(lambda: export(scene, points, keys, found)),
+        file_name="trilemma-compare.csv", mime="text/csv", icon=":material/download:", on_click="ignore",
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from pandas.io.formats.style import Styler
 from streamlit.elements.lib.column_types import ColumnConfig
 
 from pages import shared
-from pages.parts import explore_data, explore_selection
+from pages.parts import entrance, explore_data, explore_selection
 from pages.parts.explore_filters import Chosen
 from pages.parts.explore_odds import Sureness, beaten_by
 from pages.parts.explore_selection import Selected
@@ -210,8 +210,8 @@ def table(
     )  # fmt: skip
     with st.container(horizontal=True, horizontal_alignment="right"):
         st.download_button(
-            "Download CSV", data=lambda: export(points), file_name="trilemma-points.csv", mime="text/csv",
-            icon=":material/download:", on_click="ignore",
+            "Download CSV", data=entrance.later(lambda: export(points)), file_name="trilemma-points.csv",
+            mime="text/csv", icon=":material/download:", on_click="ignore",
         )  # fmt: skip
 
 

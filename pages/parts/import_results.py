@@ -8,7 +8,9 @@ import pandas as pd
 import streamlit as st
 
 from pages import shared
+from pages.parts import entrance
 from trilemma import registry
+from trilemma.access.roles import Action
 from trilemma.analysis.format import format_figure
 from trilemma.errors import TrilemmaError
 from trilemma.figures import FIGURES
@@ -30,7 +32,9 @@ _MEANING = (
 
 
 def import_results() -> None:
-    """The whole of it, folded away until it is wanted."""
+    """The whole of it, folded away until it is wanted; nothing for those who may not."""
+    if not entrance.may(Action.IMPORT):
+        return
     with st.expander("Import another tool's results", icon=":material/upload_file:"):
         st.markdown("They become a study of their own, and every figure of it stays marked as imported.")
         left, right = st.columns([2, 1])
@@ -63,7 +67,8 @@ def _offer(name: str, data: bytes, importer: str) -> None:
     )
     count = len(imported.runs)
     if st.button(f"Import {count} run{'' if count == 1 else 's'}", type="primary", icon=":material/upload_file:"):
-        record, added = add(shared.get_store(), imported, file, study_name)
+        with entrance.guard().doing(Action.IMPORT, file.name) as store:
+            record, added = add(store, imported, file, study_name)
         text = "Imported as" if added else "This file was imported before, and nothing changed. It is"
         st.success(f"{text} **{shared.plain(record.spec.name)}**.", icon=":material/check_circle:")
         shared.link("explore", "See it in Explore", {"study": record.id}, icon=":material/scatter_plot:")

@@ -39,6 +39,7 @@ def test_import_export_and_import_again(command: Run, store: Store, table: Path,
     again = command("import", str(table), *MAPS)
     assert "imported before" in again.stdout
     (study,) = store.studies()
+    assert [(one.action, one.subject) for one in store.audit(10)] == [("import results", "results.csv")] * 2
     for suffix in ("jsonl", "csv", "parquet"):
         out = tmp_path / f"out.{suffix}"
         done = command("export", "From a paper", str(out))

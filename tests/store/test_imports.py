@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 
+from tests.archive.test_archive import members, packed
 from tests.factory import DEMO, fill_store
+from tests.postgres import server
 from trilemma.analysis.points import configuration_points, labels
+from trilemma.archive.format import RUNS
+from trilemma.archive.read import import_file
+from trilemma.archive.write import export_bytes
+from trilemma.errors import StoreError
 from trilemma.interop import read_data
 from trilemma.interop.studies import add
-from trilemma.records import StudyRecord
+from trilemma.records import IMPORTED, IMPORTED_FROM, OF_TOOL, StudyRecord
 from trilemma.schema import Method, RunState
-from trilemma.store import Store
+from trilemma.store import Store, open_store
 from trilemma.study import estimate
 
 MAPPING = {"model": "model", "q": "quantization", "decode": "decode_tps@short_chat", "machine": "machine"}
@@ -103,3 +111,39 @@ def test_an_export_of_everything_has_it(store: Store, tmp_path, fmt) -> None:  #
     folder = export_study(store, None, tmp_path / "out", fmt)
     text = (folder / f"runs.{fmt}").read_bytes()
     assert b"imported_from" in text or fmt == "parquet"
+
+
+def test_in_a_studys_file_it_stays_what_it_is(store: Store) -> None:
+    study, _ = bring(store)
+    file = export_bytes(store, study.id)
+    assert import_file(store, io.BytesIO(file)).fresh_runs == 0
+    with server().database() as url, open_store(url) as elsewhere:
+        mine = fill_store(elsewhere, repeats=1, detail=False)
+        assert import_file(elsewhere, io.BytesIO(file)).fresh_runs == 2
+        assert {run.spec.device for run in elsewhere.runs(study.id)} == {f"{OF_TOOL}csv"}
+        frame = elsewhere.run_frame()
+        assert set(frame.loc[frame["imported"], "run_id"]) == {run.id for run in elsewhere.runs(study.id)}
+        assert set(frame.loc[~frame["imported"], "run_id"]) == {run.id for run in elsewhere.runs(mine.id)}
+        assert export_bytes(elsewhere, study.id) == file
+
+
+def test_a_file_cannot_pass_measured_runs_for_a_tools(store: Store) -> None:
+    study, _ = bring(store)
+    file = export_bytes(store, study.id)
+    forged = packed(members(file) | {RUNS: members(file)[RUNS].replace(f'"{IMPORTED_FROM}":"csv",'.encode(), b"")})
+    assert len(forged) != len(file)
+    store.delete_study(study.id)
+    with pytest.raises(StoreError, match="which tool"):
+        import_file(store, io.BytesIO(forged))
+    assert store.studies() == []
+
+
+def test_another_machines_study_is_not_shown_beside_but_only_where_it_is_chosen(store: Store) -> None:
+    with server().database() as url, open_store(url) as elsewhere:
+        file = export_bytes(elsewhere, fill_store(elsewhere, repeats=1, detail=False).id)
+    mine, (tools, _) = fill_store(store, [DEMO[0]], repeats=1, detail=False), bring(store)
+    theirs = import_file(store, io.BytesIO(file)).study
+    assert all(run.spec.device.startswith(IMPORTED) and not run.imported for run in store.runs(theirs.id))
+    beside = {run.id for run in (*store.runs(mine.id), *store.runs(tools.id))}
+    assert set(store.run_frame()["run_id"]) == {run.id for run in store.all_runs()} == beside
+    assert len(store.run_frame(theirs.id)) == len(store.runs(theirs.id)) > 0

@@ -62,7 +62,8 @@ def known_answers(store: Store, run: RunRecord, artifact: Artifact) -> dict[str,
 def _answers_alike(engine: Engine, run: RunRecord, other: RunRecord) -> bool:
     mine, its = run.spec, other.spec
     return (
-        mine.configuration.engine == its.configuration.engine
+        mine.device == its.device  # another machine that shares the database computes otherwise
+        and mine.configuration.engine == its.configuration.engine
         and mine.engine_version == its.engine_version
         and mine.configuration.adapter_id == its.configuration.adapter_id
         and settings_of_answers(engine.settings_type, mine.configuration.settings)

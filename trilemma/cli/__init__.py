@@ -10,6 +10,8 @@ import typer
 
 import trilemma
 from trilemma.cli import (
+    archive,
+    audit,
     imports,
     models,
     plan,
@@ -40,7 +42,7 @@ app.command()(models.quantise)
 app.command()(studies.study)
 app.command("profiles")(profiles.listing)
 app.add_typer(presets.app, name="presets")
-app.command("studies")(studies.listing)
+app.add_typer(archive.app, name="studies")
 app.command()(studies.run)
 app.add_typer(queue.app, name="queue")
 app.add_typer(traces.app, name="traces")
@@ -50,10 +52,12 @@ app.command()(show.show)
 app.command()(plan.plan)
 app.command()(studies.export)
 app.command("import")(imports.import_)
+app.command()(archive.backup)
 app.command()(reports.report)
 app.command()(services.serve)
 app.command()(services.worker)
 app.command()(services.doctor)
+app.command("audit")(audit.listing)
 
 
 def _print_version(wanted: bool) -> None:

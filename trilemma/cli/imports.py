@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from trilemma import registry
+from trilemma.access.roles import Action
 from trilemma.analysis.format import format_figure
-from trilemma.cli.base import Json, emit_json, out, plain, session, table
+from trilemma.cli.base import Json, acting, emit_json, out, plain, table
 from trilemma.figures import FIGURES
 from trilemma.interop import read_path
 from trilemma.interop.base import Imported
@@ -44,7 +45,7 @@ def import_(
     imported, source = read_path(file, format_, parse_mapping(maps or []))
     record, added = None, False
     if not preview:
-        with session() as (_, store):
+        with acting() as (_, guard), guard.doing(Action.IMPORT, source.name) as store:
             record, added = add(store, imported, source, name)
     if json_:
         emit_json({"study": record, "added": added, "importer": source.importer, "imported": imported})

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from trilemma.cli.base import Json, emit_json, out, plain, session
+from trilemma.access.roles import Action
+from trilemma.cli.base import Json, acting, emit_json, out, plain, session
 from trilemma.cli.queue import find_study
 from trilemma.errors import StoreError
 from trilemma.sample.file import dumps
@@ -23,7 +24,7 @@ app = typer.Typer(
 @app.command()
 def add(json_: Json = False) -> None:
     """Add the sample study, which stays apart from what you measure."""
-    with session() as (_, store):
+    with acting() as (_, guard), guard.doing(Action.CHANGE_SAMPLE, "add") as store:
         record = add_sample(store)
     if json_:
         emit_json(record)
@@ -36,7 +37,7 @@ def add(json_: Json = False) -> None:
 @app.command()
 def remove(json_: Json = False) -> None:
     """Remove the sample study; it does not come back by itself."""
-    with session() as (_, store):
+    with acting() as (_, guard), guard.doing(Action.CHANGE_SAMPLE, "remove") as store:
         removed = store.remove_sample()
     if json_:
         emit_json({"removed": removed})

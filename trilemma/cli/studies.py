@@ -9,9 +9,13 @@ from typing import Annotated
 
 import typer
 
+from trilemma.access.guard import Guard
+from trilemma.access.identity import at_terminal
+from trilemma.access.roles import Action
+from trilemma.access.rules import Rules
 from trilemma.analysis.format import format_duration, format_figure
 from trilemma.cli import parse
-from trilemma.cli.base import Json, age_text, emit_json, err, out, plain, session, table
+from trilemma.cli.base import Json, acting, age_text, emit_json, err, out, plain, session, table, whole_session
 from trilemma.cli.queue import find_study
 from trilemma.cli.show import print_run, run_document
 from trilemma.errors import RunError, StudyError
@@ -68,7 +72,8 @@ def study(
     json_: Json = False,
 ) -> None:
     """Queue a study: models x settings x repeats, each under the workloads and asked the suites."""
-    with session() as (settings, store):
+    with acting() as (settings, guard):
+        store = guard.store
         if file is not None:
             if models or set_ or workloads or suites or devices or adapters:
                 raise typer.BadParameter("A file describes the whole study: leave the other options out.")
@@ -84,7 +89,8 @@ def study(
         if dry_run:
             _print_plan(store, spec, runs, expected, as_json=json_)
             return
-        record = submit(store, spec)
+        with guard.doing(Action.SUBMIT, spec.name) as changed:
+            record = submit(changed, spec)
         if json_:
             emit_json({"study": record, "estimate": vars(expected), "runs": store.runs(study_id=record.id)})
             return
@@ -189,13 +195,14 @@ def run(
     """Measure one configuration now, in the foreground, and show its figures."""
     if not workloads and not suites:
         workloads = ["short_chat"]
-    with session() as (settings, store):
+    with whole_session() as (settings, store):
         spec = _spec(
             store, settings, name, [artifact], engine, set_ or [], workloads or [], suites or [], [device], [], 1
         )
         if len(spec.configurations) > 1:
             raise StudyError("`trilemma run` measures one configuration.", "Use `trilemma study` to sweep settings.")
-        record = submit(store, spec)
+        with Guard(store, at_terminal(), Rules(), settings).doing(Action.SUBMIT, spec.name) as changed:
+            record = submit(changed, spec)
         wanted = store.runs(study_id=record.id)[-1]
         if wanted.state.verdict:
             err.print("This was measured before; its figures are shown.")

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from trilemma.catalog.names import clean
 from trilemma.errors import InteropError
 from trilemma.interop.base import Imported, ImportedRun
-from trilemma.records import IMPORTED, IMPORTED_FROM, RunRecord, StudyRecord, WholeRun, WholeStudy
+from trilemma.records import IMPORTED_FROM, OF_TOOL, RunRecord, StudyRecord, WholeRun, WholeStudy
 from trilemma.schema import (
     Artifact,
     Configuration,
@@ -70,7 +70,7 @@ def whole_study(imported: Imported, file: File, name: str = "") -> WholeStudy:
         spec = RunSpec(
             configuration=configuration,
             repeat=seen[configuration.id],
-            device=IMPORTED,
+            device=f"{OF_TOOL}{clean(imported.tool, 40)}",
             engine_version=run.engine_version,
         )
         seen[configuration.id] += 1

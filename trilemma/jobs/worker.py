@@ -14,19 +14,21 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
 from trilemma import registry
-from trilemma.errors import NotFoundError, StoreError
+from trilemma.errors import DatabaseUnavailableError, NotFoundError, StoreError
 from trilemma.jobs.base import Ending, Executor, Handle, Identity, Reservation
 from trilemma.jobs.processes import alive
 from trilemma.records import RunRecord
 from trilemma.schema import RunState
 from trilemma.settings import Settings
 from trilemma.store import Store
+from trilemma.store.kept import path_of, patiently, restore
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +78,7 @@ class Worker:
         settings: Of the same store: a run's process finds its store through them.
         executor: Where runs run; None for the one that the settings name.
         command: What measures the run of a given id.
-        device: Whose runs to take.
+        device: Whose runs to take; None for this machine's, as the settings name it.
         poll_s: How often the run's process and its cancellation are looked at, s.
         grace_s: How long a cancelled run may take to end by itself, s.
         max_interruptions: A run whose worker vanished so many times is failed instead of tried again.
@@ -89,7 +91,7 @@ class Worker:
         executor: Executor | None = None,
         *,
         command: Command = bench_command,
-        device: str = "local",
+        device: str | None = None,
         poll_s: float = 0.5,
         grace_s: float = 5.0,
         max_interruptions: int = 3,
@@ -99,7 +101,7 @@ class Worker:
         self._settings = settings
         self._executor = executor or registry.load("trilemma.executors", settings.executor)(settings)
         self._command = command
-        self._device = device
+        self._device = device or settings.device
         self._poll_s = poll_s
         self._grace_s = grace_s
         self._max_interruptions = max_interruptions
@@ -116,11 +118,13 @@ class Worker:
             How many runs were started.
 
         Raises:
-            StoreError: the store or the data folder cannot be used (only at the beginning; later it is tried again).
+            StoreError: the store or the data folder cannot be used (only at the beginning; later it is tried again;
+                with ``once`` or ``drain``, a database that is away is waited for as long as the settings say).
         """
         stop = stop or threading.Event()
         self._settings.ensure_home()
         started = 0
+        give_up_at = time.monotonic() + self._settings.database_patience_s
         _working.add(self.id)
         try:
             with _signals(stop):
@@ -130,11 +134,13 @@ class Worker:
                     except NotFoundError:  # deleted under our hands
                         continue
                     except StoreError as error:
-                        if once or drain:
+                        away = isinstance(error, DatabaseUnavailableError) and time.monotonic() < give_up_at
+                        if (once or drain) and not away:
                             raise
                         log.error("%s Trying again in %.0f s.", error, _RETRY_S)
                         stop.wait(_RETRY_S)
                         continue
+                    give_up_at = time.monotonic() + self._settings.database_patience_s
                     started += worked
                     if once or (drain and not worked and self._idle()):
                         break
@@ -192,6 +198,8 @@ class Worker:
             if not self._executor.clear(run.id, worker_id, process):
                 log.warning("What is left of run %s does not end", run.id, extra={"run": run.id})
                 continue
+            if self._restore(run.id):
+                continue
             count = self._store.interruptions(run.id) + 1
             tail = log_tail(self._settings, run.id)
             if self._store.cancel_requested(run.id):
@@ -238,15 +246,30 @@ class Worker:
         except BaseException:
             handle.stop(0)
             raise
-        tail = log_tail(self._settings, run.id)
+        if ending is None:
+            self._settle(run.id, None, cancelled=cancelled)
+        else:  # what it recorded, or could not record, shall not be lost with the database's being away
+            patience_s = self._settings.database_patience_s
+            patiently(lambda: self._settle(run.id, ending, cancelled=False), patience_s, stop.is_set)
+
+    def _settle(self, run_id: str, ending: Ending | None, *, cancelled: bool) -> None:
+        """See to it that a run whose process is gone has an end in the store."""
+        tail = log_tail(self._settings, run_id)
         if cancelled:
-            self._store.finish_run(run.id, RunState.CANCELLED, reason="Cancelled while it ran.", log_tail=tail)
+            self._store.finish_run(run_id, RunState.CANCELLED, reason="Cancelled while it ran.", log_tail=tail)
         elif ending is None:
-            self._store.release(run.id, "The worker was stopped; the run starts over.")
-        elif self._store.run(run.id).state is RunState.RUNNING:
-            self._store.finish_run(run.id, RunState.FAILED, reason=ending.explanation, log_tail=tail)
-        state = self._store.run(run.id).state
-        log.info("Run %s is %s", run.id, state.label, extra={"run": run.id, "state": state.value})
+            self._store.release(run_id, "The worker was stopped; the run starts over.")
+        elif self._store.run(run_id).state is RunState.RUNNING and not self._restore(run_id):
+            self._store.finish_run(run_id, RunState.FAILED, reason=ending.explanation, log_tail=tail)
+        state = self._store.run(run_id).state
+        log.info("Run %s is %s", run_id, state.label, extra={"run": run_id, "state": state.value})
+
+    def _restore(self, run_id: str) -> bool:
+        """Record what a run kept in a file while the database was away; whether it is finished by that."""
+        restored = restore(self._store, path_of(self._settings.logs_dir, run_id), run_id)
+        if restored:
+            log.info("Run %s is recorded from the file in which it was kept", run_id, extra={"run": run_id})
+        return restored
 
     def _watch(self, run_id: str, handle: Handle, stop: threading.Event) -> Ending | None:
         """The run's ending by itself; None when it shall be stopped."""

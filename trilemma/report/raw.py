@@ -35,7 +35,7 @@ def raw_figures(store: Store, material: Material) -> dict[str, Any]:
     found: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
-        "study": material.study.model_dump(mode="json", exclude={"runs_by_state"}),
+        "study": material.study.model_dump(mode="json", exclude={"runs_by_state", "created_by"}),
         "view": material.view.model_dump(mode="json"),
         "axes": material.axes,
         "figures": {name: FIGURES[name].model_dump(mode="json") for name in names},

@@ -27,10 +27,10 @@ def dumps(whole: WholeStudy) -> bytes:
     head = {
         "format": FORMAT,
         "version": VERSION,
-        "study": whole.study.model_dump(mode="json"),
+        "study": whole.study.model_dump(mode="json", exclude={"created_by"}),
         "artifacts": [artifact.model_dump(mode="json") for artifact in whole.artifacts],
     }
-    lines = [_json(head), *(_json(run.model_dump(mode="json")) for run in whole.runs)]
+    lines = [_json(head), *(_json(run.model_dump(mode="json", exclude={"run": {"created_by"}})) for run in whole.runs)]
     return gzip.compress("".join(f"{line}\n" for line in lines).encode(), compresslevel=9, mtime=0)
 
 

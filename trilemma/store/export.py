@@ -89,8 +89,8 @@ def _write(store: Store, study_id: str | None, folder: Path, fmt: Format) -> Non
             counts[f"{name}.{SUFFIXES[fmt]}"] = len(rows)
             write_table(folder / f"{name}.{SUFFIXES[fmt]}", rows, fmt)
 
-    runs = [*{run.id: run for study in studies for run in store.runs(study.id)}.values()]
-    table("runs", [_run_row(run.model_dump(mode="json")) for run in runs])
+    runs = store.all_runs() if study_id is None else store.runs(study_id)
+    table("runs", [_run_row(run.model_dump(mode="json", exclude={"created_by"})) for run in runs])
     table(
         "measurements",
         [{"run_id": run.id} | _flat(m) for run in runs for m in store.measurements(run.id)],
@@ -113,7 +113,7 @@ def _write(store: Store, study_id: str | None, folder: Path, fmt: Format) -> Non
         "format": "trilemma-export",
         "version": 1,
         "created_at": utc_now().isoformat(),
-        "studies": [study.model_dump(mode="json") for study in studies],
+        "studies": [study.model_dump(mode="json", exclude={"created_by"}) for study in studies],
         "artifacts": [a.model_dump(mode="json", exclude={"path"}) for a in store.artifacts()],
         "rows": counts,
     }

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from trilemma.records import IMPORTED, AnswerRecord, PhaseWindow, RequestRecord, Sample
+from trilemma.records import AnswerRecord, PhaseWindow, RequestRecord, Sample
 from trilemma.schema import Measurement, Phase, Provenance, RunState, split_key
 from trilemma.store import tables as t
 from trilemma.store.base import StoreBase
 from trilemma.store.codec import times_of, unpack_samples
-from trilemma.store.studies import in_study, is_own
+from trilemma.store.studies import in_study, is_mine, is_of_tool
 
 if TYPE_CHECKING:  # half a second to import, which the measuring processes need not spend
     import pandas as pd
@@ -77,7 +77,7 @@ class ReadStore(StoreBase):
         Columns: run_id, configuration_id, item_id, score; in the order of the queue and of the items.
         """
         r, a = t.runs.c, t.answers.c
-        score = a.scores[figure].as_float().label("score")
+        score = self._db.dialect.number(a.scores, figure).label("score")
         columns: list[sa.ColumnElement[Any]] = [r.id.label("run_id"), r.configuration_id, a.item_id, score]
         query = sa.select(*columns).join_from(t.runs, t.answers, a.run_id == r.id)
         query = query.where(a.suite == suite, r.id.in_(list(run_ids)), score.is_not(None))
@@ -122,7 +122,7 @@ class ReadStore(StoreBase):
     def figure_keys(self, study_id: str | None = None) -> list[str]:
         """The keys that any run has a measurement of, sorted; of one study, those that have a value there.
 
-        Without ``study_id``, of the user's own runs: those of the sample study only where none has any.
+        Without ``study_id``, of what the readings of all studies show, see :func:`in_study`.
         """
         if study_id is not None:
             m = t.measurements.c
@@ -134,8 +134,8 @@ class ReadStore(StoreBase):
             # From one key to the next in the primary key: a DISTINCT would read every row.
             while (key := connection.execute(_next_key(found[-1] if found else None)).scalar()) is not None:
                 found.append(str(key))
-            if connection.execute(sa.select(sa.exists().where(~is_own(t.runs)))).scalar_one():
-                return [key for key in found if connection.execute(_is_own_key(key)).scalar_one()] or found
+            if connection.execute(sa.select(sa.exists().where(~is_mine(t.runs)))).scalar_one():
+                return [key for key in found if connection.execute(_is_shown(key)).scalar_one()] or found
         return found
 
     def definition_versions(self, study_id: str) -> dict[str, tuple[int, ...]]:
@@ -172,7 +172,7 @@ class ReadStore(StoreBase):
             r.finished_at,
             r.rerun_of,
             r.id.in_(_superseded()).label("superseded"),
-            (r.device == IMPORTED).label("imported"),
+            is_of_tool(t.runs).label("imported"),
         ]
         query = sa.select(*columns).outerjoin_from(t.runs, t.artifacts, r.artifact_id == t.artifacts.c.id)
         query = query.where(in_study(study_id))
@@ -194,9 +194,9 @@ def _next_key(after: str | None) -> sa.Select[tuple[str | None]]:
     return query if after is None else query.where(t.measurements.c.key > after)
 
 
-def _is_own_key(key: str) -> sa.Select[tuple[bool]]:
+def _is_shown(key: str) -> sa.Select[tuple[bool]]:
     m = t.measurements.c
-    return sa.select(sa.exists().where(m.key == key, m.run_id == t.runs.c.id, is_own(t.runs)))
+    return sa.select(sa.exists().where(m.key == key, m.run_id == t.runs.c.id, in_study(None)))
 
 
 def _superseded() -> sa.Select[tuple[str | None]]:

@@ -67,20 +67,21 @@ class RecordStore(StoreBase):
         requests: Sequence[RequestRecord] = (),
         answers: Sequence[AnswerRecord] = (),
         progress: tuple[float, str, Phase | None, float | None] | None = None,
+        again: bool = False,
     ) -> None:
-        """Write all of it in one transaction, or nothing."""
+        """Write all of it in one transaction, or nothing.
+
+        ``again`` if this very batch was tried before and the connection broke: where it had been committed all the
+        same, it is not written twice.
+        """
         chunk = chunk_row(run_id, samples) if samples else None
-        with self._db.write() as connection:
+        # Locks the run's own row alone: many workers write at once.
+        with self._db.write(alone=False) as connection:
             self._require_running(connection, run_id)
             for window in phases:
                 _put_phase(connection, run_id, window)
-            if chunk is not None:
-                connection.execute(sa.insert(t.sample_chunks), [chunk])
-            if requests:
-                connection.execute(sa.insert(t.requests), [request_row(run_id, request) for request in requests])
-            if answers:
-                rows = [answer.model_dump() | {"run_id": run_id} for answer in answers]
-                connection.execute(sa.insert(t.answers), rows)
+            if not (again and _is_written(connection, run_id, chunk, requests, answers)):
+                _insert(connection, run_id, chunk, requests, answers)
             if progress is not None:
                 fraction, note, phase, remaining_s = progress
                 values = {"progress": min(max(fraction, 0.0), 1.0), "note": note, "remaining_s": remaining_s}
@@ -134,7 +135,7 @@ class RecordStore(StoreBase):
         }
         if state is RunState.DONE:
             values["progress"] = 1.0
-        with self._db.write() as connection:
+        with self._db.write(durable=True) as connection:
             if self._state(connection, run_id).final:
                 return False
             self._require_running(connection, run_id)
@@ -154,6 +155,44 @@ def _put_phase(connection: Connection, run_id: str, window: PhaseWindow) -> None
     same = sa.and_(*(t.phases.c[name] == value for name, value in key.items()))
     if connection.execute(sa.update(t.phases).where(same).values(**times)).rowcount == 0:
         connection.execute(sa.insert(t.phases).values(**key, **times))
+
+
+def _insert(
+    connection: Connection,
+    run_id: str,
+    chunk: Mapping[str, Any] | None,
+    requests: Sequence[RequestRecord],
+    answers: Sequence[AnswerRecord],
+) -> None:
+    if chunk is not None:
+        connection.execute(sa.insert(t.sample_chunks), [chunk])
+    if requests:
+        connection.execute(sa.insert(t.requests), [request_row(run_id, request) for request in requests])
+    if answers:
+        connection.execute(sa.insert(t.answers), [answer.model_dump() | {"run_id": run_id} for answer in answers])
+
+
+def _is_written(
+    connection: Connection,
+    run_id: str,
+    chunk: Mapping[str, Any] | None,
+    requests: Sequence[RequestRecord],
+    answers: Sequence[AnswerRecord],
+) -> bool:
+    """Whether the first of a batch's records is there, and so, as it was one transaction, all of them."""
+    if requests:
+        r, first = t.requests.c, requests[0]
+        same = sa.and_(r.workload == first.workload, r.warmup == first.warmup, r.index == first.index)
+        found = sa.exists().where(r.run_id == run_id, same)
+    elif answers:
+        a = t.answers.c
+        found = sa.exists().where(a.run_id == run_id, a.suite == answers[0].suite, a.index == answers[0].index)
+    elif chunk is not None:
+        c = t.sample_chunks.c
+        found = sa.exists().where(c.run_id == run_id, c.first_ns == chunk["first_ns"], c.last_ns == chunk["last_ns"])
+    else:
+        return False  # phases and progress replace themselves
+    return bool(connection.execute(sa.select(found)).scalar_one())
 
 
 def chunk_row(run_id: str, samples: Sequence[Sample]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
 )
+from sqlalchemy.types import TypeEngine
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -40,10 +41,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC)
 
 
-class AnyText(TypeDecorator[str]):
-    """Text from models and logs, which may hold what a database refuses: lone surrogates, or NUL in PostgreSQL."""
-
-    impl = Text
+class _Storable(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
@@ -57,6 +55,37 @@ class AnyText(TypeDecorator[str]):
         return value if dialect.name == "sqlite" else value.replace("\0", "\ufffd")
 
 
+class AnyText(_Storable):
+    """Text from models and logs, which may hold what a database refuses: lone surrogates, or NUL in PostgreSQL."""
+
+    impl = Text
+    cache_ok = True
+
+
+class _Short(_Storable):
+    impl = String
+    cache_ok = True
+
+
+def _name(length: int) -> TypeEngine[str]:
+    """A short text, such as a model's name: as long as it is, and in the order of its bytes, in both databases.
+
+    The length is what SQLite's schema says, which holds nobody to it. PostgreSQL would, and sorts by its own locale.
+    """
+    return _Short(length).with_variant(AnyText(collation="C"), "postgresql")
+
+
+class Real(TypeDecorator[float]):
+    """A figure; one that is not a number is unknown in both databases, as SQLite has it."""
+
+    impl = Float
+    cache_ok = True
+
+    def process_bind_param(self, value: float | None, dialect: Dialect) -> float | None:
+        """NaN as NULL."""
+        return None if value is None or value != value else value  # noqa: PLR0124
+
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -65,6 +94,11 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+
+def _created_by() -> Column[str]:
+    """Whoever asked for it, as :class:`trilemma.access.identity.User` names them; None where nobody was asked."""
+    return Column("created_by", String(255))
 
 
 def _run_id(**options: Any) -> Column[str]:
@@ -80,12 +114,13 @@ artifacts = Table(
     "artifacts",
     metadata,
     Column("id", String(64), primary_key=True),
-    Column("model", String(255), nullable=False),
-    Column("quantization", String(64), nullable=False),
+    Column("model", _name(255), nullable=False),
+    Column("quantization", _name(64), nullable=False),
     Column("path", AnyText, nullable=False),
     Column("added_at", UtcDateTime, nullable=False),
     Column("forgotten", Boolean, nullable=False),
     Column("document", JSON, nullable=False),
+    _created_by(),
 )
 
 studies = Table(
@@ -95,6 +130,7 @@ studies = Table(
     Column("spec", JSON, nullable=False),
     Column("rerun_disturbed", Boolean, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    _created_by(),
 )
 
 hosts = Table("hosts", metadata, Column("id", String(64), primary_key=True), Column("document", JSON, nullable=False))
@@ -108,12 +144,12 @@ runs = Table(
     Column("fingerprint", String(64), nullable=False, index=True),
     Column("configuration_id", String(32), nullable=False),
     Column("artifact_id", String(64), nullable=False, index=True),
-    Column("engine", String(64), nullable=False),
+    Column("engine", _name(64), nullable=False),
     Column("settings", Text, nullable=False),
     Column("adapter_id", String(64)),
-    Column("profile", String(64)),  # the name of the emulated device
+    Column("profile", _name(64)),  # the name of the emulated device
     Column("repeat", Integer, nullable=False),
-    Column("device", String(64), nullable=False),
+    Column("device", _name(64), nullable=False),
     Column("spec", JSON, nullable=False),
     Column("state", String(16), nullable=False),
     Column("phase", String(16)),
@@ -133,11 +169,13 @@ runs = Table(
     Column("rerun_of", String(32), ForeignKey("runs.id", ondelete="SET NULL"), index=True),
     Column("host_id", String(64), ForeignKey("hosts.id")),
     Column("engine_info", JSON, nullable=False),
-    Column("worker_id", String(128)),
+    Column("worker_id", _name(128)),
     Column("worker_pid", Integer),
     Column("worker_created", Float),
     Column("process_pid", Integer),
     Column("process_created", Float),
+    _created_by(),
+    Index(None, "created_by", "state"),
     Index(None, "state", "device", "position"),
     Index(None, "position", "number"),
 )
@@ -154,7 +192,7 @@ phases = Table(
     metadata,
     _run_id(primary_key=True),
     Column("phase", String(16), primary_key=True),
-    Column("subject", String(128), primary_key=True),
+    Column("subject", _name(128), primary_key=True),
     Column("start_ns", BigInteger, nullable=False),
     Column("end_ns", BigInteger),
 )
@@ -176,7 +214,7 @@ requests = Table(
     "requests",
     metadata,
     _run_id(primary_key=True),
-    Column("workload", String(128), primary_key=True),
+    Column("workload", _name(128), primary_key=True),
     Column("warmup", Boolean, primary_key=True),
     Column("index", Integer, primary_key=True, autoincrement=False),
     Column("submitted_ns", BigInteger, nullable=False),
@@ -196,7 +234,7 @@ answers = Table(
     "answers",
     metadata,
     _run_id(primary_key=True),
-    Column("suite", String(128), primary_key=True),
+    Column("suite", _name(128), primary_key=True),
     Column("index", Integer, primary_key=True, autoincrement=False),
     Column("item_id", AnyText, nullable=False),
     Column("prompt", AnyText, nullable=False),
@@ -210,15 +248,15 @@ answers = Table(
 measurements = Table(
     "measurements",
     metadata,
-    Column("key", String(255), primary_key=True),
+    Column("key", _name(255), primary_key=True),
     _run_id(primary_key=True, index=True),
     Column("order", Integer, nullable=False),
-    Column("value", Float),
-    Column("low", Float),
-    Column("high", Float),
+    Column("value", Real),
+    Column("low", Real),
+    Column("high", Real),
     Column("n", Integer, nullable=False),
     Column("method", String(16), nullable=False),
-    Column("source", String(255), nullable=False),
+    Column("source", _name(255), nullable=False),
     Column("valid", Boolean, nullable=False),
     Column("provenance", JSON, nullable=False),
     Column("definition_version", Integer, nullable=False),
@@ -232,7 +270,7 @@ votes = Table(
     Column("id", String(32), primary_key=True),
     Column("study_id", String(32), ForeignKey("studies.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("created_at", UtcDateTime, nullable=False),
-    Column("source", String(128), nullable=False),
+    Column("source", _name(128), nullable=False),
     Column("item_id", AnyText, nullable=False),
     Column("prompt", AnyText, nullable=False),
     Column("a_id", String(32), nullable=False),
@@ -242,6 +280,23 @@ votes = Table(
     Column("choice", String(8), nullable=False),
     Column("voter", AnyText, nullable=False),
     Column("asked", JSON, nullable=False),
+    _created_by(),
+)
+
+# What was done, tried and refused; the format is trilemma.records.AuditRecord. Rows are only ever added.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("who", String(255), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("subject", AnyText, nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("detail", AnyText, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),  # what it added to the disk beside weights
+    Index(None, "who", "action"),
 )
 
 RECORDS = (phases, sample_chunks, requests, answers, measurements)

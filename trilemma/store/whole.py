@@ -24,19 +24,20 @@ def insert(connection: Connection, table: sa.Table, rows: Sequence[dict[str, Any
 def insert_hosts(connection: Connection, runs: Sequence[WholeRun]) -> None:
     """Add the machines that runs ran on and that are not known yet."""
     documents = [run.run.host.model_dump(mode="json") for run in runs if run.run.host is not None]
-    known = set(connection.execute(sa.select(t.hosts.c.id)).scalars())
     rows = {content_id(document, 64): document for document in documents}
+    known = set(connection.execute(sa.select(t.hosts.c.id).where(t.hosts.c.id.in_(list(rows)))).scalars())
     insert(connection, t.hosts, [{"id": key, "document": rows[key]} for key in rows if key not in known])
 
 
-def run_row(whole: WholeRun, position: int, device: str) -> dict[str, Any]:
-    """The row of a run that is over, but for its number; it was measured on ``device``."""
+def ended_run(whole: WholeRun, position: int, device: str) -> dict[str, Any]:
+    """The row of a run that is over, but for its number; ``device`` is what it is known by here."""
     run = whole.run
     spec = run.spec.model_copy(update={"device": device})
     return new_run(spec, position, rerun_of=run.rerun_of) | {
         "id": run.id,
         "state": run.state.value,
-        "progress": 1.0,
+        "phase": None if run.phase is None else run.phase.value,
+        "progress": run.progress,
         "attempt": run.attempt,
         "created_at": run.created_at,
         "started_at": run.started_at,
