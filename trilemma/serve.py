@@ -279,15 +279,9 @@ def open_browser(url: str) -> bool:
 
 
 def serve(
-    *,
-    host: str,
-    port: int,
-    worker: bool,
-    browser: bool,
-    say: Say,
+    *, host: str, port: int, worker: bool, browser: bool, say: Say, metrics: int | None = None,
     allow_anyone: bool = False,
-    metrics: int | None = None,
-) -> None:
+) -> None:  # fmt: skip
     """Run dashboard and worker until asked to end, and answer Prometheus at the port ``metrics`` if one is given.
 
     Raises:
@@ -295,9 +289,8 @@ def serve(
     """
     stop, settings = stop_event(), get_settings()
     with ExitStack() as stack:
-        services = stack.enter_context(
-            Services(host=host, port=port, worker=worker, allow_anyone=allow_anyone, say=say)
-        )
+        children = Services(host=host, port=port, worker=worker, allow_anyone=allow_anyone, say=say)
+        services = stack.enter_context(children)
         services.wait_ready()
         say(f"The dashboard is at {services.url} - ctrl-C ends it{' and the worker' if worker else ''}.")
         if metrics is not None:

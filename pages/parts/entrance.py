@@ -99,7 +99,9 @@ def note_sign_in(user: User, outcome: Outcome, why: str = "") -> None:
         StoreError: it cannot be written.
     """
     store = _open(get_settings().database_url)
-    store.add_audit(Guard(store, user, Rules(), get_settings()).entry(Action.SIGN_IN, "", outcome, why))
+    entry = Guard(store, user, Rules(), get_settings()).entry(Action.SIGN_IN, "", outcome, why)
+    # Whoever is turned away has no role.
+    store.add_audit(entry if outcome is Outcome.DONE else entry.model_copy(update={"role": "none"}))
 
 
 def may(action: Action, owner: str | None = NOBODY_ELSE) -> bool:

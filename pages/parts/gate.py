@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import datetime
 from importlib.util import find_spec
 
 import streamlit as st
@@ -17,7 +18,13 @@ from trilemma.errors import AccessError, SignInError, StoreError, TrilemmaError
 from trilemma.records import Outcome
 from trilemma.settings import get_settings
 
-_SEEN = "signed_in_as"
+_MOST_SEEN = 10_000
+
+
+@st.cache_resource(show_spinner=False)
+def _seen() -> dict[tuple[str, datetime | None], None]:
+    """The log-ins that are in the log, the oldest first."""
+    return {}
 
 
 def admitted() -> bool:
@@ -31,9 +38,12 @@ def admitted() -> bool:
     except TrilemmaError as error:
         shared.show_error(error)
     else:
-        if entrance.people() and st.session_state.get(_SEEN) != user.id:
+        # Each load of a page is a session of Streamlit's; a log-in ends at a time of its own.
+        if entrance.people() and (user.id, user.until) not in (seen := _seen()):
             _note(user, Outcome.DONE)
-            st.session_state[_SEEN] = user.id
+            seen[user.id, user.until] = None
+            while len(seen) > _MOST_SEEN:
+                seen.pop(next(iter(seen)), None)
         return True
     return False
 
@@ -94,7 +104,6 @@ def _turn_away(error: AccessError) -> None:
 
 def _log_out() -> None:
     if st.button("Log out", type="tertiary", icon=":material/logout:", key="log_out"):
-        st.session_state.pop(_SEEN, None)
         st.logout()
 
 

@@ -157,6 +157,9 @@ def test_a_click_on_a_button_that_a_viewer_was_never_shown_is_refused(
         add_sample(filled)
         params = {"study": "sample"}
     if action is Action.VOTE:
+        for run in filled.runs(states=[RunState.WAITING, RunState.RUNNING]):  # the device is free
+            filled.request_cancel(run.id)
+            filled.finish_run(run.id, RunState.CANCELLED)
         study(filled, None, {"F16": ["1", "3"], "Q2_K": ["2", "4"]})
         params = params | {"study": filled.studies()[0].id}
     if "from" in params:
@@ -218,7 +221,7 @@ def test_before_log_in_nothing_is_shown(claims: dict[str, Any], filled: Store, m
     assert "has no role here" in app.error[0].value.replace("\\", "")
     assert not app.title
     entry = filled.audit(1)[0]
-    assert (entry.who, entry.action, entry.outcome) == (ANN, "sign in", Outcome.REFUSED)
+    assert (entry.who, entry.role, entry.action, entry.outcome) == (ANN, "none", "sign in", Outcome.REFUSED)
     claims |= {"role": "viewer", "iat": 0}
     app.run()
     assert [title.value for title in app.title] == ["Trilemma"]

@@ -43,7 +43,7 @@ def serve(
             style="yellow",
         )
     serve_both(
-        host=host, port=port, worker=worker, browser=browser, allow_anyone=anyone, metrics=metrics,
+        host=host, port=port, worker=worker, browser=browser, metrics=metrics, allow_anyone=anyone,
         say=lambda text: err.print(plain(text)),
     )  # fmt: skip
 
