@@ -149,7 +149,7 @@ source = registry.load("trilemma.sources", "shelf")(settings)
 assert source.fetch(offer.reference).path == shelf / "book.gguf"
 
 from trilemma.interop import read_data
-imported, file = read_data("x.csv", b"stopwatch_model,milliseconds,mood\nM,1500,good\n")
+imported, file = read_data("x.csv", b"stopwatch_model,milliseconds,mood\\nM,1500,good\\n")
 assert file.importer == "stopwatch"
 assert [one.value for run in imported.runs for one in run.measurements] == [1.5]
 
