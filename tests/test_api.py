@@ -39,9 +39,9 @@ def test_the_guide_runs_top_to_bottom(store: Store) -> None:
     assert all(len(one) for one in frames)
 
 
-def test_frames_hold_what_the_store_holds(store: Store, home: Path) -> None:
+def test_frames_hold_what_the_store_holds(store: Store, home: Path, database: str) -> None:
     study = fill_store(store, repeats=2)
-    with trilemma.open(home) as results:
+    with trilemma.open(database or home) as results:
         runs = results.runs(study.id)
         assert list(runs["id"]) == [run.id for run in store.runs(study.id)]
         assert len(runs) == 2 * len(DEMO)

@@ -207,3 +207,16 @@ def test_a_value_of_another_kind_is_read_or_refused(path: Path, data: st.DataObj
 def test_looking_at_a_file_never_fails(head: bytes) -> None:
     for name in NAMES:
         assert registry.load("trilemma.importers", name)().sniff(head) in (True, False)
+
+
+def test_a_share_outside_0_and_1_is_left_out() -> None:
+    file = DATA / "lm-eval.json"
+    document = json.loads(file.read_text())
+    document["results"]["made_sums"]["exact_match,flexible-extract"] = -1
+    imported, _ = read_data(file.name, json.dumps(document).encode())
+    assert any("-1 is no share" in one.why for one in imported.left_out)
+    values = [
+        one.value for run in imported.runs for one in run.measurements if one.subject.startswith("lm_eval made_sums")
+    ]
+    assert values
+    assert all(value is not None and value >= 0.0 for value in values)

@@ -123,6 +123,9 @@ def _task(
             statistic = plain_name(metric, which, list(dict.fromkeys(one for _, one in pairs)))
         value, error = number(scores[f"{metric},{which}"]), number(scores.get(f"{metric}_stderr,{which}"))
         share = name in _DISTINCT
+        if share and value is not None and not 0.0 <= value <= 1.0:
+            left_out.append(LeftOut(what=f"{title} {name}", why=f"{value:g} is no share of the answers"))
+            continue
         found += source.with_error(figure, value, error, subject, statistic, count.effective, reasons, share=share)
     return found
 
