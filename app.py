@@ -35,6 +35,7 @@ def main() -> None:
     with shared.errors_shown():
         navigation.run()
     gate.foot()
+    shared.keep_imports(navigation.title)
 
 
 if __name__ == "__main__":

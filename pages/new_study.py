@@ -14,6 +14,7 @@ from pages.parts.choose_engine import choose_adapters, choose_engine
 from pages.parts.choose_suites import choose_suites
 from pages.parts.devices import choose_devices, foreseen, refusal
 from pages.parts.grid import model_grid
+from pages.parts.import_results import import_results
 from pages.parts.load_form import load_form
 from pages.parts.settings_form import settings_form
 from trilemma.access.roles import Action
@@ -42,6 +43,7 @@ def page() -> None:
             button="Add a model",
             to="models",
         )
+        import_results()
         return
     _step(1, "Models and quantizations")
     chosen = model_grid(artifacts)
@@ -49,6 +51,7 @@ def page() -> None:
     workloads, loads_valid = _workloads()
     suites, suites_valid = _suites()
     repeats, energy, name = _study_wide()
+    import_results()
     problem = _missing(chosen, workloads, suites)
     with st.bottom:
         if problem or not (valid and loads_valid and suites_valid):

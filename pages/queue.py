@@ -47,7 +47,7 @@ def page() -> None:
     """The page."""
     store = shared.get_store()
     shared.heading("queue")
-    studies = [study for study in store.studies() if study.id != SAMPLE]
+    studies = [study for study in store.studies() if study.id != SAMPLE and not study.imported]
     if not studies:
         shared.empty_state(
             ":material/pending_actions:",
@@ -94,7 +94,8 @@ def _pick_study(studies: Sequence[StudyRecord]) -> StudyRecord | None:
 def _counts(store: Store, study: StudyRecord | None) -> dict[RunState, int]:
     if study is not None:
         return dict(study.runs_by_state)
-    states = store.run_frame()["state"].value_counts()
+    frame = store.run_frame()
+    states = frame.loc[~frame["imported"], "state"].value_counts()
     return {RunState(str(state)): int(number) for state, number in states.items()}
 
 

@@ -50,6 +50,12 @@ def page() -> None:
     repeats = _repeats(store, run)
     _title(run, label, repeats)
     shared.sample_note(next(iter(run.study_ids), "none"))
+    if run.imported:
+        tool = str(run.engine_info.get("imported from", ""))
+        st.caption(
+            f":material/diamond: **Imported from {shared.plain(tool)}**: nothing of it was measured here. *Log* says "
+            "what was left out, *Machine and settings* which file it was."
+        )
     _state_banners(run)
     measurements = store.measurements(run.id)
     if measurements:
@@ -215,8 +221,16 @@ def _recent(store: Store) -> None:
             "Repeat": recent["repeat"].astype(int) + 1,
             "State": recent["state"].str.replace("_", " "),
             "Note": [
-                ", ".join([*(["disturbed"] if disturbed else []), *([f"emulated {device}"] if device else [])])
-                for disturbed, device in zip(recent["disturbed"], recent["profile"], strict=True)
+                ", ".join(
+                    [
+                        *(["imported"] if imported else []),
+                        *(["disturbed"] if disturbed else []),
+                        *([f"emulated {device}"] if device else []),
+                    ]
+                )
+                for imported, disturbed, device in zip(
+                    recent["imported"], recent["disturbed"], recent["profile"], strict=True
+                )
             ],
             "Finished, UTC": recent["finished_at"],
         }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import importlib
 import re
 from collections.abc import Iterator, Mapping
@@ -84,6 +86,17 @@ def alias() -> Page:
     """The home page by its own name: Streamlit knows the default page as ``/`` only."""
     function = importlib.import_module(f"pages.{HOME}").page
     return st.Page(function, title=PAGES[HOME].title, url_path=HOME, visibility="hidden")
+
+
+@functools.cache
+def keep_imports(page: str) -> None:
+    """Take what has been imported when ``page`` is shown for the first time off the garbage collector's round.
+
+    It stays for as long as the server runs, and going over it takes more than a tenth of a second, for which whoever
+    waits for an answer would wait too.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def go(name: str, params: Mapping[str, str | list[str]] | None = None) -> NoReturn:

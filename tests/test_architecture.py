@@ -71,13 +71,24 @@ def test_energy_libraries_are_imported_by_meters_alone(graph: grimp.ImportGraph)
             ["trilemma.bench", "trilemma.jobs", "trilemma.engines", "trilemma.charts", "trilemma.cli"],
         ),
         ("trilemma.charts", ["trilemma.bench", "trilemma.jobs", "trilemma.cli", "trilemma.serve"]),
-        ("trilemma.store", ["trilemma.bench", "trilemma.jobs", "trilemma.analysis", "trilemma.charts", "trilemma.cli"]),
+        (
+            "trilemma.store",
+            [
+                "trilemma.interop",
+                "trilemma.bench",
+                "trilemma.jobs",
+                "trilemma.analysis",
+                "trilemma.charts",
+                "trilemma.cli",
+            ],
+        ),
         ("trilemma.engines", ["trilemma.store", "trilemma.bench", "trilemma.jobs", "trilemma.analysis"]),
         ("trilemma.suites", ["trilemma.store", "trilemma.bench", "trilemma.jobs", "trilemma.charts"]),
         ("trilemma.meters", ["trilemma.store", "trilemma.bench", "trilemma.jobs", "trilemma.analysis"]),
         ("trilemma.bench", ["trilemma.jobs", "trilemma.charts", "trilemma.cli", "trilemma.tryout"]),
         ("trilemma.tryout", ["trilemma.analysis", "trilemma.charts", "trilemma.cli"]),
         ("trilemma.jobs", ["trilemma.charts", "trilemma.cli"]),
+        ("trilemma.interop", ["trilemma.jobs", "trilemma.charts", "trilemma.cli", "trilemma.report"]),
         ("trilemma.store", ["trilemma.access"]),
         ("trilemma.access", ["trilemma.bench", "trilemma.jobs", "trilemma.charts", "trilemma.cli", "trilemma.serve"]),
         ("trilemma.catalog", ["trilemma.bench", "trilemma.jobs", "trilemma.analysis", "trilemma.charts"]),
@@ -223,6 +234,7 @@ PROTOCOLS = {
     "trilemma.sources": ["name", "offers", "fetch"],
     "trilemma.suites": ["name", "title", "licence", "figures", "availability", "items", "measurements"],
     "trilemma.executors": [],
+    "trilemma.importers": ["name", "title", "sniff", "read"],
 }
 POINTS = [
     pytest.param(group, point.name, id=f"{group}:{point.name}")

@@ -167,6 +167,11 @@ source = registry.load("trilemma.sources", "shelf")(settings)
 (offer,) = source.offers("BOOK")
 assert source.fetch(offer.reference).path == shelf / "book.gguf"
 
+from trilemma.interop import read_data
+imported, file = read_data("x.csv", b"stopwatch_model,milliseconds,mood\\nM,1500,good\\n")
+assert file.importer == "stopwatch"
+assert [one.value for run in imported.runs for one in run.measurements] == [1.5]
+
 meter = registry.load("trilemma.meters", "wall_plug")()
 meter.start(Target(pid=None, energy=EnergyCoefficients()))
 first, second = meter.read(0.1), meter.read(0.1)

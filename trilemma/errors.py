@@ -19,6 +19,7 @@ TrilemmaError
 ├── PresetError              a use-case preset is unknown or wrong
 ├── StudyError               a study cannot be run as asked
 ├── ReportError              a report cannot be made of a study, or not be printed
+├── InteropError             another tool's file cannot be read, or nothing in it can be taken
 ├── PlanError                a fleet cannot be planned as asked
 ├── AccessError              the person may not do it, or has no share left for it
 │   ├── SignInError              they must log in, or log in again
@@ -138,6 +139,10 @@ class StudyError(TrilemmaError):
 
 class ReportError(TrilemmaError):
     """A report cannot be made of a study, or not be printed as PDF."""
+
+
+class InteropError(TrilemmaError):
+    """Another tool's file cannot be read, or nothing in it can be taken."""
 
 
 class PlanError(TrilemmaError):

@@ -13,9 +13,16 @@ from trilemma.schema import Artifact, Frozen, Measurement, Phase, RunSpec, RunSt
 SAMPLE = "sample"
 """The id of the study that comes with the package, and the device that its runs name: no run of the user's own does."""
 
-
 IMPORTED = "imported:"
-"""What the devices of runs out of a study's file begin with, so that they are never taken for this machine's own."""
+"""What the devices of runs out of a file begin with, so that they are never taken for this machine's own."""
+
+TOOL = "tool:"
+"""What follows that where the file was another tool's, before the tool's name; no machine's device begins like this."""
+
+OF_TOOL = f"{IMPORTED}{TOOL}"
+
+IMPORTED_FROM = "imported_from"
+"""The setting of every configuration out of another tool's file: the tool. So none is taken for one measured here."""
 
 
 def is_foreign(device: str) -> bool:
@@ -31,6 +38,11 @@ class StudyRecord(Frozen):
     created_at: datetime
     created_by: str | None = Field(default=None, description="Who asked for it; None where that is not known.")
     runs_by_state: dict[RunState, int] = Field(default_factory=dict)
+
+    @property
+    def imported(self) -> bool:
+        """Whether it came out of another tool's file, and was not measured here."""
+        return any(IMPORTED_FROM in one.settings for one in self.spec.configurations)
 
 
 class HostInfo(Frozen):
@@ -73,6 +85,11 @@ class RunRecord(Frozen):
     rerun_of: str | None = None
     host: HostInfo | None = None
     engine_info: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @property
+    def imported(self) -> bool:
+        """Whether it came out of another tool's file, and was not measured here."""
+        return self.spec.device.startswith(OF_TOOL)
 
 
 class PhaseWindow(Frozen):

@@ -67,8 +67,8 @@ class Settings(BaseSettings):
     @field_validator("device")
     @classmethod
     def _is_not_reserved(cls, device: str) -> str:
-        if device == "sample":  # the device of the sample study, see trilemma/records.py
-            raise ValueError("this name is the sample study's")
+        if device == "sample" or device.startswith(("imported:", "tool:")):  # see trilemma/records.py
+            raise ValueError("this name is kept for what was measured elsewhere")
         return device
 
     @property

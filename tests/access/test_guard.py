@@ -105,7 +105,7 @@ def test_whom_a_study_has_the_server_ask_is_for_administrators(where: str, who: 
         spec = StudySpec(name="s", configurations=(CONFIGURATION, asking))
     with pytest.raises(AccessError, match="takes an admin's"):
         who().doing(Action.SUBMIT, "s", spec=spec)
-    assert last(store) == (ANN, "name an address that a study asks", "s", Outcome.REFUSED)
+    assert last(store) == (ANN, "name an address to be asked", "s", Outcome.REFUSED)
     who(role=Role.ADMIN).doing(Action.SUBMIT, "s", spec=spec)
     who().doing(Action.SUBMIT, "s", spec=StudySpec(name="s", configurations=(CONFIGURATION,)))
 
@@ -276,3 +276,9 @@ def test_the_log_is_short_without_keys_and_for_administrators(who: As, store: St
 def test_whoever_has_the_terminal_is_administrator_by_their_account(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOGNAME", "ann")
     assert at_terminal() == User("terminal:ann", "ann", Role.ADMIN)
+
+
+def test_the_log_has_room_for_every_word_of_ours() -> None:
+    columns = tables.audit.c
+    for words, column in ((Action, columns.action), (Role, columns.role), (Outcome, columns.outcome)):
+        assert max(len(word.value) for word in words) <= column.type.length

@@ -288,3 +288,31 @@ def test_a_thread_without_a_session_is_nobody_where_people_log_in(home: Path, mo
     monkeypatch.setattr(entrance, "people", lambda: True)
     with pytest.raises(SignInError):
         entrance.guard()
+
+
+def test_importing_takes_a_role_and_is_in_the_log(claims: dict[str, Any], store: Store, tmp_path: Path) -> None:
+    from trilemma.interop.writing import export_runs
+
+    known = factory.fill_store(store, repeats=1, detail=False)
+    data = export_runs(store, known.id, tmp_path / "runs.jsonl").read_bytes()
+
+    def script() -> None:
+        from pages import shared
+        from pages.parts.import_results import import_results
+
+        with shared.errors_shown():
+            import_results()
+
+    app = AppTest.from_function(script, default_timeout=60).run()
+    assert not app.exception
+    assert not app.file_uploader
+    claims["role"] = "analyst"
+    app.run()
+    app.file_uploader(key="import_file").set_value(("runs.jsonl", data, "application/json")).run()
+    (button,) = app.button
+    button.click().run()
+    assert not app.exception
+    (study,) = [one for one in store.studies() if one.imported]
+    assert study.created_by == ANN
+    (entry,) = store.audit(10)
+    assert (entry.who, entry.action, entry.subject, entry.outcome) == (ANN, Action.IMPORT, "runs.jsonl", Outcome.DONE)

@@ -31,7 +31,7 @@ class Action(StrEnum):
     ADD_WEIGHTS = "add weights"
     ADD_PATH = "add weights by path"
     ADD_ENDPOINT = "add an endpoint"
-    NAME_ADDRESS = "name an address that a study asks"
+    NAME_ADDRESS = "name an address to be asked"
     """A judge's, or Prometheus'."""
     QUANTISE = "quantise"
     CONVERT = "convert"

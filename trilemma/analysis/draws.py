@@ -127,9 +127,11 @@ def _regressed(
     """
     meta = points.meta.iloc[rows]
     models, bits = meta["model"].tolist(), meta["bits"].to_numpy(dtype=np.float64)
-    by_bits = shrunk(drawn, value, expected(models, bits), rng)
-    by_model = shrunk(drawn, value, expected(models, np.full(len(bits), np.nan)), rng)
-    return np.where(rng.random(len(drawn))[:, None] < _BY_BITS, by_bits, by_model)
+    by_bits = rng.random(len(drawn)) < _BY_BITS
+    found = np.empty_like(drawn)
+    for mine, known in ((by_bits, bits), (~by_bits, np.full(len(bits), np.nan))):
+        found[mine] = shrunk(drawn[mine], value, expected(models, known), rng)
+    return found
 
 
 def scores_by_item(frame: pd.DataFrame) -> dict[str, dict[str, float]]:

@@ -31,7 +31,7 @@ from trilemma.archive.format import (
     Manifest,
 )
 from trilemma.errors import DatabaseTooNewError, StoreError
-from trilemma.records import IMPORTED, SAMPLE, StudyRecord, Vote, WholeRun
+from trilemma.records import IMPORTED, IMPORTED_FROM, SAMPLE, TOOL, StudyRecord, Vote, WholeRun
 from trilemma.schema import Artifact
 from trilemma.store import Store
 
@@ -196,6 +196,8 @@ def _runs(archive: zipfile.ZipFile, study: StudyRecord) -> Iterator[WholeRun]:
             raise _damaged(f"the run {run.id} repeats one that does not come before it")
         if device == SAMPLE or device.startswith(IMPORTED) or len(device) > _MAX_DEVICE - len(IMPORTED):
             raise _damaged(f"the run {run.id} is of a device that no run is measured on")
+        if device.startswith(TOOL) and IMPORTED_FROM not in run.spec.configuration.settings:
+            raise _damaged(f"the run {run.id} does not say which tool it is of")
         ids = (run.spec.configuration.artifact_id, run.spec.configuration.adapter_id, run.spec.reference_id)
         if any(len(one) > 64 for one in ids if one):
             raise _damaged(f"the run {run.id} names an artifact by no hash")

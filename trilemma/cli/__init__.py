@@ -12,6 +12,7 @@ import trilemma
 from trilemma.cli import (
     archive,
     audit,
+    imports,
     models,
     plan,
     presets,
@@ -50,6 +51,7 @@ app.add_typer(sample.app, name="sample")
 app.command()(show.show)
 app.command()(plan.plan)
 app.command()(studies.export)
+app.command("import")(imports.import_)
 app.command()(archive.backup)
 app.command()(reports.report)
 app.command()(services.serve)

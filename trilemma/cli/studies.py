@@ -19,12 +19,14 @@ from trilemma.cli.base import Json, acting, age_text, emit_json, err, out, plain
 from trilemma.cli.queue import find_study
 from trilemma.cli.show import print_run, run_document
 from trilemma.errors import RunError, StudyError
+from trilemma.interop.writing import SUFFIXES, export_runs
 from trilemma.jobs.worker import Worker
 from trilemma.profiles import NO_DEVICE, find_profile
 from trilemma.progress import following
 from trilemma.schema import EnergyCoefficients, RunSpec, RunState, StudySpec
 from trilemma.settings import Settings
 from trilemma.store import Store
+from trilemma.store.export import SUFFIXES as FORMATS
 from trilemma.store.export import Format, export_study
 from trilemma.study import Estimate, estimate, plan, submit
 
@@ -239,14 +241,21 @@ def _measure(store: Store, settings: Settings, study_id: str, run_id: str) -> No
 
 def export(
     study: Annotated[str, typer.Argument(help="Id of the study, the id's beginning, or its name.")],
-    path: Annotated[Path, typer.Argument(help="A new folder, or a file ending in .zip.")],
-    format_: Annotated[Format, typer.Option("--format", help="Of the tables in it.")] = "csv",
+    path: Annotated[
+        Path, typer.Argument(help="A new folder or .zip of everything; or .jsonl, .csv, .parquet for figures alone.")
+    ],
+    format_: Annotated[Format | None, typer.Option("--format", help="Of the tables in a folder or archive.")] = None,
     json_: Json = False,
 ) -> None:
-    """Write a study's runs, figures, samples, requests and answers as files."""
+    """Write a study's runs, figures, samples, requests and answers as files, or its figures as one file."""
+    single = path.suffix.lower() in SUFFIXES
+    if single and format_ is not None and path.suffix.lower() != f".{FORMATS[format_]}":
+        raise typer.BadParameter(f"{path.name} is one file, and its name says another format.", param_hint="--format")
     with session() as (_, store):
         record = find_study(store, study)
-        written = export_study(store, record.id, path, format_)
+        written = (
+            export_runs(store, record.id, path) if single else export_study(store, record.id, path, format_ or "csv")
+        )
     if json_:
         emit_json({"study": record.id, "path": str(written)})
     else:

@@ -13,6 +13,7 @@ from trilemma.store.archive import ArchiveStore
 from trilemma.store.artifacts import ArtifactStore
 from trilemma.store.audit import AuditStore, Trail
 from trilemma.store.database import Database
+from trilemma.store.imports import ImportStore
 from trilemma.store.migrate import migrate
 from trilemma.store.queue import QueueStore
 from trilemma.store.records import RecordStore
@@ -21,7 +22,7 @@ from trilemma.store.votes import VoteStore
 __all__ = ["Store", "open_store"]
 
 
-class Store(ArtifactStore, QueueStore, RecordStore, ArchiveStore, VoteStore, AuditStore):
+class Store(ArtifactStore, QueueStore, RecordStore, ArchiveStore, ImportStore, VoteStore, AuditStore):
     """Everything that is kept: the catalog, studies, the queue, what runs recorded, and their figures.
 
     A context manager. Safe to share between threads; each process opens its own, which is cheap.

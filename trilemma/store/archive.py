@@ -13,8 +13,9 @@ from trilemma.schema import Artifact, RunSpec, StudySpec
 from trilemma.store import tables as t
 from trilemma.store.artifacts import artifact_row
 from trilemma.store.reading import ReadStore
-from trilemma.store.sample import SampleStore, ended_run, insert, insert_hosts, insert_records
+from trilemma.store.sample import SampleStore
 from trilemma.store.studies import insert_runs
+from trilemma.store.whole import ended_run, insert, insert_hosts, insert_records
 
 
 class ArchiveStore(ReadStore, SampleStore):

@@ -33,10 +33,10 @@ from trilemma.records import SAMPLE
 from trilemma.schema import Measurement, utc_now
 from trilemma.store import Store
 
-Format = Literal["csv", "json", "parquet"]
+Format = Literal["csv", "json", "jsonl", "parquet"]
 Row = Mapping[str, Any]
 
-SUFFIXES: dict[Format, str] = {"csv": "csv", "json": "jsonl", "parquet": "parquet"}
+SUFFIXES: dict[Format, str] = {"csv": "csv", "json": "jsonl", "jsonl": "jsonl", "parquet": "parquet"}
 
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # OWASP, "CSV Injection"
 
@@ -87,9 +87,9 @@ def _write(store: Store, study_id: str | None, folder: Path, fmt: Format) -> Non
     def table(name: str, rows: Sequence[Row]) -> None:
         if rows:
             counts[f"{name}.{SUFFIXES[fmt]}"] = len(rows)
-            _write_table(folder / f"{name}.{SUFFIXES[fmt]}", rows, fmt)
+            write_table(folder / f"{name}.{SUFFIXES[fmt]}", rows, fmt)
 
-    runs = store.runs(study_id)
+    runs = store.all_runs() if study_id is None else store.runs(study_id)
     table("runs", [_run_row(run.model_dump(mode="json", exclude={"created_by"})) for run in runs])
     table(
         "measurements",
@@ -138,13 +138,14 @@ def _flat(measurement: Measurement) -> dict[str, Any]:
     return {"key": measurement.key} | own | measurement.provenance.model_dump(mode="json")
 
 
-def _write_table(path: Path, rows: Sequence[Row], fmt: Format) -> None:
+def write_table(path: Path, rows: Sequence[Row], fmt: Format, columns: Sequence[str] = ()) -> None:
+    """Write rows as a table; ``columns`` come first, in that order, whether or not a row has them."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if fmt == "json":
+    if fmt in ("json", "jsonl"):
         with path.open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         return
-    columns = list(dict.fromkeys(name for row in rows for name in row))
+    columns = list(dict.fromkeys((*columns, *(name for row in rows for name in row))))
     if fmt == "csv":
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)

@@ -12,7 +12,7 @@ from trilemma.schema import Measurement, Phase, Provenance, RunState, split_key
 from trilemma.store import tables as t
 from trilemma.store.base import StoreBase
 from trilemma.store.codec import times_of, unpack_samples
-from trilemma.store.studies import in_study, is_mine
+from trilemma.store.studies import in_study, is_mine, is_of_tool
 
 if TYPE_CHECKING:  # half a second to import, which the measuring processes need not spend
     import pandas as pd
@@ -153,7 +153,7 @@ class ReadStore(StoreBase):
 
         Columns: run_id, state, configuration_id, artifact_id, model, quantization, engine, settings (JSON), adapter_id
         (None without one), profile (the emulated device's name; None for the machine itself), repeat, disturbed,
-        finished_at (UTC), rerun_of, superseded (a re-run has replaced it).
+        finished_at (UTC), rerun_of, superseded (a re-run has replaced it), imported (out of another tool's file).
         """
         r = t.runs.c
         columns: list[sa.ColumnElement[Any]] = [
@@ -172,6 +172,7 @@ class ReadStore(StoreBase):
             r.finished_at,
             r.rerun_of,
             r.id.in_(_superseded()).label("superseded"),
+            is_of_tool(t.runs).label("imported"),
         ]
         query = sa.select(*columns).outerjoin_from(t.runs, t.artifacts, r.artifact_id == t.artifacts.c.id)
         query = query.where(in_study(study_id))
@@ -179,7 +180,8 @@ class ReadStore(StoreBase):
 
         frame = _frame(self._rows(query.order_by(r.position, r.number)), columns)
         frame["finished_at"] = pd.to_datetime(frame["finished_at"], utc=True)
-        frame["superseded"] = frame["superseded"].astype(bool)
+        for name in ("superseded", "imported"):
+            frame[name] = frame[name].astype(bool)
         return frame
 
     def _rows(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:

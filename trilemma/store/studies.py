@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from trilemma.errors import NotFoundError, StoreError
-from trilemma.records import IMPORTED, SAMPLE, HostInfo, RunRecord, StudyRecord
+from trilemma.records import IMPORTED, OF_TOOL, SAMPLE, HostInfo, RunRecord, StudyRecord
 from trilemma.schema import RunSpec, RunState, StudySpec, utc_now
 from trilemma.settings import get_settings
 from trilemma.store import tables as t
@@ -125,7 +125,7 @@ class StudyStore(StoreBase):
     ) -> list[RunRecord]:
         """Runs in the order of the queue, the next one last among those done and first among those waiting.
 
-        Without ``study_id`` the user's own: the sample study's were never in this queue.
+        Without ``study_id`` those that were measured here: the sample's and imported ones were never in this queue.
         """
         query = sa.select(*_COLUMNS, t.hosts.c.document)
         query = query.where(is_own(t.runs) if study_id is None else in_study(study_id))
@@ -183,6 +183,11 @@ def is_own(runs: sa.FromClause) -> sa.ColumnElement[bool]:
     return sa.and_(runs.c.device != SAMPLE, runs.c.device.not_like(f"{IMPORTED}%"))
 
 
+def is_of_tool(runs: sa.FromClause) -> sa.ColumnElement[bool]:
+    """The condition that a run came out of another tool's file."""
+    return runs.c.device.like(f"{OF_TOOL}%")
+
+
 def is_mine(runs: sa.FromClause) -> sa.ColumnElement[bool]:
     """The condition that a run was queued for this machine, which may not be the only one that shares the database."""
     return runs.c.device == get_settings().device
@@ -192,7 +197,8 @@ def in_study(study_id: str | None) -> sa.ColumnElement[bool]:
     """The condition that a run belongs to a study.
 
     Without one, that it was measured on this machine. Where nothing was: on others that share the database, else that
-    it was imported, else that it is the sample study's; so none is ever shown among the others.
+    it was imported, else that it is the sample study's; so none is ever shown among the others. What came out of
+    another tool's file is shown beside them all, because every figure and configuration of it says what it is.
     """
     if study_id is None:
         others = t.runs.alias()
@@ -201,7 +207,7 @@ def in_study(study_id: str | None) -> sa.ColumnElement[bool]:
         )
         level = sa.case((mine, 0), (own, 1), (any_but_sample, 2), else_=3)
         of_run = sa.case((is_mine(t.runs), 0), (is_own(t.runs), 1), (t.runs.c.device != SAMPLE, 2), else_=3)
-        return of_run == level
+        return sa.or_(of_run == level, is_of_tool(t.runs))
     return t.runs.c.id.in_(sa.select(t.study_runs.c.run_id).where(t.study_runs.c.study_id == study_id))
 
 
