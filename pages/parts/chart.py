@@ -78,8 +78,10 @@ def csv_bytes(table: pd.DataFrame | bytes) -> bytes:
     if isinstance(table, bytes):
         return table
     # By position: two columns may be called alike.
-    columns = [table.iloc[:, place] for place in range(table.shape[1])]
-    rows = zip(*([harmless(v) if isinstance(v, str) else v for v in column] for column in columns), strict=True)
-    safe = pd.DataFrame(list(rows), columns=[harmless(str(name)) for name in table.columns], dtype=object)
+    safe = table.set_axis(range(table.shape[1]), axis=1)
+    for place, dtype in enumerate(safe.dtypes):
+        if not (pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_datetime64_any_dtype(dtype)):
+            safe[place] = [harmless(value) if isinstance(value, str) else value for value in safe[place]]
+    header = [harmless(str(name)) for name in table.columns]
     # With lines that end as RFC 4180 has it, a bare carriage return is quoted; else it would begin a line.
-    return safe.to_csv(index=False, lineterminator="\r\n").encode()
+    return safe.to_csv(index=False, header=header, lineterminator="\r\n").encode()

@@ -65,7 +65,7 @@ def test_what_would_be_one_long_step_is_refused(source: str) -> None:
         rendered(source)
 
 
-def test_limits_and_tracing_are_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limits_and_tracing_are_put_back() -> None:
     before, traced = resource.getrlimit(resource.RLIMIT_AS), sys.gettrace()
     rendered("{{ messages[0].content }}")
     with pytest.raises(template.FAILURES):

@@ -5,12 +5,11 @@ from __future__ import annotations
 import functools
 import io
 import json
-from typing import Any
 
 from hypothesis import strategies as st
 
 from tests.archive.made import measured, members, packed
-from tests.fuzz.inputs import changed, json_bytes, json_values, nasty, texts
+from tests.fuzz.inputs import changed, json_bytes, replaced, texts
 from tests.fuzz.surface import Surface, scratch
 from trilemma.archive.format import ARTIFACTS, MANIFEST, MEMBERS, RUNS, STUDY, VOTES
 from trilemma.archive.read import import_file
@@ -36,23 +35,6 @@ def _prepare() -> None:
     _store()
 
 
-def _replaced(draw: st.DrawFn, value: Any) -> Any:
-    """``value`` with one thing somewhere in it replaced, taken out or added."""
-    if not (isinstance(value, dict | list) and value) or draw(st.integers(0, 5)) == 0:
-        return draw(st.one_of(json_values, nasty, st.just({}), st.just([])))
-    if isinstance(value, list):
-        at = draw(st.integers(0, len(value) - 1))
-        return [*value[:at], _replaced(draw, value[at]), *value[at + 1 :]]
-    name = draw(st.sampled_from(sorted(value)))
-    match draw(st.integers(0, 9)):
-        case 0:
-            return {key: one for key, one in value.items() if key != name}
-        case 1:
-            return value | {draw(texts): draw(json_values)}
-        case _:
-            return value | {name: _replaced(draw, value[name])}
-
-
 @st.composite
 def _archive(draw: st.DrawFn) -> bytes:
     content = dict(_right())
@@ -68,7 +50,7 @@ def _archive(draw: st.DrawFn) -> bytes:
             case 2:
                 lines[at] = draw(changed(lines[at]))
             case _:
-                lines[at] = json_bytes(_replaced(draw, json.loads(lines[at])))
+                lines[at] = json_bytes(replaced(draw, json.loads(lines[at])))
         content[name] = b"\n".join(lines) + b"\n"
     if draw(st.integers(0, 9)) == 0:
         content[draw(texts).encode("utf-8", "replace").decode()[:200] or "x"] = draw(st.binary(max_size=9))

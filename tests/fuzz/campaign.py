@@ -10,7 +10,10 @@ import hypothesis
 
 from tests.fuzz.surface import Surface
 
-MODULES = ("weights", "naming", "templates", "files", "archives", "studies", "answers", "shown", "parameters", "visits")
+MODULES = (
+    "weights", "naming", "templates", "files", "archives", "results", "studies", "streams", "answers", "shown",
+    "parameters", "visits",
+)  # fmt: skip
 
 
 def surfaces() -> dict[str, tuple[str, Surface]]:

@@ -100,6 +100,23 @@ def changed(draw: st.DrawFn, valid: bytes, most: int = 6) -> bytes:
     return bytes(data)
 
 
+def replaced(draw: st.DrawFn, value: Any) -> Any:
+    """``value`` with one thing somewhere in it replaced, taken out or added."""
+    if not (isinstance(value, dict | list) and value) or draw(st.integers(0, 5)) == 0:
+        return draw(st.one_of(json_values, nasty, st.just({}), st.just([])))
+    if isinstance(value, list):
+        at = draw(st.integers(0, len(value) - 1))
+        return [*value[:at], replaced(draw, value[at]), *value[at + 1 :]]
+    name = draw(st.sampled_from(sorted(value)))
+    match draw(st.integers(0, 9)):
+        case 0:
+            return {key: one for key, one in value.items() if key != name}
+        case 1:
+            return value | {draw(texts): draw(json_values)}
+        case _:
+            return value | {name: replaced(draw, value[name])}
+
+
 def _utf8(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
