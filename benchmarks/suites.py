@@ -46,6 +46,7 @@ from benchmarks.suites_harness import score_in_full
 from trilemma import registry
 from trilemma.engines.base import ChoiceRequest, GenerationRequest, LoadedModel, ServingModel
 from trilemma.engines.llama_cpp.scoring import distinct_tokens, tree_of
+from trilemma.engines.llama_cpp.settings import LlamaCppSettings
 from trilemma.records import AnswerRecord
 from trilemma.schema import SuiteSpec
 from trilemma.suites import data
@@ -262,7 +263,7 @@ def generation(model: Path, settings: Mapping[str, Any], rounds: int, shots: int
     with load(str(model), {**settings, "slots": SLOTS}) as loaded:
         assert isinstance(loaded, ServingModel)
         requests = [GenerationRequest(loaded.tokenize(turn.text), ANSWER, ignore_eos=True) for turn in turns]
-        threads, prompt = int(loaded.describe()["threads"]), len(requests[0].prompt)
+        threads, prompt = LlamaCppSettings().decode_threads, len(requests[0].prompt)
         for number in range(rounds):
             mine = requests[number * SLOTS : (number + 1) * SLOTS]
             took: dict[str, float] = {}
