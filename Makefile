@@ -38,8 +38,11 @@ demo: $(STAMP) ## quantise two small models, measure them and show the trade-off
 serve: $(STAMP) ## start the dashboard and the worker
 	@$(BIN)/trilemma serve $(ARGS)
 
+# Twice: what neither measures nor drives a browser runs a process a core, the rest alone. 5: nothing was chosen.
 test: lint browser ## lint, types and every test (ARGS="-k name" for some)
-	$(BIN)/python -m pytest --durations=30 $(ARGS)
+	@failed=0; for part in "side-by-side --numprocesses auto --dist loadfile" alone; do \
+		$(BIN)/python -m pytest --part $$part --durations=20 $(ARGS) || [ $$? -eq 5 ] || failed=1; \
+	done; exit $$failed
 
 coverage: browser ## which lines the tests run; the simulations take three times as long under it
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)

@@ -17,7 +17,9 @@ work is added, by counting multiplications; soft-max and Python come on top of i
 
 Written answers: GSM8K's prompts, answers of a set length, one after the other as lm-evaluation-harness's loop asks them
 and over eight slots, alternately. Prompts take as long either way, so that with worked examples they bound the gain:
-``generation_prompt_share`` is their share of the time one after the other.
+``generation_prompt_share`` is their share of the time one after the other. ``generation_bound`` is what is left when
+the rest becomes as much faster as decoding does by llama-batched-bench, eight sequences against one, on the same file:
+how much that is depends on what the processor lacks first for one sequence, memory bandwidth or cores.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ from benchmarks.suites_harness import score_in_full
 from trilemma import registry
 from trilemma.engines.base import ChoiceRequest, GenerationRequest, LoadedModel, ServingModel
 from trilemma.engines.llama_cpp.scoring import distinct_tokens, tree_of
+from trilemma.engines.llama_cpp.settings import LlamaCppSettings
 from trilemma.records import AnswerRecord
 from trilemma.schema import SuiteSpec
 from trilemma.suites import data
@@ -260,6 +263,7 @@ def generation(model: Path, settings: Mapping[str, Any], rounds: int, shots: int
     with load(str(model), {**settings, "slots": SLOTS}) as loaded:
         assert isinstance(loaded, ServingModel)
         requests = [GenerationRequest(loaded.tokenize(turn.text), ANSWER, ignore_eos=True) for turn in turns]
+        threads, prompt = LlamaCppSettings().decode_threads, len(requests[0].prompt)
         for number in range(rounds):
             mine = requests[number * SLOTS : (number + 1) * SLOTS]
             took: dict[str, float] = {}
@@ -278,7 +282,13 @@ def generation(model: Path, settings: Mapping[str, Any], rounds: int, shots: int
             speedups.append(took["alone"] / took["slots"])
             shares.append(prefill / took["alone"])
     common.require_quiet_throughout(noise)
-    return {f"{name}_speedup": statistics.median(speedups), f"{name}_prompt_share": statistics.median(shares)}
+    one, many = (line["speed_tg"] for line in build().batched_json(model, threads, prompt, ANSWER, [1, SLOTS]))
+    share = statistics.median(shares)
+    return {
+        f"{name}_speedup": statistics.median(speedups),
+        f"{name}_prompt_share": share,
+        f"{name}_bound": 1 / (share + (1 - share) * one / many),
+    }
 
 
 def _seconds(

@@ -27,13 +27,38 @@ ONE_DATABASE = {"llama", "browser", "vllm", "lm_eval", "pages", "cli"}
 """Marks and folders of tests that are about something else than the store, and take long."""
 
 
+SIDE_BY_SIDE = {
+    "access", "analysis", "archive", "charts", "interop", "pages", "planning", "presets", "profiles", "report",
+    "sample", "store", "suites",
+}  # fmt: skip
+"""Folders of tests that measure nothing and hold nothing that others use: two at a time do not disturb each other."""
+ALONE = {"llama", "browser", "vllm", "lm_eval"}
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--part",
+        choices=("side-by-side", "alone"),
+        help="Only tests that may run while others do, or only the others; without it, all.",
+    )
     parser.addoption(
         "--database",
         choices=("both", *DATABASES),
         default="both",
         help="Where tests keep their stores; both: SQLite, and PostgreSQL too unless weights or a browser are needed.",
     )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if (part := config.getoption("--part")) is None:
+        return
+    parts: dict[str, list[pytest.Item]] = {"side-by-side": [], "alone": []}
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        many = folder in SIDE_BY_SIDE and not ALONE & {mark.name for mark in item.iter_markers()}
+        parts["side-by-side" if many else "alone"].append(item)
+    items[:] = parts.pop(part)
+    config.hook.pytest_deselected(items=[item for rest in parts.values() for item in rest])
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -21,7 +21,7 @@ def test_add_remove_and_what_is_said(command: Run, store: Store) -> None:
     added = command("sample", "add")
     assert added.returncode == 0
     assert added.stdout.startswith("Sample: ")
-    assert "19 runs" in added.stdout
+    assert "18 runs" in added.stdout
     assert json.loads(command("sample", "add", "--json").stdout)["id"] == SAMPLE
     assert "sample" in command("studies").stdout
     assert "The queue is empty" in command("queue", "--all").stdout
