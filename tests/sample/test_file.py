@@ -114,6 +114,7 @@ def test_a_name_of_the_machine_is_refused_and_what_only_looks_like_a_folder_is_n
 @pytest.mark.parametrize(
     "data",
     [b"", b"nonsense", gzip.compress(b"[]\n"), gzip.compress(b'{"format":"trilemma-sample","version":99}\n')],
+    ids=["empty", "nonsense", "a list", "another version"],  # gzip writes the time into its bytes
 )
 def test_a_damaged_file_is_an_error_that_says_what_to_do(data: bytes) -> None:
     with pytest.raises(StoreError, match="cannot be read") as caught:
