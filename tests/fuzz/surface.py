@@ -102,9 +102,11 @@ _CHANGING = frozenset({
     "os.utime", "shutil.rmtree", "shutil.move", "shutil.copyfile", "os.chdir",
 })  # fmt: skip
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-_READABLE = (sys.prefix, sys.base_prefix, str(ROOT), "/proc/", "/sys/", "/dev/urandom", "/dev/null",
-"/usr/share/zoneinfo",
-             "/usr/lib", "/etc/localtime", "/etc/mime.types")  # fmt: skip
+_READABLE = (
+    sys.prefix, sys.base_prefix, str(ROOT), "/proc/", "/sys/", "/dev/urandom", "/dev/null", "/usr/share/zoneinfo",
+    "/usr/lib", "/etc/localtime", "/etc/mime.types",
+    str(Path.home() / ".streamlit" / "secrets.toml"),  # whether a log-in is configured
+)  # fmt: skip
 _state = threading.local()
 
 

@@ -216,3 +216,14 @@ def test_a_share_outside_0_and_1_is_left_out() -> None:
     imported, _ = read_data(file.name, json.dumps(document).encode())
     assert [one.why for one in imported.left_out] == ["-1 is no share of the answers"]
     assert {one.subject for run in imported.runs for one in run.measurements} == {"lm_eval made_capitals"}
+
+
+def test_an_error_below_0_makes_no_interval() -> None:
+    file = DATA / "lm-eval.json"
+    document = json.loads(file.read_text())
+    for scores in document["results"].values():
+        scores.update({name: -1 for name in scores if "_stderr" in name})
+    imported, _ = read_data(file.name, json.dumps(document).encode())
+    found = [one for run in imported.runs for one in run.measurements]
+    assert found
+    assert all(one.value is not None and one.low is None and one.high is None for one in found)

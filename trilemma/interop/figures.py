@@ -50,7 +50,7 @@ class Source:
 
         That of a ``share`` is cut to between 0 and 1.
         """
-        if value is None or error is None or not math.isfinite(error):
+        if value is None or error is None or not (math.isfinite(error) and error >= 0):
             return self.stated(figure, value, subject, kind, n, reasons=reasons)
         low, high = value - _NORMAL * error, value + _NORMAL * error
         if share:
