@@ -152,8 +152,8 @@ def test_a_folder_that_may_not_be_written(tmp_path: Path, existing: bool) -> Non
     folder.mkdir()
     if existing:
         open_store(url_of(folder)).close()
-    for parent in (tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(0o755)
+    for parent in (tmp_path, *tmp_path.parents[:3]):
+        parent.chmod(parent.stat().st_mode | 0o055)
     folder.chmod(0o555)
     result = unprivileged(tmp_path, url_of(folder))
     assert result.stdout.startswith("StoreError"), result

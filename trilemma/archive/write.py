@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
-import tempfile
 import zipfile
 from collections import defaultdict
 from collections.abc import Iterator
@@ -13,10 +11,11 @@ from pathlib import Path
 from typing import IO
 
 from trilemma.archive.format import ARTIFACTS, MANIFEST, RUNS, STUDY, VERSION, VOTES, Manifest, Member, line
-from trilemma.errors import DiskFullError, NotFoundError, StoreError
+from trilemma.errors import NotFoundError, StoreError
 from trilemma.records import SAMPLE, RunRecord, StudyRecord
 from trilemma.schema import Artifact
 from trilemma.store import Store
+from trilemma.whole_files import written_whole
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The time of every member: the file says nothing of when it was written."""
@@ -32,19 +31,8 @@ def export_file(store: Store, study_id: str, target: Path) -> int:
     """
     if target.exists():
         raise StoreError(f"{target} exists already.", "Choose another name, or move it away.")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".archive-", dir=target.parent) as scratch:
-            part = Path(scratch) / "archive"
-            with part.open("wb") as file:
-                left_out = write(store, study_id, file)
-            part.rename(target)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(
-                f"The disk is full; {target} was not written.", "Free some space, or choose another folder."
-            ) from error
-        raise StoreError(f"{target} cannot be written ({error.strerror}).", "Choose another folder.") from error
+    with written_whole(target) as part, part.open("wb") as file:
+        left_out = write(store, study_id, file)
     return left_out
 
 

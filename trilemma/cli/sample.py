@@ -10,10 +10,10 @@ import typer
 from trilemma.access.roles import Action
 from trilemma.cli.base import Json, acting, emit_json, out, plain, session
 from trilemma.cli.queue import find_study
-from trilemma.errors import StoreError
 from trilemma.sample.file import dumps
 from trilemma.sample.loading import add_sample
 from trilemma.sample.pack import whole_study
+from trilemma.whole_files import written_whole
 
 app = typer.Typer(
     help="Add or remove the sample study: results of another machine, to look around before you measure.",
@@ -53,8 +53,6 @@ def pack(
     """Write a study as the file that comes with the package: results, without weights, questions and names."""
     with session() as (_, store):
         data = dumps(whole_study(store, find_study(store, study).id))
-    try:
-        file.write_bytes(data)
-    except OSError as error:
-        raise StoreError(f"{file} cannot be written ({error.strerror}).", "Choose another folder.") from error
+    with written_whole(file) as path:
+        path.write_bytes(data)
     out.print(plain(f"Wrote {file}: {len(data):,} bytes."))

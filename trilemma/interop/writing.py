@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import errno
-import os
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
-from trilemma.errors import DiskFullError, InteropError, StoreError
+from trilemma.errors import InteropError, StoreError
 from trilemma.interop.exchange import COLUMNS, RunLine, figure_rows, run_lines
 from trilemma.store import Store
 from trilemma.store.export import write_table
+from trilemma.whole_files import written_whole
 
 SUFFIXES = (".jsonl", ".csv", ".parquet")
 
@@ -35,7 +32,8 @@ def export_runs(store: Store, study_id: str, target: Path) -> Path:
     lines = list(run_lines(store, study_id))
     if not lines:
         raise InteropError("The study has no finished run yet.", "Wait until its first run is done.")
-    _replacing(target, lambda path: _write(lines, path, target.suffix.lower()))
+    with written_whole(target) as path:
+        _write(lines, path, target.suffix.lower())
     return target
 
 
@@ -46,20 +44,3 @@ def _write(lines: list[RunLine], path: Path, suffix: str) -> None:
         return
     rows = [row for line in lines for row in figure_rows(line)]
     write_table(path, rows, "csv" if suffix == ".csv" else "parquet", COLUMNS)
-
-
-def _replacing(target: Path, write: Callable[[Path], None]) -> None:
-    """Have ``write`` fill a file beside ``target``, which is then put in its place."""
-    scratch = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write(scratch)
-        scratch.replace(target)
-    except OSError as error:
-        with suppress(OSError):
-            scratch.unlink()
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(
-                f"The disk is full; {target} was not written.", "Free some space, or export elsewhere."
-            ) from error
-        raise StoreError(f"{target} cannot be written ({error.strerror}).", "Choose another folder.") from error

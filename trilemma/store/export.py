@@ -19,19 +19,18 @@ and Parquet have the text as it is.
 from __future__ import annotations
 
 import csv
-import errno
 import json
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from trilemma.errors import DiskFullError, StoreError
+from trilemma.errors import StoreError
 from trilemma.records import SAMPLE
 from trilemma.schema import Measurement, utc_now
 from trilemma.store import Store
+from trilemma.whole_files import written_whole
 
 Format = Literal["csv", "json", "jsonl", "parquet"]
 Row = Mapping[str, Any]
@@ -59,23 +58,13 @@ def export_study(store: Store, study_id: str | None, target: Path | str, fmt: Fo
     target = Path(target).expanduser()
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise StoreError(f"{target} exists already.", "Choose another name, or move it away.")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as scratch:
-            folder = Path(scratch) / "trilemma"
-            folder.mkdir()
-            _write(store, study_id, folder, fmt)
-            if target.suffix.lower() == ".zip":
-                made = Path(shutil.make_archive(f"{scratch}/archive", "zip", scratch, folder.name))
-                made.replace(target)
-            else:
-                folder.replace(target)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(
-                f"The disk is full; {target} was not written.", "Free some space, or export elsewhere."
-            ) from error
-        raise StoreError(f"{target} cannot be written ({error.strerror}).", "Choose another folder.") from error
+    with written_whole(target) as made:
+        zipped = target.suffix.lower() == ".zip"
+        folder = made.with_name("trilemma") if zipped else made
+        folder.mkdir()
+        _write(store, study_id, folder, fmt)
+        if zipped:
+            Path(shutil.make_archive(f"{made}", "zip", made.parent, folder.name)).replace(made)
     return target
 
 
