@@ -105,7 +105,7 @@ _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _READABLE = (
     sys.prefix, sys.base_prefix, str(ROOT), "/proc/", "/sys/", "/dev/urandom", "/dev/null", "/usr/share/zoneinfo",
     "/usr/lib", "/etc/localtime", "/etc/mime.types",
-    str(Path.home() / ".streamlit" / "secrets.toml"),  # whether a log-in is configured
+    str(Path.home().resolve() / ".streamlit" / "secrets.toml"),  # whether a log-in is configured
 )  # fmt: skip
 _state = threading.local()
 
