@@ -131,10 +131,11 @@ def _title(run: RunRecord, label: str, repeats: Sequence[RunRecord]) -> None:
             if is_foreign(run.spec.device):
                 params["study"] = run.study_ids[0]
             shared.link("explore", "See it among the others", params, icon=":material/scatter_plot:")
-        for other in repeats[:_LINKED]:
-            shared.link("run", f"Repeat {other.spec.repeat + 1}", {"id": other.id}, icon=":material/repeat:")
-        if run.rerun_of:
-            shared.link("run", "The run that this one repeats", {"id": run.rerun_of}, icon=":material/history:")
+        with st.container(horizontal=True, gap="medium", key="run_links"):
+            for other in repeats[:_LINKED]:
+                shared.link("run", f"Repeat {other.spec.repeat + 1}", {"id": other.id}, icon=":material/repeat:")
+            if run.rerun_of:
+                shared.link("run", "The run that this one repeats", {"id": run.rerun_of}, icon=":material/history:")
 
 
 def _when(moment: datetime | None) -> str:

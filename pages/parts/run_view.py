@@ -12,7 +12,7 @@ import streamlit as st
 from pages import shared
 from pages.parts import chart
 from pages.parts.explore_view import is_dark
-from trilemma.analysis.distributions import LATENCIES, latencies
+from trilemma.analysis.distributions import LATENCIES, latencies, percentile_table
 from trilemma.analysis.format import BLANK, digits, format_figure, interval_text, key_title, scale_for
 from trilemma.analysis.headline import headline_keys, in_order
 from trilemma.analysis.text import latency_text, traces_text
@@ -159,6 +159,11 @@ def latency_view(requests: Sequence[RequestRecord]) -> None:
         alt=latency_text(name, values),
     )
     chart.saves("run_ecdf", f"run {name}", lambda: latency_table(values))
+    if len(values) > 1:
+        st.dataframe(
+            percentile_table(name, values), hide_index=True, width="content", placeholder=BLANK,
+            alt=f"Percentiles of {FIGURES[name].title.lower()}, a row for each workload",
+        )  # fmt: skip
     st.caption("A percentile is marked only where there are enough values for it: 10 for p90, 20 for p95, 100 for p99.")
 
 
