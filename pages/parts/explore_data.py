@@ -203,8 +203,3 @@ def _latest() -> dict[str, int]:
 def at_hand(of: tuple[str, int]) -> bool:
     """Whether figures of the state ``of`` the store are in memory; else reading them takes a moment."""
     return _latest().get(of[0]) == of[1]
-
-
-def load(study_id: str, keys: Sequence[str]) -> Points:
-    """:func:`points` of the store as it is now; the order of ``keys`` does not matter."""
-    return points(version(), study_id, tuple(sorted(set(keys))))

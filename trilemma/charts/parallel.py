@@ -122,7 +122,6 @@ def _lines(shown: Marks, placed: FloatArray, which: BoolArray) -> list[Trace]:
     """One trace for each model, and for each of certain and contested."""
     found = []
     few, ends = int(which.sum()) <= _MARKED, placed.shape[1] + 1
-    methods = shown.points.method[list(shown.keys)].to_numpy(dtype=object) == Method.MODELLED.value
     # Said at every corner of a line, so that of many lines only the name is.
     told = shown.hover if few else shown.names
     for model in dict.fromkeys(shown.model[which]):
@@ -138,11 +137,12 @@ def _lines(shown: Marks, placed: FloatArray, which: BoolArray) -> list[Trace]:
                 hovertext=[told[row] for row in rows for _ in range(ends)], hovertemplate="%{hovertext}<extra></extra>",
             )  # fmt: skip
             if few:
+                methods = shown.points.method[list(shown.keys)].iloc[rows].to_numpy(dtype=object)
                 symbols = [
                     symbol
-                    for row in rows
+                    for row, how in zip(rows, methods == Method.MODELLED.value, strict=True)
                     for symbol in (
-                        *(hollow(shown.symbol[row]) if one else shown.symbol[row] for one in methods[row]),
+                        *(hollow(shown.symbol[row]) if one else shown.symbol[row] for one in how),
                         "circle",
                     )
                 ]
