@@ -63,21 +63,27 @@ class FaultyModel:
                 self._kept.append(bytearray(b"x" * _STEP_BYTES))
 
     def describe(self) -> dict[str, JsonValue]:
+        """What the store shows of it."""
         return {"engine": NAME, "version": "1"}
 
     def memory(self) -> MemorySplit:
+        """Next to nothing."""
         return MemorySplit(weights_bytes=1, kv_cache_bytes=1)
 
     def tokenize(self, text: str, *, add_special: bool = True, parse_special: bool = False) -> list[int]:
+        """A token a byte."""
         return list(text.encode())
 
     def detokenize(self, tokens: Sequence[int]) -> str:
+        """The bytes, as far as they are text."""
         return bytes(token % 256 for token in tokens).decode(errors="replace")
 
     def chat_prompt(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+        """Roles in angle brackets."""
         return self.tokenize("".join(f"<{message['role']}>{message['content']}" for message in messages))
 
     def generate(self, request: GenerationRequest, on_token: TokenCallback | None = None) -> Generation:
+        """Letters of the alphabet."""
         submitted = time.perf_counter_ns()
         tokens, times = [], []
         for number in range(request.max_tokens):
@@ -91,12 +97,15 @@ class FaultyModel:
         return Generation(submitted, tokens, times, prefilled_tokens=len(request.prompt))
 
     def score_choices(self, requests: Sequence[ChoiceRequest]) -> Iterator[ChoiceScore]:
+        """Not offered."""
         raise NotImplementedError
 
     def logits(self, chunks: Sequence[Sequence[int]], *, first: int = 0) -> Iterator[FloatArray]:
+        """Not offered."""
         raise NotImplementedError
 
     def close(self) -> None:
+        """Fail, if then."""
         self.fail("close")
 
     def __enter__(self) -> FaultyModel:
@@ -114,12 +123,15 @@ class FaultyEngine:
     settings_type: ClassVar[type[BaseModel]] = Settings
 
     def availability(self) -> Availability:
+        """Always."""
         return Availability(True, "1")
 
     def check(self, artifact: Artifact, settings: dict[str, JsonValue]) -> None:
+        """Only whether the settings are known."""
         Settings.model_validate(settings)
 
     def load(self, artifact: Artifact, settings: dict[str, JsonValue]) -> FaultyModel:
+        """Fail, if then."""
         model = FaultyModel(Settings.model_validate(settings))
         model.fail("load")
         return model

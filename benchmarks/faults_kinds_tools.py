@@ -62,9 +62,8 @@ def measured(ground: Ground) -> list[psutil.Process]:
     found = []
     for pid in ground.run_pids():
         with suppress(psutil.Error):
-            for child in psutil.Process(pid).children():
-                if "trilemma.bench.measure" in child.cmdline():
-                    found.append(child)
+            children = psutil.Process(pid).children()
+            found += [child for child in children if "trilemma.bench.measure" in child.cmdline()]
     return found
 
 
@@ -238,16 +237,10 @@ def apart_from_mounts() -> Sequence[str]:
     Raises:
         OSError: neither that nor root's rights are to be had here.
     """
-    for command in (
-        ["unshare", "--user", "--map-root-user", "--mount"],
-        ["unshare", "--mount", "--propagation", "private"],
-    ):
+    for options in (["--user", "--map-root-user", "--mount"], ["--mount", "--propagation", "private"]):
+        command = ["unshare", *options]
         with suppress(OSError):
-            if (
-                subprocess.run(
-                    [*command, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], check=False, capture_output=True
-                ).returncode
-                == 0
-            ):
+            tried = [*command, "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+            if subprocess.run(tried, check=False, capture_output=True).returncode == 0:
                 return command
     raise OSError("no file system can be mounted here, not even in a user namespace: no disk can be filled")
