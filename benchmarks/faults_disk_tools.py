@@ -104,6 +104,10 @@ def recorded(folder: Path) -> Iterator[Recording]:
         shim.remove()
 
 
+_shims: list[_Shim] = []
+"""Kept for ever: a connection that was opened meanwhile goes on calling them."""
+
+
 class _Shim:
     def __init__(self, recording: Recording) -> None:
         self.recording = recording
@@ -124,6 +128,7 @@ class _Shim:
         self._delete = _DELETE(self._default.xDelete)
         self._kept: list[Any] = [_OPEN(self._on_open), _DELETE(self._on_delete)]
         self._vfs.xOpen, self._vfs.xDelete = (_address(one) for one in self._kept)
+        _shims.append(self)
         register(ctypes.byref(self._vfs), 1)
 
     def remove(self) -> None:

@@ -16,8 +16,8 @@ _BOOT = 1e9
 def created(pid: int) -> float:
     """A number that tells a process from any other that has, had or will have its pid on this machine.
 
-    On Linux that is the seconds from boot to its creation, to a hundredth, plus a number of the boot: unlike its time of
-    day it stays the same when the clock is set.
+    On Linux that is the seconds from boot to its creation, to a hundredth, plus a number of the boot. Unlike its time
+    of day it stays the same when the clock is set.
 
     Raises:
         ProcessLookupError: there is no such process.
