@@ -25,8 +25,13 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
+from benchmarks import faults_bench_tools as bench
 from benchmarks.common import BENCH, ROOT, Figures, Limit, main, say
-from benchmarks.faults_tools import Verdict
+from benchmarks.faults_kinds_tools import KINDS as INJECTORS
+from benchmarks.faults_kinds_tools import Inject, apart_from_mounts, small_disk
+from benchmarks.faults_power_tools import cut_power
+from benchmarks.faults_tools import STAND_IN, Ground, Verdict
+from tests.postgres import server
 
 GROUNDS: Mapping[str, Mapping[str, int]] = {
     "sqlite": {
@@ -78,18 +83,11 @@ OUTCOMES = ("done", "failed", "requeued", "idle")
 
 def ground(name: str, counts: Mapping[str, int], seed: int, folder: Path) -> Verdict:
     """Besiege one ground below ``folder``, in this very process: its environment is changed for good."""
-    from benchmarks import faults_bench_tools as bench
-    from benchmarks.faults_kinds_tools import KINDS as INJECTORS
-    from benchmarks.faults_kinds_tools import small_disk
-    from benchmarks.faults_power_tools import cut_power
-    from benchmarks.faults_tools import STAND_IN, Ground
-    from tests.postgres import server
-
     if name == "power":
         return cut_power(folder, counts["power cut"], seed)
     notes = folder / "notes"
     notes.mkdir(parents=True)
-    _environment(folder, notes)
+    _environment(folder, notes, clock="clock jump" in counts)
     stand_in = [sys.executable, str(STAND_IN), "--step-s", "0.04", "--parent-pid", "{pid}", "--", "{run}"]
     if name == "sqlite":
         here = Ground(notes, seed, stand_in)
@@ -119,8 +117,8 @@ def ground(name: str, counts: Mapping[str, int], seed: int, folder: Path) -> Ver
     return _besieged(here, INJECTORS, counts)
 
 
-def _environment(folder: Path, notes: Path) -> None:
-    """The settings of this process and its children, with the engine double and the clock that jumps as plug-ins."""
+def _environment(folder: Path, notes: Path, *, clock: bool) -> None:
+    """The settings of this process and its children, with the engine double and a clock that jumps as plug-ins."""
     plugins = folder / "plugins"
     information = plugins / "faulty-1.0.dist-info"
     information.mkdir(parents=True)
@@ -128,7 +126,8 @@ def _environment(folder: Path, notes: Path) -> None:
     (information / "entry_points.txt").write_text(
         "[trilemma.engines]\nfaulty = benchmarks.faults_engine:FaultyEngine\n"
     )
-    (plugins / "sitecustomize.py").write_text("from benchmarks.faults_clock_tools import install\n\ninstall()\n")
+    if clock:
+        (plugins / "sitecustomize.py").write_text("from benchmarks.faults_clock_tools import install\n\ninstall()\n")
     for variable in ("TRILEMMA_DATABASE", "TRILEMMA_MODELS"):
         os.environ.pop(variable, None)
     os.environ |= {
@@ -140,24 +139,17 @@ def _environment(folder: Path, notes: Path) -> None:
     }
 
 
-def _besieged(here: object, injectors: Mapping[str, object], counts: Mapping[str, int]) -> Verdict:
-    from benchmarks.faults_tools import Ground
-
-    assert isinstance(here, Ground)
+def _besieged(here: Ground, injectors: Mapping[str, Inject], counts: Mapping[str, int]) -> Verdict:
     try:
-        here.besiege(injectors, counts)  # type: ignore[arg-type]
+        here.besiege(injectors, counts)
         here.drain()
     finally:
         here.close()
     return here.verdict()
 
 
-def _ordeals(here: object, counts: Mapping[str, int]) -> Verdict:
+def _ordeals(here: bench.ConfinedGround, counts: Mapping[str, int]) -> Verdict:
     """Engines that hang and grow, one after the other, and between them the faults that come from outside."""
-    from benchmarks.faults_bench_tools import ConfinedGround, ordeal
-    from benchmarks.faults_kinds_tools import KINDS as INJECTORS
-
-    assert isinstance(here, ConfinedGround)
     confined = here.confine()
     order = [kind for kind, count in counts.items() for _ in range(count)]
     here.random.shuffle(order)
@@ -165,12 +157,12 @@ def _ordeals(here: object, counts: Mapping[str, int]) -> Verdict:
         for number, kind in enumerate(order, 1_000_000):
             moment = here.random.choice(["load", "answer", "close"])
             if kind == "hung engine":
-                ordeal(here, kind, number, hang_at=moment)
+                bench.ordeal(here, kind, number, hang_at=moment)
             elif kind == "out of memory, refused":
-                ordeal(here, kind, number, grow_at=moment, address_space_bytes=256 << 20)
+                bench.ordeal(here, kind, number, grow_at=moment, address_space_bytes=256 << 20)
             elif kind == "out of memory, killed by the kernel":
                 if confined:
-                    ordeal(here, kind, number, grow_at=moment)
+                    bench.ordeal(here, kind, number, grow_at=moment)
             else:
                 here.strike(kind, INJECTORS[kind])
         here.drain()
@@ -181,8 +173,6 @@ def _ordeals(here: object, counts: Mapping[str, int]) -> Verdict:
 
 def apart(name: str, counts: Mapping[str, int], seed: int) -> Verdict:
     """:func:`ground` in a process of its own."""
-    from benchmarks.faults_kinds_tools import apart_from_mounts
-
     with tempfile.TemporaryDirectory(prefix="trilemma-faults-") as folder:
         command = [sys.executable, "-m", "benchmarks.faults", "--ground", name, json.dumps(counts), str(seed), folder]
         if name == "full disk":

@@ -7,6 +7,7 @@ processes that is stopped for a while.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sqlite3
@@ -23,6 +24,7 @@ from benchmarks.faults_clock_tools import VARIABLE
 from benchmarks.faults_tools import Ground, MissedError, end_all
 from tests.postgres import server
 
+Inject = Callable[[Ground], str]
 _PAGE_BYTES = 4096
 
 
@@ -77,7 +79,7 @@ def stopped(ground: Ground) -> str:
         raise MissedError
     for pid in pids:
         _signal(pid, signal.SIGSTOP)
-    if choice != "run" and ground.random.random() < 0.3:
+    if choice != "run" and len(ground.workers) < 3 and ground.random.random() < 0.3:
         ground.start_worker()
     seconds = ground.random.uniform(0.1, 2.0)
     time.sleep(seconds)
@@ -189,12 +191,23 @@ def disk_full(ground: Ground) -> str:
     if size <= 0:
         raise MissedError
     try:
-        with filler.open("wb") as file, suppress(OSError):  # somebody else may have taken it meanwhile
-            os.posix_fallocate(file.fileno(), 0, size)
+        with filler.open("wb") as file:
+            while size > 0 and not _taken(file.fileno(), size):  # somebody else may have taken some meanwhile
+                size -= _PAGE_BYTES
         time.sleep(seconds)
     finally:
         filler.unlink(missing_ok=True)
     return f"{left // _PAGE_BYTES} pages left for {seconds:.1f} s"
+
+
+def _taken(descriptor: int, size: int) -> bool:
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        return False
+    return True
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
@@ -202,7 +215,7 @@ def _signal(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
 
 
-KINDS: Mapping[str, Callable[[Ground], str]] = {
+KINDS: Mapping[str, Inject] = {
     "worker killed": worker_killed,
     "run killed": run_killed,
     "worker and run killed": both_killed,

@@ -30,9 +30,15 @@ STEPS = 12
 """Of the stand-in for a measurement."""
 _PATIENCE_S = 120.0
 
-KILLED = ("worker killed", "worker and run killed", "serve killed", "worker of serve killed", "second worker")
+_KILLED = (
+    "worker killed", "worker and run killed", "second worker", "serve killed", "worker of serve killed",
+    "dashboard killed",
+)  # fmt: skip
+_AWAY = ("connections dropped", "server crashed", "server restarted", "tables locked")
 CAUSES: Mapping[str, str] = {
-    **dict.fromkeys(KILLED, r"interrupted \d+ times: its worker vanished"),
+    **dict.fromkeys(_KILLED, r"interrupted \d+ times: its worker vanished"),
+    **dict.fromkeys(_AWAY, r"database .* (does not answer|was locked)"),
+    "database locked for long": r"database .* was locked",
     "run killed": r"killed \(SIGKILL\)",
     "engine killed": r"measured process was killed \(SIGKILL\)",
     "disk full": r"full|No space left",
@@ -263,8 +269,15 @@ class Ground:
         finished = self.noted("finished")
         verdict.overlaps += [f"{run_id} was measured beside another" for run_id in self.noted("overlaps")]
         verdict.overlaps += [f"{i} was measured again though finished" for i in set(finished) if finished.count(i) > 1]
-        verdict.overlaps += [f"left behind: {line}" for line in strays(self.settings.home)]
+        verdict.overlaps += [f"left behind: {line}" for line in self._left_behind()]
         return verdict
+
+    def _left_behind(self) -> list[str]:
+        """Processes of runs that do not end by themselves within seconds."""
+        deadline = time.monotonic() + 5
+        while (left := strays(self.settings.home)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return left
 
 
 def place_of(run: RunRecord | None) -> str:
