@@ -27,10 +27,11 @@ from pathlib import Path
 
 from benchmarks import faults_bench_tools as bench
 from benchmarks.common import BENCH, ROOT, Figures, Limit, main, say
+from benchmarks.faults_ground_tools import STAND_IN, Ground
 from benchmarks.faults_kinds_tools import KINDS as INJECTORS
 from benchmarks.faults_kinds_tools import Inject, apart_from_mounts, small_disk
 from benchmarks.faults_power_tools import cut_power
-from benchmarks.faults_tools import STAND_IN, Ground, Verdict
+from benchmarks.faults_tools import Verdict
 from tests.postgres import server
 
 GROUNDS: Mapping[str, Mapping[str, int]] = {

@@ -16,7 +16,8 @@ from typing import Any
 import psutil
 
 from benchmarks.faults_engine import NAME
-from benchmarks.faults_tools import Fault, Ground, end_all, place_of
+from benchmarks.faults_ground_tools import Ground, end_all
+from benchmarks.faults_tools import Fault, place_of
 from trilemma.bench.cgroup import MemoryGroup
 from trilemma.catalog.catalog import Catalog
 from trilemma.limits import cgroup_folders

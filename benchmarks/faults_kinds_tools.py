@@ -21,7 +21,7 @@ import psutil
 import psycopg
 
 from benchmarks.faults_clock_tools import VARIABLE
-from benchmarks.faults_tools import Ground, MissedError, end_all
+from benchmarks.faults_ground_tools import Ground, MissedError, end_all
 from tests.postgres import server
 
 Inject = Callable[[Ground], str]

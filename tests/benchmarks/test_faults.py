@@ -11,9 +11,10 @@ import pytest
 
 from benchmarks.faults import FAULTS, GROUNDS, apart, chosen, table
 from benchmarks.faults_disk_tools import Event, Write, power_cuts
+from benchmarks.faults_ground_tools import Ground
 from benchmarks.faults_kinds_tools import apart_from_mounts
 from benchmarks.faults_power_tools import cut_power
-from benchmarks.faults_tools import STEPS, Fault, Ground, Verdict, add_runs
+from benchmarks.faults_tools import STEPS, Fault, Verdict, add_runs
 from tests.factory import HOST, MEASURED
 from trilemma.records import AnswerRecord, RequestRecord, Sample
 from trilemma.schema import Measurement, Phase, RunState
