@@ -158,7 +158,10 @@ def pace(store: Store, artifacts: Sequence[Artifact]) -> float | None:
     ratios = [
         (run.finished_at - run.started_at).total_seconds() / run_seconds(artifact, run.spec)
         for run in done
-        if run.finished_at and run.started_at and (artifact := by_id.get(run.spec.configuration.artifact_id))
+        if run.finished_at
+        and run.started_at
+        and run.finished_at > run.started_at  # else the clock was set
+        and (artifact := by_id.get(run.spec.configuration.artifact_id))
     ]
     return median(ratios) if ratios else None
 

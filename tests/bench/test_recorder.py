@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -12,7 +13,7 @@ import pytest
 from tests.factory import HOST, MEASURED
 from tests.postgres import server
 from trilemma.bench.recorder import Recorder
-from trilemma.errors import DatabaseUnavailableError, NotFoundError
+from trilemma.errors import DatabaseUnavailableError, DiskFullError, NotFoundError
 from trilemma.records import AnswerRecord, PhaseWindow, RequestRecord, RunRecord, Sample
 from trilemma.schema import Configuration, Measurement, Phase, RunSpec, RunState, StudySpec
 from trilemma.store import Store
@@ -155,3 +156,57 @@ def test_results_of_an_earlier_attempt_are_not_those_of_this_one(home: Path, sto
     with pytest.raises(NotFoundError):
         keep(home / "kept", kept(run))
         restore(store, home / "kept", "nosuchrun")
+
+
+@contextmanager
+def full(store: Store) -> Iterator[None]:
+    """SQLite's file may not grow, as on a disk that is full."""
+
+    def limit(pages: str) -> None:
+        with store._db.read() as connection:
+            connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+
+    with store._db.read() as connection:
+        now = connection.exec_driver_sql("PRAGMA page_count").scalar()
+    limit(str(now))
+    yield
+    limit("1000000")
+
+
+def large(number: int) -> Batch:
+    """A batch that no free page has room for."""
+    text = "".join(chr(97 + (number + i * i) % 26) for i in range(40_000))
+    answer = AnswerRecord(suite="s", item_id="i", index=number, prompt=text, answer=text, scores={})
+    return batch(number).model_copy(update={"answers": (answer,)})
+
+
+def test_a_full_disk_is_waited_for_and_what_was_kept_is_not_thrown_away(
+    home: Path, store: Store, run: RunRecord, database: str
+) -> None:
+    if database:
+        pytest.skip("a server's disk is its own")
+    recorder = Recorder(store, run, home / "kept", patience_s=0)
+    recorder.write(batch(0), progress(0))
+    with full(store):
+        recorder.write(large(1), progress(1))  # it measures on
+        with pytest.raises(DiskFullError, match="kept"):
+            recorder.finish(RunState.DONE, FIGURES)
+        with pytest.raises(DiskFullError):
+            restore(store, home / "kept", run.id)
+        assert (home / "kept").exists()
+    assert restore(store, home / "kept", run.id)
+    assert everything(store, run.id) == [[0, 1]] * 3
+    assert store.run(run.id).state is RunState.DONE
+
+
+def test_what_is_kept_is_on_the_disk_with_its_name(home: Path, run: RunRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = []
+    fsync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        synced.append((Path(f"/proc/self/fd/{descriptor}").readlink(), (home / "kept").exists()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    keep(home / "kept", kept(run))
+    assert synced == [(home / "kept.part", False), (home, True)]

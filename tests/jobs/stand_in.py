@@ -20,7 +20,7 @@ from trilemma.records import AnswerRecord, HostInfo, PhaseWindow, RequestRecord,
 from trilemma.schema import Measurement, Method, Phase, Provenance, RunState
 from trilemma.settings import get_settings
 from trilemma.store import open_store
-from trilemma.store.kept import Batch, path_of
+from trilemma.store.kept import Batch, path_of, patiently
 
 STEPS = 12
 HOST = HostInfo(id="test", system="Linux", machine="x86_64", cpu="", cores=1, memory_bytes=1)
@@ -49,7 +49,8 @@ def main() -> None:
     parser.add_argument("--disturbed", action="store_true")
     parser.add_argument("--exit", type=int, default=None, help="end with this code half-way and record nothing")
     arguments = parser.parse_args()
-    home, run_id = Path(os.environ["TRILEMMA_HOME"]), arguments.run_id
+    # What is noted must stay when the home is lost, or full.
+    home, run_id = Path(os.environ.get("STAND_IN_NOTES") or os.environ["TRILEMMA_HOME"]), arguments.run_id
     if arguments.parent_pid and not arguments.orphan:
         threading.Thread(target=die_with, args=(arguments.parent_pid,), daemon=True).start()
 
@@ -64,7 +65,7 @@ def main() -> None:
     child = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"])
 
     settings = get_settings()
-    with open_store() as store:
+    with patiently(open_store, settings.database_patience_s) as store:
         kept = path_of(settings.logs_dir, run_id)
         recorder = Recorder(store, store.run(run_id), kept, settings.database_patience_s)
         recorder.patiently(lambda: store.start_run(run_id, HOST))

@@ -1,4 +1,6 @@
-"""Writes what a run measures into the store, and holds it while the database is away: measuring goes on."""
+"""Writes what a run measures into the store, and holds it while the database is away, or its disk full: measuring goes
+on.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +77,7 @@ class Recorder:
         self._engine_info = dict(info)
 
     def write(self, batch: Batch, progress: Progress) -> None:
-        """Write a batch, and what is left of earlier ones; if the database is away, some other time.
+        """Write a batch, and what is left of earlier ones; if the database is away or has no space, some other time.
 
         Raises:
             RunCancelledError: the user stopped the run.
@@ -96,7 +98,7 @@ class Recorder:
             if self._engine_info is not None:
                 self._store.set_engine_info(self._run.id, self._engine_info)
                 self._engine_info = None
-        except DatabaseUnavailableError:
+        except (DatabaseUnavailableError, DiskFullError):
             failed_at = time.monotonic()
             self._away_since = failed_at if self._away_since is None else self._away_since
             self._failures += 1

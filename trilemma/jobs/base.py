@@ -15,7 +15,7 @@ class Identity(NamedTuple):
 
     pid: int
     created: float
-    """Seconds since the epoch."""
+    """As :func:`trilemma.lifetimes.created` counts."""
 
 
 class Ending(NamedTuple):

@@ -11,12 +11,14 @@ from pathlib import Path
 import psutil
 
 from trilemma.jobs.base import Ending, Identity
+from trilemma.lifetimes import created
 
 RUN_VARIABLE = "TRILEMMA_RUN_ID"
 WORKER_VARIABLE = "TRILEMMA_WORKER_ID"
 
-# Creation times are reckoned from the time of boot, which the kernel rounds to seconds and clock adjustments move.
-_CLOCK_SLACK_S = 2.5
+_SAME_S = 0.05
+"""Creation times are counted in hundredths of seconds, and stored as floating point."""
+_LAST_WORDS = 400
 
 
 def identity(pid: int) -> Identity:
@@ -25,22 +27,18 @@ def identity(pid: int) -> Identity:
     Raises:
         ProcessLookupError: there is none.
     """
-    try:
-        return Identity(pid, psutil.Process(pid).create_time())
-    except psutil.NoSuchProcess as error:
-        raise ProcessLookupError(pid) from error
+    return Identity(pid, created(pid))
 
 
 def alive(process: Identity) -> bool:
     """Whether that very process still runs; a zombie does not."""
     try:
-        found = psutil.Process(process.pid)
-        if abs(found.create_time() - process.created) > _CLOCK_SLACK_S:
+        if abs(created(process.pid) - process.created) > _SAME_S:
             return False
-        return not is_zombie(found)
-    except psutil.NoSuchProcess:
+        return not is_zombie(psutil.Process(process.pid))
+    except (psutil.NoSuchProcess, ProcessLookupError):
         return False
-    except psutil.AccessDenied:  # somebody else's process: it exists
+    except (psutil.AccessDenied, PermissionError):  # somebody else's process: it exists
         return True
 
 
@@ -114,6 +112,16 @@ def explain(code: int, memory: OomWatch) -> Ending:
     else:
         text = f"The run's process crashed ({_signal_name(-code)}). Look at the end of the log, then retry."
     return Ending(code, text)
+
+
+def with_last_words(ending: Ending, log_tail: str) -> Ending:
+    """An ending with what the process said last, where it ended by itself: that is mostly why."""
+    said = [line.strip() for line in log_tail.splitlines() if line.strip()]
+    if ending.code <= 0 or not said:
+        return ending
+    return ending._replace(
+        explanation=f"The run's process ended with code {ending.code}; it said last: {said[-1][:_LAST_WORDS]}"
+    )
 
 
 def _signal_name(number: int) -> str:

@@ -23,7 +23,7 @@ from types import FrameType
 from trilemma import registry
 from trilemma.errors import DatabaseUnavailableError, NotFoundError, StoreError
 from trilemma.jobs.base import Ending, Executor, Handle, Identity, Reservation
-from trilemma.jobs.processes import alive
+from trilemma.jobs.processes import alive, with_last_words
 from trilemma.records import RunRecord
 from trilemma.schema import RunState
 from trilemma.settings import Settings
@@ -255,6 +255,7 @@ class Worker:
     def _settle(self, run_id: str, ending: Ending | None, *, cancelled: bool) -> None:
         """See to it that a run whose process is gone has an end in the store."""
         tail = log_tail(self._settings, run_id)
+        ending = ending and with_last_words(ending, tail)
         if cancelled:
             self._store.finish_run(run_id, RunState.CANCELLED, reason="Cancelled while it ran.", log_tail=tail)
         elif ending is None:

@@ -121,7 +121,8 @@ def _usage(connection: Connection, who: str, since: datetime) -> Usage:
     files = sa.select(sa.func.sum(t.audit.c.size_bytes)).where(t.audit.c.who == who)
     files = files.where(t.audit.c.outcome == Outcome.DONE.value)
     now = utc_now()
-    taken = [(end or now) - max(start, since) for start, end in connection.execute(times)]
+    # A clock that is set back meanwhile gives nobody time.
+    taken = [max((end or now) - max(start, since), timedelta()) for start, end in connection.execute(times)]
     return Usage(
         open_runs=tuple(
             (RunSpec.model_validate(spec), None if document is None else Artifact.model_validate(document))

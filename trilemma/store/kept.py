@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from pydantic import JsonValue, ValidationError
 
-from trilemma.errors import DatabaseUnavailableError, TrilemmaError
+from trilemma.errors import DatabaseUnavailableError, DiskFullError, TrilemmaError
 from trilemma.records import AnswerRecord, PhaseWindow, RequestRecord, Sample
 from trilemma.schema import Frozen, Measurement, Phase, RunState
 from trilemma.store import Store
@@ -92,17 +92,19 @@ class KeptRun(Frozen):
 
 
 def patiently(action: Callable[[], T], patience_s: float, give_up: Callable[[], bool] = lambda: False) -> T:
-    """``action()``, asked again after growing pauses while the database is away, for at most ``patience_s`` seconds.
+    """``action()``, asked again after growing pauses while the database is away, or its disk full, for at most
+    ``patience_s`` seconds.
 
     Raises:
         DatabaseUnavailableError: it was away for as long, or ``give_up`` says so.
+        DiskFullError: there was no space for as long, or ``give_up`` says so.
     """
     deadline = time.monotonic() + patience_s
     pause = _FIRST_PAUSE_S
     while True:
         try:
             return action()
-        except DatabaseUnavailableError:
+        except (DatabaseUnavailableError, DiskFullError):
             if time.monotonic() + pause > deadline or give_up():
                 raise
         time.sleep(pause)
@@ -126,15 +128,21 @@ def keep(path: Path, kept: KeptRun) -> None:
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)  # its new name is on the disk only with its folder
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def restore(store: Store, path: Path, run_id: str) -> bool:
     """Record what an attempt at a run kept, if it is the present one; whether the run is finished by it.
 
-    The file is deleted unless the database is away.
+    The file is deleted unless the database is away, or has no space.
 
     Raises:
         DatabaseUnavailableError: it still is.
+        DiskFullError: it still has none.
     """
     try:
         kept = KeptRun.model_validate_json(gzip.decompress(path.read_bytes()))
@@ -148,7 +156,7 @@ def restore(store: Store, path: Path, run_id: str) -> bool:
         try:
             kept.record(store)
             recorded = True
-        except DatabaseUnavailableError:
+        except (DatabaseUnavailableError, DiskFullError):
             raise
         except TrilemmaError:  # cancelled, or it contradicts what is there: then it is not to be had
             recorded = False

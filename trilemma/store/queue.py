@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import os
 
-import psutil
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from trilemma.errors import StoreError
+from trilemma.lifetimes import created
 from trilemma.records import RunRecord
 from trilemma.schema import RunState
 from trilemma.store import tables as t
@@ -68,7 +68,7 @@ class QueueStore(StudyStore):
                 "log_tail": "",
                 "worker_id": worker_id,
                 "worker_pid": os.getpid(),
-                "worker_created": psutil.Process().create_time(),
+                "worker_created": created(os.getpid()),
             }
             connection.execute(sa.update(t.runs).where(t.runs.c.id == run_id).values(values))
             self._delete_records(connection, run_id)
