@@ -15,6 +15,7 @@ from trilemma.access.identity import LOCAL, User, from_claims
 from trilemma.access.roles import NOBODY_ELSE, Action
 from trilemma.access.rules import Rules, load_rules, login_configured
 from trilemma.errors import AccessError, SettingsError, TrilemmaError
+from trilemma.meters.dashboards import announce
 from trilemma.records import Outcome
 from trilemma.serve import is_loopback
 from trilemma.settings import get_settings
@@ -28,6 +29,7 @@ _held: ContextVar[Mapping[str, Any] | None] = ContextVar("held", default=None)
 @st.cache_resource(show_spinner=False)
 def _open(url: str) -> Store:
     get_settings().ensure_home()
+    announce(get_settings().dashboards_dir)  # a run that is measured meanwhile knows who takes what
     return open_store(url)
 
 
