@@ -29,10 +29,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import functools
-import os
 import random
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -47,26 +44,22 @@ import numpy as np
 import psutil
 
 from benchmarks.browser_tools import Chromium, chromium
+from benchmarks.browsers_run_tools import measured, shifts
 from benchmarks.browsers_session_tools import Session
 from benchmarks.browsers_tools import BrowserPerson, Interaction, Log, browser_person, next_deed, socket_person
 from benchmarks.common import Figures, Limit, TooNoisyError, main, say, wait_until_quiet
 from benchmarks.explore import server
-from benchmarks.overhead import artifact_of, demo_model
 from tests.factory import fill_many
 from trilemma.meters.dashboards import present
-from trilemma.meters.windows import channel
-from trilemma.records import RunRecord
 from trilemma.sample.loading import add_sample
-from trilemma.schema import Configuration, Measurement, Phase, RunSpec, RunState, StudySpec, WorkloadSpec
-from trilemma.store import Store, open_store
+from trilemma.store import open_store
 
 SESSIONS, BROWSERS = 50, 2
 RUNS = 48
 ARRIVE_S = 0.6
 """Between two arrivals."""
-MOVED = 0.02
-CHAT = WorkloadSpec(name="short_chat", prompt_tokens=128, output_tokens=64, requests=30)
-COMPARED = ("decode_tps", "prefill_tps", "ttft_s", "tpot_s", "e2e_s", "output_tps", "energy_per_token_j", "cpu_cores")
+HOPELESS = 20
+"""Errors after which nobody waits for more."""
 LIMITS = {
     "sessions_at_once": Limit(at_least=SESSIONS),
     "interaction_p95_s": Limit(at_most=1.5),
@@ -87,88 +80,11 @@ class Plan:
     requests: int
 
 
-@dataclass(frozen=True)
-class Measured:
-    """One run, and what the store has of it."""
-
-    run: RunRecord
-    figures: dict[str, Measurement]
-    dashboard_cores: float
-
-
 def filled(home: Path) -> None:
     """The sample study, and runs of one's own."""
     with open_store(f"sqlite:///{home / 'trilemma.db'}") as store:
         add_sample(store)
         fill_many(store, RUNS)
-
-
-def measured(home: Path, requests: int, name: str, repeat: int) -> Measured:
-    """Measure the demo's model, as a worker does.
-
-    Raises:
-        RuntimeError: the run failed.
-    """
-    with open_store(f"sqlite:///{home / 'trilemma.db'}") as store:
-        artifact = artifact_of(demo_model())
-        store.add_artifact(artifact)
-        configuration = Configuration(artifact_id=artifact.id, engine="llama.cpp", settings={"context": 512})
-        chat = CHAT.model_copy(update={"requests": requests})
-        spec = StudySpec(name=name, configurations=(configuration,), workloads=(chat,), repeats=1)
-        store.add_study(spec, [RunSpec(configuration=configuration, workloads=(chat,), repeat=repeat)])
-        run = store.claim_next("benchmark")
-        assert run is not None
-        environment = os.environ | {"TRILEMMA_HOME": str(home)}
-        environment.pop("TRILEMMA_DATABASE", None)
-        subprocess.run([sys.executable, "-m", "trilemma.bench", run.id], env=environment, check=True)
-        done = store.run(run.id)
-        if done.state is not RunState.DONE:
-            raise RuntimeError(f"The run failed: {done.reason}\n{done.log_tail}")
-        figures = {one.key: one for one in store.measurements(run.id) if one.figure in COMPARED}
-        found = Measured(done, figures, _dashboard_cores(store, run.id))
-    decode = next(one for one in found.figures.values() if one.figure == "decode_tps")
-    say(
-        f"{name}: {decode.value:.1f} tok/s; the dashboard used {found.dashboard_cores:.3f} cores meanwhile; "
-        + (f"DISTURBED: {'; '.join(done.disturbances)}" if done.disturbed else "not disturbed")
-    )
-    return found
-
-
-def _dashboard_cores(store: Store, run_id: str) -> float:
-    """What the run's own samples say of the dashboard while speed was measured."""
-    (window,) = (one for one in store.phases(run_id) if one.phase is Phase.SPEED)
-    assert window.end_ns is not None
-    times, seconds = channel(store.samples(run_id), "dashboard_cpu_s", window.start_ns, window.end_ns)
-    return float((seconds[-1] - seconds[0]) / ((times[-1] - times[0]) / 1e9))
-
-
-@dataclass(frozen=True)
-class Shift:
-    """How far a figure is from what quiet runs found, as a share, and whether that is more than chance and 2 %."""
-
-    key: str
-    share: float
-    moved: bool
-
-
-def shifts(quiet: Sequence[Measured], loaded: Measured) -> list[Shift]:
-    """Of each figure that all runs have."""
-    found = []
-    for key, now in loaded.figures.items():
-        before = [one.figures[key] for one in quiet if key in one.figures]
-        values = [one.value for one in before if one.value is not None]
-        if len(values) < len(quiet) or now.value is None or not all(values):
-            continue
-        share = now.value / (sum(values) / len(values)) - 1
-        low, high = min(_ends(one)[0] for one in before), max(_ends(one)[1] for one in before)
-        apart = _ends(now)[1] < low or _ends(now)[0] > high
-        found.append(Shift(key, share, abs(share) > MOVED and apart))
-    return found
-
-
-def _ends(one: Measurement) -> tuple[float, float]:
-    assert one.value is not None
-    return (one.value if one.low is None else one.low, one.value if one.high is None else one.high)
 
 
 @contextmanager
@@ -194,7 +110,7 @@ def people(address: str, plan: Plan, files: Sequence[str], browser: Chromium, lo
         ]
         try:
             deadline = time.monotonic() + plan.sessions * ARRIVE_S + 120
-            while len(log.ready) < plan.sessions and not log.errors and time.monotonic() < deadline:
+            while len(log.ready) < plan.sessions and len(log.errors) < HOPELESS and time.monotonic() < deadline:
                 time.sleep(0.2)
             say(f"{len(log.ready)} of {plan.sessions} people are there.")
             yield
@@ -232,7 +148,7 @@ def told(title: str, found: Sequence[Interaction]) -> None:
 def steady(process: psutil.Process, seconds: float, log: Log) -> tuple[float, int]:
     """Let them go on for a while; cores that the dashboard used, and its resident bytes at the end."""
     before, begun = sum(process.cpu_times()[:2]), time.monotonic()
-    while time.monotonic() - begun < seconds and not log.errors:
+    while time.monotonic() - begun < seconds and len(log.errors) < HOPELESS:
         time.sleep(0.5)
     used = sum(process.cpu_times()[:2]) - before
     return used / (time.monotonic() - begun), int(process.memory_info().rss)
@@ -269,6 +185,7 @@ def measure(plan: Plan) -> Figures:
                 at_once = min(at_once, len(log.connected))
             wait_until_quiet()
             quiet.append(measured(home, plan.requests, "Quiet again", 2))
+            memory_after = int(process.memory_info().rss)
         server_log = (home / "server.log").read_text(errors="replace")
     log.errors += [line for line in server_log.splitlines() if "Traceback" in line or "Uncaught" in line]
     for line in log.errors[:20]:
@@ -283,6 +200,7 @@ def measure(plan: Plan) -> Figures:
     compared = shifts(quiet, loaded)
     for one in compared:
         say(f"  {one.key:<40} {one.share:+7.1%} {'moved' if one.moved else ''}")
+    in_browsers = [one.seconds for one in before_run if one.browser]
     moved = any(one.moved for one in compared)
     named = any("dashboard" in why for why in loaded.run.disturbances)
     return {
@@ -293,13 +211,15 @@ def measure(plan: Plan) -> Figures:
         "interaction_p50_s": round(float(np.median([one.seconds for one in before_run])), 3),
         "interaction_p95_s": round(p95(before_run), 3),
         "interaction_while_measuring_p95_s": round(p95(meanwhile), 3),
-        "browser_interaction_worst_s": max((round(o.seconds, 3) for o in before_run if o.browser), default=None),
+        "browser_interaction_p50_s": round(float(np.median(in_browsers)), 3) if in_browsers else None,
+        "browser_interaction_worst_s": round(max(in_browsers), 3) if in_browsers else None,
         "first_page_p95_s": round(p95(log.opened()), 3),
         "errors": len(log.errors),
         "dashboard_cores": round(cores, 3),
         "dashboard_cores_while_measuring": round(loaded.dashboard_cores, 3),
         "server_bytes_before": memory_before,
         "server_bytes_with_sessions": memory,
+        "server_bytes_when_they_have_left": memory_after,
         "bytes_per_session": round((memory - memory_before) / plan.sessions),
         "largest_shift": max((one.share for one in compared if one.moved), key=abs, default=0.0),
         "moved": moved,
@@ -314,7 +234,7 @@ if __name__ == "__main__":
     parser.add_argument("--sessions", type=int, default=SESSIONS, help="people on the dashboard")
     parser.add_argument("--browsers", type=int, default=BROWSERS, help="how many of them in a real browser")
     parser.add_argument("--seconds", type=float, default=150.0, help="how long they are watched without a run")
-    parser.add_argument("--requests", type=int, default=CHAT.requests, help="requests of the run")
+    parser.add_argument("--requests", type=int, default=30, help="requests of the run")
     chosen = parser.parse_args()
     size = Plan(chosen.sessions, min(chosen.browsers, chosen.sessions), chosen.seconds, chosen.requests)
     main("browsers", LIMITS, functools.partial(measure, size))

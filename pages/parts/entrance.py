@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -29,7 +30,10 @@ _held: ContextVar[Mapping[str, Any] | None] = ContextVar("held", default=None)
 @st.cache_resource(show_spinner=False)
 def _open(url: str) -> Store:
     get_settings().ensure_home()
-    announce(get_settings().dashboards_dir)  # a run that is measured meanwhile knows who takes what
+    with suppress(
+        TrilemmaError
+    ):  # a run that is measured meanwhile then takes this for somebody else: no reason to stop
+        announce(get_settings().dashboards_dir)
     return open_store(url)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.browsers import Measured, shifts
+from benchmarks.browsers_run_tools import Measured, shifts
 from benchmarks.browsers_session_tools import Session, SessionError, options_of
 from benchmarks.browsers_tools import Log, next_deed, socket_person
 from benchmarks.explore import server

@@ -15,7 +15,7 @@ from trilemma.errors import MeterError
 from trilemma.meters.base import Target
 from trilemma.meters.dashboards import DashboardClock
 from trilemma.meters.pace import Pace
-from trilemma.meters.tree import TreeClock
+from trilemma.meters.tree_clock import TreeClock
 from trilemma.settings import get_settings
 
 _SHORTEST_S = 0.05

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from trilemma.meters.pace import Pace
-from trilemma.meters.tree import TreeClock
+from trilemma.meters.tree_clock import TreeClock
 from trilemma.whole_files import written_whole
 
 # Creation times are reckoned from the time of boot, which the kernel rounds to seconds and clock adjustments move.
