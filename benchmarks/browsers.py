@@ -92,7 +92,7 @@ def people(address: str, plan: Plan, files: Sequence[str], browser: Chromium, lo
     """Have them all come; inside all are there, at the end they leave."""
     stop = threading.Event()
     # Browsers among the others, not before or after them.
-    places = {round((number + 0.5) * plan.sessions / plan.browsers) for number in range(plan.browsers)}
+    places = {int((number + 0.5) * plan.sessions / plan.browsers) for number in range(plan.browsers)}
 
     async def sockets() -> None:
         await asyncio.gather(

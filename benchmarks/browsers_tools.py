@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.browser_tools import Chromium, Tab
 from benchmarks.browsers_session_tools import Session, SessionError, fetch, options_of
@@ -137,11 +138,11 @@ def _box(session: Session, rng: random.Random) -> tuple[str, dict[str, Any]] | N
     return key, _selection(box=[{"xref": "x", "yref": "y", "x": sides[0], "y": sides[1]}])
 
 
-def _numbers(values: Any) -> np.ndarray:
+def _numbers(values: Any) -> npt.NDArray[np.float64]:
     """A column of a plotly trace, which may be packed."""
     if isinstance(values, dict):
-        return np.frombuffer(base64.b64decode(values["bdata"]), np.dtype(values["dtype"])).astype(float)
-    return np.array([np.nan if one is None else one for one in values], dtype=float)
+        return np.frombuffer(base64.b64decode(values["bdata"]), np.dtype(values["dtype"])).astype(np.float64)
+    return np.array([np.nan if one is None else one for one in values], dtype=np.float64)
 
 
 def _selection(**found: list[dict[str, Any]]) -> dict[str, Any]:
@@ -172,6 +173,7 @@ async def socket_person(
         async with Session(address) as session:
             await session.show()
             log.done.append(Interaction("open", time.monotonic(), time.monotonic() - begun))
+            _note(session, log, number, "open")
             log.connected.add(number)
             log.ready.add(number)
             while not stop.is_set():
@@ -184,12 +186,16 @@ async def socket_person(
                 what, key, choice = deed
                 seconds = await session.choose(key, choice)
                 log.done.append(Interaction(what, time.monotonic(), seconds))
-                log.errors += [f"session {number}, {what}: {text}" for text in session.problems]
-                session.problems.clear()
+                _note(session, log, number, what)
     except Exception as error:  # whatever it is, it is an error that a user would have had
         log.errors.append(f"session {number}: {type(error).__name__}: {error}")
     finally:
         log.connected.discard(number)
+
+
+def _note(session: Session, log: Log, number: int, what: str) -> None:
+    log.errors += [f"session {number}, {what}: {text}" for text in session.problems]
+    session.problems.clear()
 
 
 async def _idle(seconds: float, stop: threading.Event) -> None:
@@ -280,6 +286,7 @@ def browser_person(
         with browser.tab() as tab:
             person = BrowserPerson(tab, rng, log)
             person.open(address)
+            log.errors += [f"browser {number}, open: {text}" for text in tab.evaluate(PROBLEMS)]
             log.connected.add(number)
             log.ready.add(number)
             turn = 0
