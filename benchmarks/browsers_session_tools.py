@@ -207,7 +207,7 @@ class Session:
             self.problems.append(f"{element.exception.type}: {element.exception.message}")
         elif kind == "alert" and element.alert.format == Alert.ERROR:
             self.problems.append(element.alert.body)
-        widget = getattr(element, kind) if kind else None
+        widget: Any = getattr(element, kind) if kind else None
         if not getattr(widget, "id", ""):
             return
         self._seen[widget.id.split("-", 2)[-1]] = widget
