@@ -58,7 +58,8 @@ def _alive(path: Path) -> bool:
         with path.open("rb") as file:
             created = float(file.read(64))
         process = psutil.Process(int(path.name))
-        return abs(process.create_time() - created) <= _CLOCK_SLACK_S and process.status() != psutil.STATUS_ZOMBIE
+        same = abs(process.create_time() - created) <= _CLOCK_SLACK_S
+        return bool(same and process.status() != psutil.STATUS_ZOMBIE)
     except (OSError, ValueError, OverflowError, psutil.Error):
         return False
 
