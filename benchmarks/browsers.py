@@ -30,6 +30,7 @@ import argparse
 import asyncio
 import functools
 import random
+import sys
 import tempfile
 import threading
 import time
@@ -44,10 +45,10 @@ import numpy as np
 import psutil
 
 from benchmarks.browser_tools import Chromium, chromium
-from benchmarks.browsers_run_tools import measured, shifts
+from benchmarks.browsers_run_tools import CHAT, measured, shifts
 from benchmarks.browsers_session_tools import Session
 from benchmarks.browsers_tools import BrowserPerson, Interaction, Log, browser_person, next_deed, socket_person
-from benchmarks.common import Figures, Limit, TooNoisyError, main, say, wait_until_quiet
+from benchmarks.common import Figures, Limit, TooNoisyError, main, report, say, wait_until_quiet
 from benchmarks.explore import server
 from tests.factory import fill_many
 from trilemma.meters.dashboards import present
@@ -78,6 +79,7 @@ class Plan:
     browsers: int
     seconds: float
     requests: int
+    rehearsal: bool = False
 
 
 def filled(home: Path) -> None:
@@ -154,6 +156,12 @@ def steady(process: psutil.Process, seconds: float, log: Log) -> tuple[float, in
     return used / (time.monotonic() - begun), int(process.memory_info().rss)
 
 
+def _quiet(plan: Plan) -> None:
+    """Wait until nobody else uses the machine; a rehearsal goes on anyway."""
+    if not plan.rehearsal:
+        wait_until_quiet()
+
+
 def measure(plan: Plan) -> Figures:
     """Measure quietly, let people come, measure again among them, and once more when they have left.
 
@@ -172,7 +180,7 @@ def measure(plan: Plan) -> Figures:
             asyncio.run(everything_once(address, 100))
             (pid,) = present(home / "dashboards")
             process = psutil.Process(pid)
-            wait_until_quiet()
+            _quiet(plan)
             quiet = [measured(home, plan.requests, "Quiet", 0)]
             memory_before = int(process.memory_info().rss)
             with people(address, plan, files, browser, log):
@@ -183,14 +191,14 @@ def measure(plan: Plan) -> Figures:
                 loaded = measured(home, plan.requests, f"With {plan.sessions} sessions", 1)
                 ended = time.monotonic()
                 at_once = min(at_once, len(log.connected))
-            wait_until_quiet()
+            _quiet(plan)
             quiet.append(measured(home, plan.requests, "Quiet again", 2))
             memory_after = int(process.memory_info().rss)
         server_log = (home / "server.log").read_text(errors="replace")
     log.errors += [line for line in server_log.splitlines() if "Traceback" in line or "Uncaught" in line]
     for line in log.errors[:20]:
         say(f"ERROR {line}")
-    if any(one.run.disturbed for one in quiet):
+    if any(one.run.disturbed for one in quiet) and not plan.rehearsal:
         raise TooNoisyError("Something disturbed a quiet run: stop what else is running and try again.")
     before_run, meanwhile = log.between(settled, begun), log.between(begun, ended)
     told("First page", log.opened())
@@ -234,7 +242,11 @@ if __name__ == "__main__":
     parser.add_argument("--sessions", type=int, default=SESSIONS, help="people on the dashboard")
     parser.add_argument("--browsers", type=int, default=BROWSERS, help="how many of them in a real browser")
     parser.add_argument("--seconds", type=float, default=150.0, help="how long they are watched without a run")
-    parser.add_argument("--requests", type=int, default=30, help="requests of the run")
+    parser.add_argument("--requests", type=int, default=CHAT.requests, help="requests of the run")
+    parser.add_argument("--rehearse", action="store_true", help="go through it on a noisy machine; nothing holds then")
     chosen = parser.parse_args()
-    size = Plan(chosen.sessions, min(chosen.browsers, chosen.sessions), chosen.seconds, chosen.requests)
+    browsers = min(chosen.browsers, chosen.sessions)
+    size = Plan(chosen.sessions, browsers, chosen.seconds, chosen.requests, chosen.rehearse)
+    if chosen.rehearse:
+        sys.exit(report("browsers", measure(size), LIMITS, reason="A rehearsal: the machine need not have been quiet."))
     main("browsers", LIMITS, functools.partial(measure, size))
