@@ -15,9 +15,10 @@ its times end when the last of the answer has come. The two browsers' times end 
 They and the sessions run on the machine that they load, which is harder on the dashboard than users elsewhere are.
 ``--browsers 50`` has everybody in a browser, for a machine that is large enough.
 
-Meanwhile a configuration is measured by llama.cpp with real weights, as a worker would: quietly, with the fifty on, and
-quietly again. A figure has moved if it differs by more than 2 % from what the quiet runs found and its interval does
-not touch theirs; if any has, the run must be flagged as disturbed, and the reason must name the dashboard.
+Meanwhile a configuration is measured by llama.cpp with real weights, as a worker would: quietly, with the fifty on, with
+five, whose effect is small enough to be overlooked, and quietly again. A figure has moved if it differs by more than
+2 % from what the quiet runs found and its interval does not touch theirs; if any has, the run must be flagged as
+disturbed, and the reason must name the dashboard.
 
 Errors are: exceptions and error messages on a page, an answer that does not come within a minute, a connection that the
 server closes, and a traceback in its log. Memory of a session is resident memory of the server with all of them on,
@@ -38,14 +39,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import psutil
 
 from benchmarks.browser_tools import Chromium, chromium
-from benchmarks.browsers_run_tools import CHAT, measured, shifts
+from benchmarks.browsers_run_tools import CHAT, largest, measured, named, shifts
 from benchmarks.browsers_session_tools import Session
 from benchmarks.browsers_tools import BrowserPerson, Interaction, Log, browser_person, next_deed, socket_person
 from benchmarks.common import Figures, Limit, TooNoisyError, main, report, say, wait_until_quiet
@@ -55,7 +56,7 @@ from trilemma.meters.dashboards import present
 from trilemma.sample.loading import add_sample
 from trilemma.store import open_store
 
-SESSIONS, BROWSERS = 50, 2
+SESSIONS, BROWSERS, FEW = 50, 2, 5
 RUNS = 48
 ARRIVE_S = 0.6
 """Between two arrivals."""
@@ -191,10 +192,13 @@ def measure(plan: Plan) -> Figures:
                 loaded = measured(home, plan.requests, f"With {plan.sessions} sessions", 1)
                 ended = time.monotonic()
                 at_once = min(at_once, len(log.connected))
+            with people(address, replace(plan, sessions=FEW, browsers=0), files, browser, few := Log()):
+                also = measured(home, plan.requests, f"With {FEW} sessions", 2)
             _quiet(plan)
-            quiet.append(measured(home, plan.requests, "Quiet again", 2))
+            quiet.append(measured(home, plan.requests, "Quiet again", 3))
             memory_after = int(process.memory_info().rss)
         server_log = (home / "server.log").read_text(errors="replace")
+    log.errors += few.errors
     log.errors += [line for line in server_log.splitlines() if "Traceback" in line or "Uncaught" in line]
     for line in log.errors[:20]:
         say(f"ERROR {line}")
@@ -204,13 +208,13 @@ def measure(plan: Plan) -> Figures:
     told("First page", log.opened())
     told("No run is measured", before_run)
     told("While a run is measured", meanwhile)
-    say("\nWhat the run among people says, against the quiet ones:")
-    compared = shifts(quiet, loaded)
-    for one in compared:
-        say(f"  {one.key:<40} {one.share:+7.1%} {'moved' if one.moved else ''}")
+    for title, run in ((f"{plan.sessions} sessions", loaded), (f"{FEW} sessions", also)):
+        flag = "flagged" if run.run.disturbed else "NOT FLAGGED"
+        say(f"\nWhat the run with {title} says, against the quiet ones; it is {flag}:")
+        for one in shifts(quiet, run):
+            say(f"  {one.key:<40} {one.share:+7.1%} {'moved' if one.moved else ''}")
     in_browsers = [one.seconds for one in before_run if one.browser]
-    moved = any(one.moved for one in compared)
-    named = any("dashboard" in why for why in loaded.run.disturbances)
+    moved = [run for run in (loaded, also) if any(one.moved for one in shifts(quiet, run))]
     return {
         "sessions": plan.sessions,
         "of_them_browsers": plan.browsers,
@@ -229,11 +233,14 @@ def measure(plan: Plan) -> Figures:
         "server_bytes_with_sessions": memory,
         "server_bytes_when_they_have_left": memory_after,
         "bytes_per_session": round((memory - memory_before) / plan.sessions),
-        "largest_shift": max((one.share for one in compared if one.moved), key=abs, default=0.0),
-        "moved": moved,
+        "largest_shift": round(largest(shifts(quiet, loaded)), 3),
         "flagged": loaded.run.disturbed,
-        "flagged_if_moved": int(loaded.run.disturbed or not moved),
-        "dashboard_named_if_moved": int(named or not moved),
+        "few_sessions": FEW,
+        "few_dashboard_cores": round(also.dashboard_cores, 3),
+        "few_largest_shift": round(largest(shifts(quiet, also)), 3),
+        "few_flagged": also.run.disturbed,
+        "flagged_if_moved": int(all(run.run.disturbed for run in moved)),
+        "dashboard_named_if_moved": int(all(named(run) for run in moved)),
     }
 
 

@@ -94,6 +94,16 @@ def shifts(quiet: Sequence[Measured], loaded: Measured) -> list[Shift]:
     return found
 
 
+def largest(found: Sequence[Shift]) -> float:
+    """The largest shift of those that have moved, as a share; 0 if none has."""
+    return max((one.share for one in found if one.moved), key=abs, default=0.0)
+
+
+def named(one: Measured) -> bool:
+    """Whether the dashboard is among the reasons for which the run is flagged."""
+    return any("dashboard" in why for why in one.run.disturbances)
+
+
 def _ends(one: Measurement) -> tuple[float, float]:
     assert one.value is not None
     return (one.value if one.low is None else one.low, one.value if one.high is None else one.high)
