@@ -15,9 +15,9 @@ its times end when the last of the answer has come. The two browsers' times end 
 They and the sessions run on the machine that they load, which is harder on the dashboard than users elsewhere are.
 ``--browsers 50`` has everybody in a browser, for a machine that is large enough.
 
-Meanwhile a configuration is measured by llama.cpp with real weights, as a worker would: quietly, with the fifty on, with
-five, whose effect is small enough to be overlooked, and quietly again. A figure has moved if it differs by more than
-2 % from what the quiet runs found and its interval does not touch theirs; if any has, the run must be flagged as
+Meanwhile a configuration is measured by llama.cpp with real weights, as a worker would: quietly, with the fifty on,
+with five, whose effect is small enough to be overlooked, and quietly again. A figure has moved if it differs by more
+than 2 % from what the quiet runs found and its interval does not touch theirs; if any has, the run must be flagged as
 disturbed, and the reason must name the dashboard.
 
 Errors are: exceptions and error messages on a page, an answer that does not come within a minute, a connection that the
