@@ -110,7 +110,7 @@ def page() -> None:
             explore_view.table(shown, chosen, catalog.models, odds, selected, url)
     with below:
         explore_misfits.misfit_list(explore_data.misfits(of, chosen.study), chosen)
-    explore_view.prepare(chosen.study, [*url.texts("figures"), url.text("z")])
+    explore_view.prepare(chosen, catalog.keys, [*url.texts("figures"), url.text("z")])
 
 
 def _nothing_left(url: UrlState, total: int) -> None:

@@ -13,7 +13,7 @@ from streamlit.elements.lib.column_types import ColumnConfig
 
 from pages import shared
 from pages.parts import chart, entrance, explore_data, explore_selection
-from pages.parts.explore_filters import Chosen
+from pages.parts.explore_filters import SEVERAL, Chosen
 from pages.parts.explore_odds import Sureness, beaten_by
 from pages.parts.explore_selection import Selected
 from pages.parts.url_state import UrlState
@@ -117,10 +117,19 @@ def _headlines() -> dict[Axis, list[str]]:
     return headline_keys(explore_data.catalog(explore_data.version()).keys, per_axis=2)
 
 
-def prepare(study_id: str, more: Sequence[str]) -> None:
-    """Read what the card of a point and other views will show: once all of the page is sent, nobody waits for it."""
-    wanted = [key for keys in _headlines().values() for key in keys]
-    explore_data.read(explore_data.version(), study_id, [*more, *wanted])
+def prepare(chosen: Chosen, keys: Sequence[str], more: Sequence[str]) -> None:
+    """Read what the card of a point and other views will show: once all of the page is sent, nobody waits for it.
+
+    Args:
+        chosen: What is shown; in a view of several figures any of ``keys`` may be the next one.
+        keys: All figures that can be chosen.
+        more: What other views show.
+    """
+    of = explore_data.version()
+    wanted = [key for axis in _headlines().values() for key in axis]
+    explore_data.read(of, chosen.study, [*more, *wanted])
+    if chosen.view in SEVERAL:
+        explore_data.read_ahead(of, chosen.study, tuple(keys))
 
 
 def _written(points: Points, key: str, row: str) -> str:
