@@ -40,6 +40,7 @@ _LISTS = {
 }
 
 
+_EVERY_S = 3.0
 _NOTHING = {"Waiting": "Nothing waits.", "Done": "Nothing is done yet.", "Failed": "Nothing failed."}
 
 
@@ -65,7 +66,8 @@ def page() -> None:
     waiting = counts.get(RunState.WAITING, 0) > 0
     seen = _signature(store)
     # A fragment's interval is fixed when the page runs; the fragment runs the page again when it must change.
-    entrance.fragment(_now, run_every=1.0 if busy else 3.0 if waiting else None)(store, seen)
+    # Each time takes some hundredths of a second of the CPU that is measured: not more often than somebody would look.
+    entrance.fragment(_now, run_every=_EVERY_S if busy or waiting else None)(store, seen)
     _controls(store, study, counts)
     _lists(store, study, counts)
     with st.container(horizontal=True):

@@ -97,6 +97,11 @@ class Settings(BaseSettings):
         return self.home / "traces"
 
     @property
+    def dashboards_dir(self) -> Path:
+        """Where each dashboard says that it is there."""
+        return self.home / "dashboards"
+
+    @property
     def questions_dir(self) -> Path:
         """Where files of the user's own questions are kept, each under its hash."""
         return self.home / "questions"

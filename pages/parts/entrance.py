@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ from trilemma.access.identity import LOCAL, User, from_claims
 from trilemma.access.roles import NOBODY_ELSE, Action
 from trilemma.access.rules import Rules, load_rules, login_configured
 from trilemma.errors import AccessError, SettingsError, TrilemmaError
+from trilemma.meters.dashboards import announce
 from trilemma.records import Outcome
 from trilemma.serve import is_loopback
 from trilemma.settings import get_settings
@@ -28,6 +30,10 @@ _held: ContextVar[Mapping[str, Any] | None] = ContextVar("held", default=None)
 @st.cache_resource(show_spinner=False)
 def _open(url: str) -> Store:
     get_settings().ensure_home()
+    with suppress(
+        TrilemmaError
+    ):  # a run that is measured meanwhile then takes this for somebody else: no reason to stop
+        announce(get_settings().dashboards_dir)
     return open_store(url)
 
 

@@ -24,6 +24,7 @@ def machine(
     read: Callable[[float], bool] = lambda t: True,
     cores: float = 2.0,
     noise: float = 0.0,
+    dashboard: Callable[[float], float] | None = None,
 ) -> list[Sample]:
     """30 s at 10 Hz: 5 s idle, 20 s of speed, 5 s after it."""
     rng = np.random.default_rng(7)
@@ -36,6 +37,8 @@ def machine(
             "steal_fraction": steal(t),
             "cpu_s": cores * max(0.0, t - 5),
         }
+        if dashboard is not None:
+            values["dashboard_cpu_s"] = dashboard(t)
         if clock is not None:
             values["frequency_hz"] = clock(t)
         if read(t):
@@ -63,6 +66,32 @@ def test_a_burst_is_named_with_its_length() -> None:
     assert said.startswith("other processes used 0.")
     assert said.endswith("s during speed (short_chat)")
     assert 2.0 <= float(said.split(" for ")[1].split()[0]) <= 4.0
+
+
+def test_what_trilemmas_own_dashboard_took_of_it_is_named() -> None:
+    (said,) = disturbances(machine(others=lambda t: 0.8, dashboard=lambda t: 0.7 * t), [SPEED], cores=2)
+    assert said.startswith(
+        "other processes used 0.80 cores on average, of which Trilemma's own dashboard 0.70, during speed (short_chat)"
+    )
+
+
+def test_what_the_dashboard_took_of_a_burst_is_what_it_took_then() -> None:
+    burst = lambda t: 1.5 if 9 < t <= 12 else 0.0  # noqa: E731
+    samples = machine(others=burst, dashboard=lambda t: min(3.0, max(0.0, t - 9)))
+    (said,) = disturbances(samples, [SPEED], cores=2, thresholds=Thresholds(others_cores=1))
+    assert said.startswith("other processes used 1.")
+    assert 0.8 < float(said.split("dashboard ")[1].split(",")[0]) <= 1.01
+
+
+def test_the_dashboard_alone_disturbs_sooner_than_others_who_are_read_less_finely() -> None:
+    def watched(cores: float) -> list[Sample]:
+        return machine(others=lambda t: cores, noise=0.2, dashboard=lambda t: cores * t)
+
+    (said,) = disturbances(watched(0.06), [SPEED], cores=2)
+    assert said == "Trilemma's own dashboard used 0.06 cores on average during speed (short_chat) (20.0 s)"
+    assert disturbances(watched(0.01), [SPEED], cores=2) == ()
+    assert disturbances(watched(0.06), [SPEED], cores=3) == ()  # it may use half of what the run leaves idle
+    assert disturbances(machine(others=lambda t: 0.06, noise=0.2), [SPEED], cores=2) == ()
 
 
 def test_a_short_blip_is_ignored() -> None:

@@ -86,6 +86,9 @@ def run_traces(samples: Sequence[Sample], phases: Sequence[PhaseWindow]) -> tupl
         found.append(Trace("cpu", "CPU of the run", *rate(*channels["cpu_s"])))
     if "others_cpu_cores" in channels:
         found.append(Trace("cpu", "CPU of everybody else", *channels["others_cpu_cores"], main=False, foreign=True))
+    if "dashboard_cpu_s" in channels and channels["dashboard_cpu_s"][1][-1] > 0:
+        line = rate(*channels["dashboard_cpu_s"])
+        found.append(Trace("cpu", "of it, Trilemma's dashboard", *line, main=False, foreign=True))
     for gpu in gpus:
         found += _gpu_traces(channels, gpu)
     return found, start_ns, (max(ends, default=start_ns) - start_ns) / 1e9

@@ -11,6 +11,8 @@ Channels (keys of :attr:`trilemma.records.Sample.values`); a meter that cannot k
 ``cpu_s``                   CPU-seconds of the tree since the run began (never falls, exited children included)
 ``others_cpu_cores``        cores kept busy by everybody else since the last reading of it (the sampler's own excluded);
                             a tick of the kernel's clock off either way, below zero even: clip means, not readings
+``dashboard_cpu_s``         CPU-seconds of Trilemma's own dashboards on this data folder, and of what they started,
+                            since the run began; ``others_cpu_cores`` contains them
 ``steal_fraction``          share of CPU time that the hypervisor gave to others since the last sample
 ``frequency_hz``            mean clock of the CPUs, where readable
 ``load1``                   the system's one-minute load average

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 import psutil
@@ -12,8 +13,10 @@ import psutil
 from trilemma.engines.base import Availability
 from trilemma.errors import MeterError
 from trilemma.meters.base import Target
+from trilemma.meters.dashboards import DashboardClock
 from trilemma.meters.pace import Pace
-from trilemma.meters.tree import Tree, open_tree
+from trilemma.meters.tree_clock import TreeClock
+from trilemma.settings import get_settings
 
 _SHORTEST_S = 0.05
 """Over less than a few of the kernel's ticks a rate says nothing; the time is added to the next reading's."""
@@ -27,51 +30,22 @@ class MachineTimes(NamedTuple):
     total: float
 
 
-class TreeClock:
-    """CPU-seconds of one target after the other in one counter that never falls."""
-
-    def __init__(self) -> None:
-        self._tree: Tree | None = None
-        self._offset = 0.0
-        self._total = 0.0
-
-    def start(self, pid: int | None) -> None:
-        """Go on with ``pid``, counting from here."""
-        self.close()
-        if pid is not None:
-            self._tree = open_tree(pid)
-            self._offset = self._total - self._tree.cpu_s()
-
-    def read(self) -> float:
-        """CPU-seconds of all targets so far."""
-        if self._tree is not None:
-            self._total = max(self._total, self._offset + self._tree.cpu_s())
-        return self._total
-
-    @property
-    def tree(self) -> Tree | None:
-        """The tree that is being watched."""
-        return self._tree
-
-    def close(self) -> None:
-        """Keep the figure, let go of the processes."""
-        if self._tree is not None:
-            self.read()
-            self._tree.close()
-            self._tree = None
-
-
 class CpuMeter:
-    """Reads ``cpu_s``, ``others_cpu_cores``, ``steal_fraction`` and ``sampler_cpu_s``.
+    """Reads ``cpu_s``, ``others_cpu_cores``, ``dashboard_cpu_s``, ``steal_fraction`` and ``sampler_cpu_s``.
 
     What others use is the time in which the machine was busy, less the tree's own and less the sampler's. The kernel
     counts the former in ticks (10 ms as a rule), so that a single reading may be a tick or two off, below zero even;
-    readings are not clipped, because the mean of clipped ones would be too high. Interrupts count as others.
+    readings are not clipped, because the mean of clipped ones would be too high. Interrupts count as others, and so do
+    dashboards; what those take is counted beside it, by their processes' own clocks.
+
+    Args:
+        dashboards: Where dashboards say that they are there; the data folder's place for it if None.
     """
 
     name: ClassVar[str] = "cpu"
 
-    def __init__(self) -> None:
+    def __init__(self, dashboards: Path | None = None) -> None:
+        self._dashboards = DashboardClock(dashboards or get_settings().dashboards_dir)
         self._clock = TreeClock()
         self._client = TreeClock()
         self._stat_fd = -1
@@ -91,6 +65,7 @@ class CpuMeter:
         """Count the CPU time of ``target``, on top of what earlier targets used."""
         self._clock.start(target.pid)
         self._client.start(target.client_pid)
+        self._dashboards.start()
         if sys.platform == "linux" and self._stat_fd < 0:
             try:
                 self._stat_fd = os.open("/proc/stat", os.O_RDONLY | os.O_CLOEXEC)
@@ -106,7 +81,7 @@ class CpuMeter:
             MeterError: the machine's CPU times cannot be read.
         """
         own, sampler = self._ours(), time.process_time()
-        values = {"cpu_s": self._clock.read(), "sampler_cpu_s": sampler}
+        values = {"cpu_s": self._clock.read(), "dashboard_cpu_s": self._dashboards.read(), "sampler_cpu_s": sampler}
         self._elapsed_s += elapsed_s
         if self._last is None or self._elapsed_s < _SHORTEST_S or not self._pace.due():
             return values
@@ -128,6 +103,7 @@ class CpuMeter:
         """Close what is open; the counters keep their values."""
         self._clock.close()
         self._client.close()
+        self._dashboards.close()
         if self._stat_fd >= 0:
             os.close(self._stat_fd)
             self._stat_fd = -1

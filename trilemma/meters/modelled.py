@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from trilemma.engines.base import Availability
 from trilemma.meters.base import EnergyDomain, Target
-from trilemma.meters.cpu import TreeClock
+from trilemma.meters.tree_clock import TreeClock
 from trilemma.schema import EnergyCoefficients, Method
 
 CHANNEL = "energy_j.modelled"

@@ -26,6 +26,9 @@ class Thresholds(Frozen):
     others_cores: float = Field(
         default=0.15, gt=0, description="Others' CPU, averaged over the window, cores beyond those that stood idle."
     )
+    dashboard_cores: float = Field(
+        default=0.02, gt=0, description="The same of Trilemma's own dashboards alone: their clocks are fine enough."
+    )
     burst_cores: float = Field(default=0.5, gt=0, description="Others' CPU that counts as a burst, averaged over 1 s.")
     burst_s: float = Field(default=2.0, gt=0, description="Bursts shorter than this in total are ignored.")
     burst_share: float = Field(default=0.02, ge=0, description="So are those that take less than this of the window.")
@@ -91,23 +94,46 @@ def _others(
     samples: Sequence[Sample], start_ns: int, end_ns: int, name: str, cores: int | None, limits: Thresholds
 ) -> list[str]:
     times, values, spans = _spans(samples, "others_cpu_cores", start_ns, end_ns)
-    if not len(times):
+    if not len(times) or spans.sum() <= 0:
         return []
     length_s = (end_ns - start_ns) / 1e9
     used = cpu_cores(samples, start_ns, end_ns)
     spare = max(0.0, cores - used) / 2 if cores is not None and used is not None else 0.0
-    mean = float(np.average(values, weights=spans)) if spans.sum() > 0 else 0.0
+    own = _dashboards(samples, start_ns, times, spans)
+    mean, ours = (float(np.average(one, weights=spans)) for one in (values, own))
     if mean > limits.others_cores + spare:
         before = _idle_mean(samples)
         also = f"; {before:.2f} before the run" if before is not None and before > limits.others_cores else ""
-        return [f"other processes used {mean:.2f} cores on average during {name} ({length_s:.1f} s{also})"]
+        return [
+            f"other processes used {mean:.2f} cores on average{_of_them(ours)} during {name} ({length_s:.1f} s{also})"
+        ]
     smooth = _smooth(values, spans)
     burst = smooth > limits.burst_cores + spare
     burst_s = float(spans[burst].sum())
     if burst_s >= max(limits.burst_s, limits.burst_share * length_s):
-        mean = float(np.average(values[burst], weights=spans[burst]))
-        return [f"other processes used {mean:.1f} cores on average for {burst_s:.1f} s during {name}"]
+        mean, ours = (float(np.average(one[burst], weights=spans[burst])) for one in (values, own))
+        return [f"other processes used {mean:.1f} cores on average{_of_them(ours)} for {burst_s:.1f} s during {name}"]
+    if ours > limits.dashboard_cores + spare:
+        return [f"Trilemma's own dashboard used {ours:.2f} cores on average during {name} ({length_s:.1f} s)"]
     return []
+
+
+def _of_them(cores: float) -> str:
+    """How much of it was the dashboard's, where that is worth a word."""
+    return f", of which Trilemma's own dashboard {cores:.2f}," if cores >= 0.005 else ""
+
+
+def _dashboards(samples: Sequence[Sample], start_ns: int, times: Array, spans: Array) -> Array:
+    """Cores that dashboards kept busy in each of some stretches, which end at ``times`` (s from ``start_ns``).
+
+    Zero where nobody counted them.
+    """
+    read, seconds = channel(samples, "dashboard_cpu_s", start_ns, start_ns + round(float(times[-1]) * 1e9))
+    if len(read) < 2:
+        return np.zeros(len(times))
+    at = (read - start_ns) / 1e9
+    used = np.interp(times, at, seconds) - np.interp(times - spans, at, seconds)
+    return np.asarray(np.divide(used, spans, out=np.zeros(len(times)), where=spans > 0), dtype=np.float64)
 
 
 def _smooth(values: Array, spans: Array) -> Array:
