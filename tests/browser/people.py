@@ -108,16 +108,18 @@ class Kept:
         return cls(home, rows, {path: path.read_bytes() for path in _files(home)})
 
     def bring_back(self) -> None:
-        """Everything but the log, and a change more: what a server has in its memory is read again."""
+        """All of it, with an empty log, and a change more: what a server has in its memory is read again."""
         for path in _files(self.home):
             if path not in self.files:
                 path.unlink()
         for path, data in self.files.items():
             if not path.is_file() or path.read_bytes() != data:
+                path.parent.mkdir(exist_ok=True)
                 path.write_bytes(data)
         with closing(sqlite3.connect(self.home / "trilemma.db", isolation_level=None, timeout=30)) as database:
             database.execute("begin immediate")
             (changes,) = database.execute("select value from meta where name = 'changes'").fetchone()
+            database.execute("delete from audit")
             for name, rows in self.rows.items():
                 database.execute(f'delete from "{name}"')
                 if rows:
