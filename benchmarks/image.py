@@ -66,7 +66,10 @@ def compose_holds(python: Path) -> int:
 def wide_instructions(root: Path) -> int:
     """How many instructions of llama.cpp's libraries use registers that only AVX-512 has."""
     count = 0
-    for library in root.glob("opt/trilemma/lib/python*/site-packages/llama_cpp/lib/libggml*.so"):
+    libraries = [*root.glob("opt/trilemma/lib/python*/site-packages/llama_cpp/lib/libggml*.so")]
+    if not libraries:
+        raise RuntimeError("llama.cpp's libraries are not in the image.")
+    for library in libraries:
         code = subprocess.run(["objdump", "-d", str(library)], capture_output=True, text=True, check=True).stdout
         count += code.count("%zmm")
     return count

@@ -14,10 +14,13 @@ import shlex
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+
+import psutil
 
 from benchmarks.common import ROOT, say
 
@@ -284,10 +287,11 @@ def running(image: Image, log: Path, *argv: str) -> Iterator[Container]:
             entered(image, command, image.env, [], alone=True), stdout=file, stderr=file, stdin=subprocess.DEVNULL
         )
         try:
-            children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-            while process.poll() is None and not children.read_text().split():
-                pass
-            yield Container(image, process, int(children.read_text().split()[0]))
+            while process.poll() is None and not (children := psutil.Process(process.pid).children()):
+                time.sleep(0.05)
+            if process.returncode is not None:
+                raise RuntimeError(f"The container ended: {log.read_text(errors='replace')[-2000:]}")
+            yield Container(image, process, children[0].pid)
         finally:
             if process.poll() is None:
                 process.kill()
