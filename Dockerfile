@@ -4,6 +4,9 @@
 #   docker build -t trilemma .
 #   docker run --rm -p 127.0.0.1:8501:8501 -v trilemma:/data trilemma
 #
+# With PostgreSQL and a worker of its own: compose.yaml. With a GPU: Dockerfile.gpu. `make bench NAME=image` carries these
+# steps out without a container engine.
+#
 # Inside, the dashboard listens on all addresses, or nothing could reach it; -p 127.0.0.1:... keeps it to your machine.
 # With a log-in in the volume (secrets.toml, see docs/users.md) --allow-anyone has no effect.
 
@@ -29,7 +32,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 COPY pyproject.toml README.md LICENSE constraints.txt ./
 COPY trilemma ./trilemma
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install -c constraints.txt -e '.[demo]'
+    pip install -c constraints.txt -e '.[demo,auth,postgres]'
 
 FROM python:3.11-slim-bookworm
 RUN apt-get update \

@@ -6,7 +6,9 @@ import hashlib
 import json
 import math
 import os
+import re
 import resource
+import socket
 import subprocess
 import sys
 import time
@@ -93,8 +95,20 @@ def main(name: str, limits: Mapping[str, Limit], measure: Callable[[], Figures])
     sys.exit(code)
 
 
-def environment(name: str, requirements: Sequence[str]) -> Path:
+def free_port() -> int:
+    """A TCP port that nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def environment(name: str, requirements: Sequence[str], *, torch: bool = False) -> Path:
     """The Python of a virtual environment under ``.bench/`` with ``requirements`` installed, made on first use.
+
+    Args:
+        name: The environment's.
+        requirements: As pip takes them.
+        torch: Whether PyTorch for CPUs is there first: what PyPI has of it is gigabytes of CUDA.
 
     Raises:
         subprocess.CalledProcessError: pip could not install them; its output was printed.
@@ -102,13 +116,19 @@ def environment(name: str, requirements: Sequence[str]) -> Path:
     folder = BENCH / name / "venv"
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     stamp = folder / "installed"
-    wanted = hashlib.sha256("\n".join([sys.version, *requirements]).encode()).hexdigest()
+    wanted = hashlib.sha256("\n".join([sys.version, *requirements, *["torch"] * torch]).encode()).hexdigest()
     if stamp.is_file() and stamp.read_text() == wanted:
         return python
     say(f"Making an environment for {name}: {', '.join(requirements) or 'nothing'} ...")
     subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+    pip = [str(python), "-m", "pip", "install", "--quiet"]
+    if torch:
+        wheel = re.findall(r"^torch==\S+", (ROOT / "packaging" / "vllm.txt").read_text(encoding="utf-8"), re.MULTILINE)
+        # From wherever pip looks, else from PyTorch's own index.
+        if subprocess.run([*pip, *wheel], check=False, capture_output=True).returncode:
+            subprocess.run([*pip, "--index-url", "https://download.pytorch.org/whl/cpu", *wheel], check=True)
     if requirements:
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *requirements], check=True)
+        subprocess.run([*pip, *requirements], check=True)
     stamp.write_text(wanted)
     return python
 

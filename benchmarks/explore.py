@@ -20,7 +20,6 @@ import hashlib
 import os
 import pstats
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
@@ -33,7 +32,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.browser_tools import Chromium, Tab, chromium
-from benchmarks.common import BENCH, ROOT, Figures, Limit, main, say, wait_until_quiet
+from benchmarks.common import BENCH, ROOT, Figures, Limit, free_port, main, say, wait_until_quiet
 from benchmarks.explore_page_tools import Answers, User, round_of
 from benchmarks.explore_tools import crowd, decision, one_point_3d, table
 from tests.factory import BITS, fill_many
@@ -78,13 +77,6 @@ DRAWN = """
 """
 PRESSED = "document.addEventListener('pointerdown', () => { window.asked = performance.now(); }, true)"
 BOX = "document.querySelector('.st-key-explore-%s')"
-
-
-def free_port() -> int:
-    """A TCP port that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """A server with OpenAI's completions route that answers at once: each chunk's text is when it was sent, ns.
 
-The last word of the prompt is the pause between two tokens, s.
+The last word of the prompt is the pause between two tokens, s, unless one is given.
 
-``python -m benchmarks.instant_server PORT`` serves until it is ended. Times are ``perf_counter_ns``, one clock for all
-processes of a machine.
+``python -m benchmarks.instant_server PORT [PAUSE]`` serves until it is ended. Times are ``perf_counter_ns``, one clock
+for all processes of a machine.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import asyncio
 import json
 import sys
 import time
+from functools import partial
 
 _AROUND = json.dumps(
     {
@@ -22,7 +23,7 @@ _AROUND = json.dumps(
 )  # fmt: skip
 
 
-async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pause_s: float | None = None) -> None:
     """Every request of a connection."""
     before, between, after = _AROUND.replace('"#"', "#").replace("@", "#", 1).split("#")
     try:
@@ -41,7 +42,7 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
                 await writer.drain()
                 # Each token in a packet of its own, as a real server sends it; the prompt may ask for a pause, s.
                 if count < asked["max_tokens"]:
-                    await asyncio.sleep(float(asked["prompt"].split()[-1]))
+                    await asyncio.sleep(float(asked["prompt"].split()[-1]) if pause_s is None else pause_s)
             usage = {"prompt_tokens": 64, "total_tokens": 64 + count, "completion_tokens": count}
             last = f"data: {json.dumps({'choices': [], 'usage': usage})}\n\ndata: [DONE]\n\n".encode()
             writer.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(last), last))
@@ -50,12 +51,12 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
         writer.close()
 
 
-async def serve(port: int) -> None:
+async def serve(port: int, pause_s: float | None = None) -> None:
     """Until the process ends."""
-    server = await asyncio.start_server(answer, "127.0.0.1", port)
+    server = await asyncio.start_server(partial(answer, pause_s=pause_s), "127.0.0.1", port)
     async with server:
         await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(int(sys.argv[1])))
+    asyncio.run(serve(int(sys.argv[1]), *map(float, sys.argv[2:3])))

@@ -33,9 +33,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.common import BENCH, Figures, Limit, alternate, environment, main, say, wait_until_quiet
+from benchmarks.common import BENCH, Figures, Limit, alternate, environment, free_port, main, say, wait_until_quiet
 from benchmarks.engines import in_the_vllm_environment
-from benchmarks.load_tools import USED, Timed, free_port, guidellm, ours, running, server_steps, share_cores, vllm_bench
+from benchmarks.load_tools import USED, Timed, guidellm, ours, running, server_steps, share_cores, vllm_bench
 from trilemma.catalog.catalog import Catalog
 from trilemma.catalog.endpoints import endpoint_artifact
 from trilemma.engines.base import GenerationRequest

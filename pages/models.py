@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,8 +25,9 @@ from trilemma.settings import get_settings
 from trilemma.store import Store
 
 
-@st.cache_resource(show_spinner=False)
+@functools.cache
 def _board() -> TaskBoard:
+    """Not in Streamlit's cache, which a message from any browser empties."""
     return TaskBoard()
 
 

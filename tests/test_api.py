@@ -12,7 +12,7 @@ import pytest
 
 import trilemma
 from tests.factory import DEMO, fill_store
-from trilemma.errors import NotFoundError, StoreError, TrilemmaError
+from trilemma.errors import AccessError, NotFoundError, StoreError, TrilemmaError
 from trilemma.settings import get_settings
 from trilemma.store import Store
 
@@ -97,6 +97,19 @@ def test_what_is_not_there_is_said(store: Store, tmp_path: Path) -> None:
             results.measurements(figure="speed")
         with pytest.raises(NotFoundError):
             results.samples("none")
+
+
+def test_nothing_can_be_changed_through_it(store: Store) -> None:
+    """Whoever may read the data folder may open it; what is measured is changed by pages and commands alone."""
+    run = fill_store(store, repeats=1).id
+    with trilemma.open() as results:
+        public = {name for name in dir(results) if not name.startswith("_")}
+        assert public == {"studies", "runs", "measurements", "samples", "requests", "answers", "close"}
+        for change in (results._store.pause_queue, lambda: results._store.delete_study(run)):
+            with pytest.raises(AccessError):
+                change()
+    assert store.studies()
+    assert not store.queue_paused()
 
 
 def test_the_package_stays_light() -> None:

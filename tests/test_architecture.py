@@ -221,6 +221,15 @@ def test_pages_change_things_through_the_guard_alone(path: Path) -> None:
         assert not re.search(r"\bopen_store\b|\bDatabase\(|\b_open\(", path.read_text(encoding="utf-8"))
 
 
+NAMED = {"file.write_bytes", "path.write_bytes"}
+"""Files that whoever types a command names, to be written with their own account's rights."""
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("trilemma/cli/*.py")), ids=lambda path: path.stem)
+def test_commands_change_things_through_the_guard_as_well(path: Path) -> None:
+    assert [call for call in unguarded(path) if call.rpartition(" ")[2] not in NAMED] == []
+
+
 def test_a_page_that_goes_past_the_guard_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
     page = tmp_path / "page.py"

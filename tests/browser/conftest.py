@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, Route, sync_playwright
+
+from tests.waiting import free_port
 
 ROOT = Path(__file__).parents[2]
 OWN_HOSTS = {"127.0.0.1"}
@@ -54,21 +55,14 @@ class Server:
             self.process.wait()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def start_server(home: Path) -> Server:
+def start_server(home: Path, program: Sequence[str] = ("-m", "streamlit"), arguments: Sequence[str] = ()) -> Server:
     """Start ``streamlit run app.py`` and wait until it answers; nobody has asked it for a page yet."""
     home.mkdir(parents=True, exist_ok=True)
     port, log = free_port(), home / "server.log"
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
+    command = [sys.executable, *program, "run", "app.py", "--server.port", str(port), *arguments]
+    environment = {**os.environ, "TRILEMMA_HOME": str(home), "PYTHONPATH": str(ROOT)}
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env={**os.environ, "TRILEMMA_HOME": str(home)}, stdout=output, stderr=subprocess.STDOUT
-        )
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
     server = Server(home, port, process, log)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import socket
-import sqlite3
-import subprocess
-import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +13,9 @@ from playwright.sync_api import Page
 
 from pages.shared import PAGES
 from tests import factory
+from tests.browser import people
+from tests.browser.people import PEOPLE, content, log_in, write_login
+from tests.waiting import free_port, wait_for
 from trilemma.records import Outcome
 from trilemma.schema import Configuration, RunSpec, RunState, StudySpec
 from trilemma.serve import Services
@@ -28,61 +24,13 @@ from trilemma.store import Store, open_store
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-PEOPLE = {"vera": "viewer", "anton": "analyst", "ada": "admin", "nora": ""}
 SECRET_FOLDER = "very-secret-folder"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
-
-
-def answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
 
 
 @pytest.fixture(scope="module")
 def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A provider with four people, of whom one has no role."""
-    port = free_port()
-    people: list[str] = []
-    for name, role in PEOPLE.items():
-        email = {"email": f"{name}@example.org", "email_verified": True}
-        people += ["--user-claims", json.dumps({"sub": name, "name": name.title(), "groups": [role], **email})]
-    log = tmp_path_factory.mktemp("provider") / "log"
-    with log.open("wb") as output:
-        command = [sys.executable, "-m", "oidc_provider_mock", "--port", str(port), *people]
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_for(lambda: answers(f"{url}/.well-known/openid-configuration"))
+    with people.provider(tmp_path_factory.mktemp("provider") / "log") as url:
         yield url
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def write_login(home: Path, provider: str, port: int, hours: str = "12") -> None:
-    home.mkdir(parents=True, exist_ok=True)
-    (home / "secrets.toml").write_text(
-        f'[auth]\nredirect_uri = "http://127.0.0.1:{port}/oauth2callback"\ncookie_secret = "{"k" * 40}"\n'
-        f'client_id = "trilemma"\nclient_secret = "hush-hush"\n'
-        f'server_metadata_url = "{provider}/.well-known/openid-configuration"\n'
-    )
-    roles = "".join(f'{role} = "{role}"\n' for role in PEOPLE.values() if role)
-    (home / "access.toml").write_text(f'role_claim = "groups"\nsign_in_hours = {hours}\n[roles]\n{roles}')
 
 
 @pytest.fixture(scope="module")
@@ -147,26 +95,13 @@ def new_page(open_page: Callable[..., tuple[Page, Any]]) -> Iterator[Callable[[]
 def visit(url: str, new_page: Callable[[], Page], settled: Callable[[Page], None]) -> Callable[..., Page]:
     """A page of somebody who has just logged in."""
 
-    def log_in(name: str) -> Page:
+    def logged_in(name: str) -> Page:
         page = new_page()
-        page.goto(url)
-        page.get_by_role("button", name="Log in").click()
-        page.get_by_role("button", name=name, exact=True).click()
-        page.wait_for_url(f"{url}/**", timeout=30_000)
-        page.get_by_role("heading", level=1).wait_for(timeout=60_000)
+        log_in(page, url, name)
         settled(page)
         return page
 
-    return log_in
-
-
-def content(home: Path) -> dict[str, Any]:
-    """Every row of every table but the log, and every file that is no log."""
-    with closing(sqlite3.connect(home / "trilemma.db")) as database:
-        names = [name for (name,) in database.execute("select name from sqlite_master where type = 'table'")]
-        rows = {name: database.execute(f'select * from "{name}"').fetchall() for name in names if name != "audit"}
-    folders = [home / "artifacts", home / "traces", home / "questions"]
-    return rows | {"files": sorted(str(path) for folder in folders for path in folder.rglob("*"))}
+    return logged_in
 
 
 def log_out(page: Page, address: str) -> None:

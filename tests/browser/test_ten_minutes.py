@@ -15,7 +15,8 @@ from playwright.sync_api import Browser, Page, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from pages.shared import PAGES
-from tests.browser.conftest import ROOT, Watch, free_port
+from tests.browser.conftest import ROOT, Watch
+from tests.waiting import free_port
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., tuple[Page, Watch]]

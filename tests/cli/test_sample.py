@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run
-from tests.cli.test_serve import free_port
 from tests.factory import SMOL, fill_store
+from tests.waiting import free_port
 from trilemma.records import SAMPLE
 from trilemma.sample.file import loads
 from trilemma.store import Store

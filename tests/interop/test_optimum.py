@@ -1,4 +1,7 @@
-"""optimum-benchmark by its documented format: files made by this test, not by the tool (see data/README.md)."""
+"""optimum-benchmark by its documented format: files made by this test.
+
+Those that the tool itself writes are read by ``make bench NAME=importers``.
+"""
 
 from __future__ import annotations
 

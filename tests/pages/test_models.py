@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from pages import models
 from pages.parts.tasks import Task, TaskBoard, TaskState
 from tests.engines.endpoint.misbehaving import MisbehavingServer
+from tests.waiting import wait_for
 from trilemma.catalog.catalog import Catalog
 from trilemma.errors import QuantizeError
 from trilemma.settings import get_settings
@@ -21,6 +22,7 @@ from trilemma.store import Store
 @pytest.fixture
 def app(home: Path) -> AppTest:
     st.cache_resource.clear()
+    models._board.cache_clear()
 
     def script() -> None:
         from pages import models, shared
@@ -29,13 +31,6 @@ def app(home: Path) -> AppTest:
             models.page()
 
     return AppTest.from_function(script, default_timeout=60)
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def test_an_empty_catalog_offers_what_is_installed(app: AppTest) -> None:

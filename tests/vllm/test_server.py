@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.engines.endpoint.conformance import conform, free_port, running
+from tests.engines.endpoint.conformance import conform, running
+from tests.waiting import free_port
 from trilemma.catalog.endpoints import endpoint_artifact
 from trilemma.engines.base import ChoiceRequest
 from trilemma.engines.endpoint import Endpoint

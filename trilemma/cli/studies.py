@@ -235,7 +235,8 @@ def _measure(store: Store, settings: Settings, study_id: str, run_id: str) -> No
     with following(store, study_id, err, finished):
         Worker(store, settings).run(finished, drain=True)
     if not store.run(run_id).state.final:
-        store.request_cancel(run_id)
+        with Guard(store, at_terminal(), Rules(), settings).doing(Action.CANCEL_RUN, run_id) as changed:
+            changed.request_cancel(run_id)
         raise RunError("Stopped; the run is cancelled.", f"`trilemma queue retry {run_id}` queues it again.")
 
 

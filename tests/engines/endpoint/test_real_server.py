@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.engines.endpoint.conformance import conform, free_port, running
+from tests.engines.endpoint.conformance import conform, running
+from tests.waiting import free_port
 from trilemma.catalog.catalog import Catalog
 from trilemma.schema import Configuration, RunState, StudySpec, SuiteSpec, WorkloadSpec
 from trilemma.settings import Settings
