@@ -21,7 +21,8 @@ from trilemma.errors import NotFoundError, StoreError
 from trilemma.jobs import Worker, log_path, log_tail
 from trilemma.jobs.base import Identity
 from trilemma.jobs.local import LocalExecutor
-from trilemma.jobs.processes import OomWatch, alive, explain, identity, is_zombie
+from trilemma.jobs.processes import OomWatch, alive, explain, identity
+from trilemma.lifetimes import is_zombie
 from trilemma.schema import RunState
 from trilemma.settings import Settings
 from trilemma.store import Store

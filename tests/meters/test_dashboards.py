@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 
 from trilemma.errors import StoreError
+from trilemma.lifetimes import created
 from trilemma.meters.base import Target
 from trilemma.meters.cpu import CpuMeter
 from trilemma.meters.dashboards import DashboardClock, announce, present
@@ -52,14 +52,14 @@ def test_a_file_that_this_process_did_not_write_is_not_believed(tmp_path: Path, 
 
 
 def test_a_process_that_got_the_number_of_an_ended_dashboard_is_none(tmp_path: Path) -> None:
-    (tmp_path / str(os.getpid())).write_text(repr(psutil.Process().create_time() - 60))
+    (tmp_path / str(os.getpid())).write_text(repr(created(os.getpid()) - 60))
     assert present(tmp_path) == []
 
 
 @pytest.mark.parametrize("name", ["..", "-1", "1" * 30, "²", "notes.txt", "0"])
 def test_other_names_are_no_process(tmp_path: Path, name: str) -> None:
     if name != "..":
-        (tmp_path / name).write_text(repr(psutil.Process().create_time()))
+        (tmp_path / name).write_text(repr(created(os.getpid())))
     assert present(tmp_path) == []
 
 

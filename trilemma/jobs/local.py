@@ -17,7 +17,8 @@ import psutil
 
 from trilemma.errors import StoreError
 from trilemma.jobs.base import Ending, Identity
-from trilemma.jobs.processes import RUN_VARIABLE, WORKER_VARIABLE, OomWatch, explain, identity, is_zombie, members
+from trilemma.jobs.processes import RUN_VARIABLE, WORKER_VARIABLE, OomWatch, explain, identity, members
+from trilemma.lifetimes import is_zombie
 from trilemma.schema import content_id
 from trilemma.settings import Settings
 

@@ -11,13 +11,11 @@ from pathlib import Path
 import psutil
 
 from trilemma.jobs.base import Ending, Identity
-from trilemma.lifetimes import created
+from trilemma.lifetimes import created, is_zombie, lives
 
 RUN_VARIABLE = "TRILEMMA_RUN_ID"
 WORKER_VARIABLE = "TRILEMMA_WORKER_ID"
 
-_SAME_S = 0.05
-"""Creation times are counted in hundredths of seconds, and stored as floating point."""
 _LAST_WORDS = 400
 
 
@@ -32,26 +30,7 @@ def identity(pid: int) -> Identity:
 
 def alive(process: Identity) -> bool:
     """Whether that very process still runs; a zombie does not."""
-    try:
-        if abs(created(process.pid) - process.created) > _SAME_S:
-            return False
-        return not is_zombie(psutil.Process(process.pid))
-    except (psutil.NoSuchProcess, ProcessLookupError):
-        return False
-    except (psutil.AccessDenied, PermissionError):  # somebody else's process: it exists
-        return True
-
-
-def is_zombie(process: psutil.Process) -> bool:
-    """Whether all that is left of a process is its exit code.
-
-    The first thread of a process that is being killed may be gone before the others, and then the kernel calls the
-    process a zombie, while they still hold its files and with them the lock of the device.
-
-    Raises:
-        psutil.Error: the process is gone, or not ours to look at.
-    """
-    return bool(process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1)
+    return lives(process.pid, process.created)
 
 
 def members(run_id: str, worker_id: str, leader: Identity | None) -> Iterator[psutil.Process]:

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import psutil
 
+from trilemma.lifetimes import created, lives
 from trilemma.meters.pace import Pace
 from trilemma.meters.tree_clock import TreeClock
 from trilemma.whole_files import written_whole
 
-# Creation times are reckoned from the time of boot, which the kernel rounds to seconds and clock adjustments move.
-_CLOCK_SLACK_S = 2.5
 _LOOK_EVERY_S = 2.0
 _MOST = 100
 """Files that are looked at: a folder of more was not filled by dashboards."""
@@ -30,7 +29,7 @@ def announce(folder: Path) -> None:
         StoreError: the folder cannot be written.
     """
     with written_whole(folder / str(os.getpid())) as path:
-        path.write_text(repr(psutil.Process().create_time()))
+        path.write_text(repr(created(os.getpid())))
     for one in _named(folder):
         if not _alive(one):
             with suppress(OSError):  # it is no dashboard's, and nobody believes it
@@ -56,11 +55,9 @@ def _alive(path: Path) -> bool:
     """Whether the process that wrote ``path`` still runs."""
     try:
         with path.open("rb") as file:
-            created = float(file.read(64))
-        process = psutil.Process(int(path.name))
-        same = abs(process.create_time() - created) <= _CLOCK_SLACK_S
-        return bool(same and process.status() != psutil.STATUS_ZOMBIE)
-    except (OSError, ValueError, OverflowError, psutil.Error):
+            since = float(file.read(64))
+        return lives(int(path.name), since)
+    except (OSError, ValueError, OverflowError):
         return False
 
 
