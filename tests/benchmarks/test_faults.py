@@ -77,8 +77,8 @@ def test_a_finished_run_that_is_gone_is_noticed(ground: Ground, store: Store, se
 def test_a_finished_run_that_is_not_whole_is_noticed(
     ground: Ground, store: Store, settings: Settings, table: str
 ) -> None:
-    finish(store)
-    execute(settings, f"DELETE FROM {table} WHERE rowid = (SELECT min(rowid) FROM {table})")
+    run_id = finish(store)
+    execute(settings, f"DELETE FROM {table} WHERE run_id = '{run_id}'")
     assert ["not whole" in line for line in ground.verdict().lost] == [True]
 
 
