@@ -77,8 +77,8 @@ def test_a_finished_run_that_is_gone_is_noticed(ground: Ground, store: Store, se
 def test_a_finished_run_that_is_not_whole_is_noticed(
     ground: Ground, store: Store, settings: Settings, table: str
 ) -> None:
-    finish(store)
-    execute(settings, f"DELETE FROM {table} WHERE rowid = (SELECT min(rowid) FROM {table})")
+    run_id = finish(store)
+    execute(settings, f"DELETE FROM {table} WHERE run_id = '{run_id}'")
     assert ["not whole" in line for line in ground.verdict().lost] == [True]
 
 
@@ -130,7 +130,7 @@ def test_what_was_synced_survives_and_the_rest_may() -> None:
         Event("write", "/f", Write(512, b"b" * 1024)),
     ]
     seen = set()
-    for seed in range(40):
+    for seed in range(1000):  # one part of a torn write alone is rare
         (cut,) = power_cuts(events, [4], random.Random(seed))
         content = cut.files["/f"]
         assert cut.noted == ("told",)

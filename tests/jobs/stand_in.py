@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--disturbed", action="store_true")
     parser.add_argument("--exit", type=int, default=None, help="end with this code half-way and record nothing")
     arguments = parser.parse_args()
-    # What is noted must stay when the home is lost, or full.
+    # On a node of a cluster a run's home is its own and goes with it: what is noted must stay.
     home, run_id = Path(os.environ.get("STAND_IN_NOTES") or os.environ["TRILEMMA_HOME"]), arguments.run_id
     if arguments.parent_pid and not arguments.orphan:
         threading.Thread(target=die_with, args=(arguments.parent_pid,), daemon=True).start()
