@@ -11,7 +11,7 @@ import streamlit as st
 from pages import shared
 from pages.parts.choose_engine import choose_adapters, choose_engine
 from pages.parts.choose_suites import choose_suites
-from pages.parts.devices import choose_devices, foreseen, refusal
+from pages.parts.devices import choose_devices, choose_machines, foreseen, refusal
 from pages.parts.grid import model_grid
 from pages.parts.load_form import load_form
 from pages.parts.settings_form import settings_form
@@ -42,6 +42,7 @@ def page() -> None:
     _step(1, "Models and quantizations")
     chosen = model_grid(artifacts)
     configurations, valid = _configurations(chosen, [a for a in artifacts if a.kind == "adapter"])
+    machines = choose_machines(store)
     workloads, loads_valid = _workloads()
     suites, suites_valid = _suites()
     repeats, energy, name = _study_wide()
@@ -60,6 +61,7 @@ def page() -> None:
             sample_hz=get_settings().sample_hz,
             idle_s=get_settings().idle_s,
             allow_shared_gpu=get_settings().allow_shared_gpu,
+            machines=machines,
         )
         try:
             _offer(store, spec, estimate(spec, artifacts, store))

@@ -169,10 +169,11 @@ def _has(run: RunRecord, phase: Phase) -> bool:
 
 
 def _trace(store: Store, run: RunRecord) -> LiveTrace:
-    trace = st.session_state.get("live_trace")
-    if not isinstance(trace, LiveTrace) or (trace.run_id, trace.attempt) != (run.id, run.attempt):
-        trace = LiveTrace(run.id, run.attempt)
-        st.session_state["live_trace"] = trace
+    # By machine: one measures one run at a time, and in a cluster several do.
+    traces: dict[str, LiveTrace] = st.session_state.setdefault("live_traces", {})
+    trace = traces.get(run.machine)
+    if trace is None or (trace.run_id, trace.attempt) != (run.id, run.attempt):
+        trace = traces[run.machine] = LiveTrace(run.id, run.attempt)
     trace.feed(store.samples(run.id, after_ns=trace.last_ns))
     return trace
 

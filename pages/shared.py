@@ -39,7 +39,11 @@ PAGES = {
     "queue": PageInfo("Queue", ":material/pending_actions:", "What is happening now?"),
     "run": PageInfo("Run", ":material/query_stats:", "Can I trust this point?"),
     "models": PageInfo("Models", ":material/deployed_code:", "What can we run?"),
+    "machines": PageInfo("Machines", ":material/lan:", "Where is it measured?"),
 }
+
+CLUSTER = "machines"
+"""The page that says nothing to whoever has one machine: it is in the navigation of a cluster alone."""
 
 HOME = "explore"
 
@@ -62,7 +66,18 @@ def page_object(name: str) -> Page:
     info = PAGES[name]
     if name == HOME:
         return st.Page(function, title=info.title, icon=info.icon, url_path="home", default=True)
-    return st.Page(function, title=info.title, icon=info.icon, url_path=name)
+    hidden = name == CLUSTER and not _clustered()
+    return st.Page(
+        function, title=info.title, icon=info.icon, url_path=name, visibility="hidden" if hidden else "visible"
+    )
+
+
+def _clustered() -> bool:
+    """Whether a cluster is named, or was once."""
+    try:
+        return bool(get_settings().ray_address or get_store().machines())
+    except TrilemmaError:  # the page itself will say so
+        return False
 
 
 def alias() -> Page:

@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from trilemma.errors import SettingsError, StoreError
+from trilemma.needs import MACHINE_NAME
 
 
 def default_home() -> Path:
@@ -36,6 +37,10 @@ class Settings(BaseSettings):
     models: Path | None = Field(default=None, description="A folder of weights to list in the catalog.")
     database: str = Field(default="", description="A SQLAlchemy URL; empty for SQLite in the home folder.")
     executor: str = Field(default="local", description="What runs the queue's jobs.")
+    ray_address: str = Field(default="", description="HOST:PORT of a Ray cluster, whose machines then run the jobs.")
+    artifacts_url: str = Field(default="", description="A folder or fsspec URL through which machines share weights.")
+    machine: str = Field(default="", pattern=rf"^$|{MACHINE_NAME}", description="What this machine is called.")
+    slots: int = Field(default=1, ge=1, le=64, description="How many runs this machine measures at the same time.")
     sample_hz: float = Field(default=10.0, gt=0, le=100)
     idle_s: float = Field(default=3.0, ge=0, description="How long idle power and CPU are read before a run.")
     watts_per_busy_core: float = Field(default=10.0, ge=0)
@@ -50,6 +55,11 @@ class Settings(BaseSettings):
     def database_url(self) -> str:
         """The SQLAlchemy URL of the store."""
         return self.database or f"sqlite:///{self.home / 'trilemma.db'}"
+
+    @property
+    def executor_name(self) -> str:
+        """What runs the queue's jobs: Ray where a cluster is named, unless something else is asked for."""
+        return "ray" if self.ray_address and self.executor == "local" else self.executor
 
     @property
     def artifacts_dir(self) -> Path:

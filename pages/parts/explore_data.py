@@ -16,6 +16,8 @@ from trilemma.charts.palette import quantization_bits
 from trilemma.records import SAMPLE
 from trilemma.schema import Artifact, RunState
 
+FILTERS = ("model", "quantization", "engine", "machine")
+"""The columns of the points' meta that may be chosen from."""
 _MISFIT_KEYS = ("needed_memory_bytes", "memory_budget_bytes")
 
 
@@ -73,10 +75,10 @@ def runs(of: tuple[str, int], study_id: str) -> pd.DataFrame:
 
 @st.cache_resource(max_entries=8, show_spinner=False)
 def choices(of: tuple[str, int], study_id: str) -> dict[str, list[str]]:
-    """What of ``model``, ``quantization`` and ``engine`` has finished runs, as its points name it."""
+    """What of ``model``, ``quantization``, ``engine`` and ``machine`` has finished runs, as its points name it."""
     frame = runs(of, study_id)
     done = frame[frame["state"] == RunState.DONE]
-    found = {name: sorted(set(done[name].dropna().astype(str))) for name in ("model", "quantization", "engine")}
+    found = {name: sorted(set(done[name].dropna().astype(str))) for name in FILTERS}
     found["quantization"].sort(key=lambda name: -(quantization_bits(name) or 0))
     return found
 

@@ -282,7 +282,7 @@ def export(points: Points) -> bytes:
     A text that a spreadsheet would take for a formula is preceded by an apostrophe.
     """
     frame = points.meta.reset_index(names="configuration_id")
-    for column in ("model", "quantization", "engine", "settings"):
+    for column in ("model", "quantization", "engine", "settings", "machine"):
         frame[column] = [f"'{text}" if str(text)[:1] in "=+-@\t\r" and text else text for text in frame[column]]
     for key in points.keys:
         for name in ("value", "low", "high", "n", "runs", "method", "source", "disturbed"):

@@ -46,7 +46,8 @@ def main() -> None:
     parser.add_argument("--disturbed", action="store_true")
     parser.add_argument("--exit", type=int, default=None, help="end with this code half-way and record nothing")
     arguments = parser.parse_args()
-    home, run_id = Path(os.environ["TRILEMMA_HOME"]), arguments.run_id
+    # On a node of a cluster a run's home is its own and goes with it: what is noted must stay.
+    home, run_id = Path(os.environ.get("STAND_IN_NOTES") or os.environ["TRILEMMA_HOME"]), arguments.run_id
     if arguments.parent_pid and not arguments.orphan:
         threading.Thread(target=die_with, args=(arguments.parent_pid,), daemon=True).start()
 
@@ -61,7 +62,7 @@ def main() -> None:
     child = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"])
 
     with open_store() as store:
-        store.start_run(run_id, HOST)
+        store.start_run(run_id, HOST.model_copy(update={"name": os.environ.get("TRILEMMA_MACHINE", "")}))
         for step in range(STEPS):
             store.write_batch(
                 run_id,

@@ -10,6 +10,7 @@ import typer
 
 import trilemma
 from trilemma.cli import (
+    cluster,
     models,
     plan,
     presets,
@@ -51,6 +52,8 @@ app.command()(studies.export)
 app.command()(reports.report)
 app.command()(services.serve)
 app.command()(services.worker)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(cluster.node)
+app.command()(cluster.machines)
 app.command()(services.doctor)
 
 

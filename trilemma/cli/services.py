@@ -10,7 +10,7 @@ import typer
 from trilemma.cli.base import Json, emit_json, err, out, plain, report, session, table
 from trilemma.doctor import Status, diagnose
 from trilemma.errors import StoreError
-from trilemma.jobs.worker import Worker
+from trilemma.jobs.crew import work
 from trilemma.sample.loading import offer_sample
 from trilemma.serve import PORT
 from trilemma.serve import serve as serve_both
@@ -50,10 +50,10 @@ def _offer_sample(store: Store) -> None:
 def worker(
     drain: Annotated[bool, typer.Option("--drain", help="End when the queue is empty.")] = False,
 ) -> None:
-    """Measure what is queued, one run at a time, until ctrl-C."""
+    """Measure what is queued, one run at a time and machine, until ctrl-C."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     with session() as (settings, store):
-        Worker(store, settings).run(drain=drain)
+        work(store, settings, drain=drain)
 
 
 def doctor(json_: Json = False) -> None:

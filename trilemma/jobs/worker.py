@@ -2,7 +2,8 @@
 
 Whatever is killed, and whenever: a run is claimed in one transaction, only while the device's lock is held; the run's
 own process inherits that lock; and a run whose worker is gone is put back into the queue only after its process has
-been ended. So no run is lost, and none runs twice at once.
+been ended, and only while it is still that worker's. So no run is lost, and none runs twice at once. On a machine that
+is lost, a process may live on unseen: what it records goes nowhere, because nobody fetches it any more.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
 from trilemma import registry
 from trilemma.errors import NotFoundError, StoreError
-from trilemma.jobs.base import Ending, Executor, Handle, Identity, Reservation
+from trilemma.jobs.base import Command, Ending, Executor, Handle, Identity, Reservation
 from trilemma.jobs.processes import alive
 from trilemma.records import RunRecord
 from trilemma.schema import RunState
@@ -29,8 +30,6 @@ from trilemma.settings import Settings
 from trilemma.store import Store
 
 log = logging.getLogger(__name__)
-
-Command = Callable[[str], list[str]]
 
 _TAIL_BYTES = 16 * 1024
 _TAIL_LINES = 60
@@ -97,7 +96,7 @@ class Worker:
         self.id = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._store = store
         self._settings = settings
-        self._executor = executor or registry.load("trilemma.executors", settings.executor)(settings)
+        self._executor = executor or registry.load("trilemma.executors", settings.executor_name)(settings)
         self._command = command
         self._device = device
         self._poll_s = poll_s
@@ -123,7 +122,7 @@ class Worker:
         started = 0
         _working.add(self.id)
         try:
-            with _signals(stop):
+            with stopped_by_signals(stop):
                 while not stop.is_set():
                     try:
                         worked = self.step(stop)
@@ -146,31 +145,45 @@ class Worker:
 
     def step(self, stop: threading.Event) -> bool:
         """Mend what dead workers left, then do the next run; False when none can start now."""
-        self._end_orphans()
-        reservation = self._executor.reserve(self._device)
-        if reservation is None:
-            return False
-        try:
-            self._recover()
-            for run_id in self._store.reruns_due(self._device):
-                log.info("Run %s was disturbed; it is measured once more as %s", run_id, self._store.add_rerun(run_id))
-            run = self._store.claim_next(self.id, self._device)
-            if run is None:
-                return False
-            self._measure(run, reservation, stop)
-        finally:
-            reservation.release()
-        return True
+        self.recover()
+        for run_id in self._store.reruns_due(self._device):
+            log.info("Run %s was disturbed; it is measured once more as %s", run_id, self._store.add_rerun(run_id))
+        for needs in self._store.waiting_needs(self._device):
+            reservation = self._executor.reserve(self._device, needs)
+            if reservation is None:
+                continue
+            try:
+                run = self._store.claim_next(self.id, self._device, needs=needs, machine=reservation.machine)
+                if run is None:
+                    continue
+                self._measure(run, reservation, stop)
+            finally:
+                reservation.release()
+            return True
+        return False
 
     def recover(self) -> None:
         """Put runs whose worker is gone back into the queue, their processes ended."""
-        self._end_orphans()
-        reservation = self._executor.reserve(self._device)
-        if reservation is not None:  # else whoever has the device is alive
-            try:
-                self._recover()
-            finally:
-                reservation.release()
+        for run, worker_id, process in self._orphans():
+            if not self._executor.clear(run.id, worker_id, process):
+                log.warning("What is left of run %s does not end", run.id)
+                continue
+            log.warning("The worker of run %s vanished", run.id)
+            self._start_over(run.id, worker_id, "Its worker vanished; it starts over.", "its worker vanished")
+
+    def _start_over(self, run_id: str, worker_id: str, reason: str, cause: str) -> None:
+        """Give back what ``worker_id`` was interrupted at; or give it up, where that happened too often."""
+        count = self._store.interruptions(run_id) + 1
+        if self._store.cancel_requested(run_id):
+            state, reason = RunState.CANCELLED, "Cancelled."
+        elif count >= self._max_interruptions:
+            state = RunState.FAILED
+            reason = f"The run was interrupted {count} times: {cause}. Find out what ends it, then retry."
+        else:
+            self._store.release(run_id, reason, interrupted=True, owner=worker_id)
+            return
+        tail = log_tail(self._settings, run_id)
+        self._store.finish_run(run_id, state, reason=reason, log_tail=tail, owner=worker_id)
 
     def _orphans(self) -> Iterator[tuple[RunRecord, str, Identity | None]]:
         for run in self._store.runs(states=(RunState.RUNNING,)):
@@ -179,30 +192,6 @@ class Worker:
                 continue
             process = self._store.process(run.id)
             yield run, owner[0], None if process is None else Identity(*process[1:])
-
-    def _end_orphans(self) -> None:
-        """Before the device is reserved: an orphan holds its lock."""
-        for run, worker_id, process in self._orphans():
-            self._executor.clear(run.id, worker_id, process)
-
-    def _recover(self) -> None:
-        """With the device reserved, so that nobody else recovers or claims."""
-        for run, worker_id, process in self._orphans():
-            if not self._executor.clear(run.id, worker_id, process):
-                log.warning("What is left of run %s does not end", run.id)
-                continue
-            count = self._store.interruptions(run.id) + 1
-            tail = log_tail(self._settings, run.id)
-            if self._store.cancel_requested(run.id):
-                self._store.finish_run(run.id, RunState.CANCELLED, reason="Cancelled.", log_tail=tail)
-            elif count >= self._max_interruptions:
-                reason = (
-                    f"The run was interrupted {count} times: its worker vanished. Find out what ends it, then retry."
-                )
-                self._store.finish_run(run.id, RunState.FAILED, reason=reason, log_tail=tail)
-            else:
-                log.warning("The worker of run %s vanished; the run starts over", run.id)
-                self._store.release(run.id, "Its worker vanished; it starts over.", interrupted=True)
 
     def _lives(self, owner: tuple[str, int, float]) -> bool:
         worker_id, pid, created = owner
@@ -218,17 +207,18 @@ class Worker:
         path = log_path(self._settings, run.id)
         log.info("Run %s, attempt %d, begins; its log is %s", run.id, run.attempt, path)
         try:
-            handle = reservation.start(run.id, self.id, self._command(run.id), path)
+            handle = reservation.start(run, self._store, self.id, self._command, path)
         except OSError as error:
             reason = f"The run could not be started ({error}). Check the disk and the installation, then retry."
             self._store.finish_run(run.id, RunState.FAILED, reason=reason)
             return
         cancelled = False
         try:
-            try:
-                self._store.set_process(run.id, *handle.identity)
-            except StoreError as error:  # it has finished already, or can be found without
-                log.debug("%s", error)
+            if handle.identity is not None:
+                try:
+                    self._store.set_process(run.id, *handle.identity)
+                except StoreError as error:  # it has finished already, or can be found without
+                    log.debug("%s", error)
             ending = self._watch(run.id, handle, stop)
             if ending is None:
                 cancelled = self._store.cancel_requested(run.id)
@@ -239,17 +229,24 @@ class Worker:
             raise
         tail = log_tail(self._settings, run.id)
         if cancelled:
-            self._store.finish_run(run.id, RunState.CANCELLED, reason="Cancelled while it ran.", log_tail=tail)
+            reason = "Cancelled while it ran."
+            self._store.finish_run(run.id, RunState.CANCELLED, reason=reason, log_tail=tail, owner=self.id)
         elif ending is None:
-            self._store.release(run.id, "The worker was stopped; the run starts over.")
+            self._store.release(run.id, "The worker was stopped; the run starts over.", owner=self.id)
+        elif ending.lost:
+            log.warning("Run %s: %s", run.id, ending.explanation)
+            self._start_over(run.id, self.id, ending.explanation, "its machine was lost")
         elif self._store.run(run.id).state is RunState.RUNNING:
-            self._store.finish_run(run.id, RunState.FAILED, reason=ending.explanation, log_tail=tail)
+            reason = ending.explanation
+            self._store.finish_run(run.id, RunState.FAILED, reason=reason, log_tail=tail, owner=self.id)
         log.info("Run %s is %s", run.id, self._store.run(run.id).state.label)
 
     def _watch(self, run_id: str, handle: Handle, stop: threading.Event) -> Ending | None:
         """The run's ending by itself; None when it shall be stopped."""
-        while (ending := handle.poll()) is None:
+        while True:
             try:
+                if (ending := handle.poll()) is not None:
+                    return ending
                 if self._store.cancel_requested(run_id):
                     return None
             except NotFoundError:
@@ -258,7 +255,6 @@ class Worker:
                 log.warning("%s", error)
             if stop.wait(self._poll_s):
                 return None
-        return ending
 
     def _idle(self) -> bool:
         """Whether nothing is left to wait for."""
@@ -269,7 +265,7 @@ class Worker:
 
 
 @contextmanager
-def _signals(stop: threading.Event) -> Iterator[None]:
+def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
     """SIGTERM and SIGINT set ``stop`` (only the main thread can see to that)."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -8,17 +8,18 @@ from typing import Self
 from trilemma.settings import get_settings
 from trilemma.store.artifacts import ArtifactStore
 from trilemma.store.database import Database
+from trilemma.store.machines import MachineStore
 from trilemma.store.migrate import migrate
 from trilemma.store.queue import QueueStore
 from trilemma.store.reading import ReadStore
-from trilemma.store.records import RecordStore
 from trilemma.store.sample import SampleStore
+from trilemma.store.transfer import TransferStore
 from trilemma.store.votes import VoteStore
 
 __all__ = ["Store", "open_store"]
 
 
-class Store(ArtifactStore, QueueStore, RecordStore, ReadStore, SampleStore, VoteStore):
+class Store(ArtifactStore, QueueStore, TransferStore, ReadStore, SampleStore, VoteStore, MachineStore):
     """Everything that is kept: the catalog, studies, the queue, what runs recorded, and their figures.
 
     A context manager. Safe to share between threads; each process opens its own, which is cheap.

@@ -9,10 +9,10 @@ import sqlalchemy as sa
 from pydantic import JsonValue
 from sqlalchemy.engine import Connection
 
-from trilemma.records import AnswerRecord, HostInfo, PhaseWindow, RequestRecord, Sample
+from trilemma.records import AnswerRecord, HostInfo, PhaseWindow, RequestRecord, Sample, WholeRun
 from trilemma.schema import Measurement, Phase, RunState, content_id, utc_now
 from trilemma.store import tables as t
-from trilemma.store.base import StoreBase
+from trilemma.store.base import StoreBase, owned
 from trilemma.store.codec import CODEC, deltas, pack_samples
 
 
@@ -21,12 +21,9 @@ class RecordStore(StoreBase):
 
     def start_run(self, run_id: str, host: HostInfo) -> None:
         """The run's process has begun, on this machine."""
-        document = host.model_dump(mode="json")
-        host_id = content_id(document, 64)
         with self._db.write() as connection:
+            host_id = put_host(connection, host)
             attempt = self._require_running(connection, run_id)
-            if connection.execute(sa.select(t.hosts.c.id).where(t.hosts.c.id == host_id)).scalar() is None:
-                connection.execute(sa.insert(t.hosts).values(id=host_id, document=document))
             self._update(connection, run_id, started_at=utc_now(), host_id=host_id)
         self._attempts[run_id] = attempt
 
@@ -109,8 +106,11 @@ class RecordStore(StoreBase):
         log_tail: str = "",
         disturbed: bool = False,
         disturbances: Sequence[str] = (),
+        owner: str | None = None,
     ) -> bool:
         """End a run as done, failed or cancelled; False when it had ended already, which then stands.
+
+        With ``owner`` only while it is the run of the worker of that name; False if it is not.
 
         Raises:
             NotFoundError: there is no such run.
@@ -135,7 +135,7 @@ class RecordStore(StoreBase):
         if state is RunState.DONE:
             values["progress"] = 1.0
         with self._db.write() as connection:
-            if self._state(connection, run_id).final:
+            if self._state(connection, run_id).final or not owned(connection, run_id, owner):
                 return False
             self._require_running(connection, run_id)
             self._update(connection, run_id, **values)
@@ -154,6 +154,15 @@ def _put_phase(connection: Connection, run_id: str, window: PhaseWindow) -> None
     same = sa.and_(*(t.phases.c[name] == value for name, value in key.items()))
     if connection.execute(sa.update(t.phases).where(same).values(**times)).rowcount == 0:
         connection.execute(sa.insert(t.phases).values(**key, **times))
+
+
+def put_host(connection: Connection, host: HostInfo) -> str:
+    """The key of a machine's row, which is inserted unless it is there."""
+    document = host.model_dump(mode="json")
+    host_id = content_id(document, 64)
+    if connection.execute(sa.select(t.hosts.c.id).where(t.hosts.c.id == host_id)).scalar() is None:
+        connection.execute(sa.insert(t.hosts).values(id=host_id, document=document))
+    return host_id
 
 
 def chunk_row(run_id: str, samples: Sequence[Sample]) -> dict[str, Any]:
@@ -191,3 +200,22 @@ def measurement_row(run_id: str, order: int, measurement: Measurement) -> dict[s
         "provenance": measurement.provenance.model_dump(mode="json"),
         "definition_version": measurement.definition_version,
     }
+
+
+def insert(connection: Connection, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert rows, if there are any."""
+    if rows:
+        connection.execute(sa.insert(table), list(rows))
+
+
+def insert_records(connection: Connection, whole: WholeRun) -> None:
+    """Insert all that a run recorded elsewhere."""
+    run_id = whole.run.id
+    phases = [window.model_dump(mode="json") | {"run_id": run_id} for window in whole.phases]
+    answers = [answer.model_dump() | {"run_id": run_id} for answer in whole.answers]
+    figures = [measurement_row(run_id, order, one) for order, one in enumerate(whole.measurements)]
+    insert(connection, t.phases, phases)
+    insert(connection, t.sample_chunks, [chunk_row(run_id, whole.samples)] if whole.samples else [])
+    insert(connection, t.requests, [request_row(run_id, request) for request in whole.requests])
+    insert(connection, t.answers, answers)
+    insert(connection, t.measurements, figures)

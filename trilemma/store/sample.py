@@ -16,7 +16,7 @@ from trilemma.records import SAMPLE, SampleFacts, StudyRecord, WholeRun, WholeSt
 from trilemma.schema import content_id
 from trilemma.store import tables as t
 from trilemma.store.artifacts import artifact_row
-from trilemma.store.records import chunk_row, measurement_row, request_row
+from trilemma.store.records import insert, insert_records
 from trilemma.store.studies import StudyStore, insert_runs, is_own, new_run
 
 _OFFERED = "sample"
@@ -35,7 +35,7 @@ class SampleStore(StudyStore):
             _mark_offered(connection)
             known = set(connection.execute(sa.select(t.artifacts.c.id)).scalars())
             fresh = [artifact_row(artifact, forgotten=True) for artifact in whole.artifacts if artifact.id not in known]
-            _insert(connection, t.artifacts, fresh)
+            insert(connection, t.artifacts, fresh)
             study = {
                 "id": SAMPLE,
                 "spec": whole.study.spec.model_dump(mode="json"),
@@ -46,9 +46,9 @@ class SampleStore(StudyStore):
             _insert_hosts(connection, whole.runs)
             last = int(connection.execute(sa.select(sa.func.max(t.runs.c.position))).scalar() or 0)
             insert_runs(connection, [_run_row(run, position) for position, run in enumerate(whole.runs, last + 1)])
-            _insert(connection, t.study_runs, [{"study_id": SAMPLE, "run_id": one.run.id} for one in whole.runs])
+            insert(connection, t.study_runs, [{"study_id": SAMPLE, "run_id": one.run.id} for one in whole.runs])
             for one in whole.runs:
-                _insert_records(connection, one)
+                insert_records(connection, one)
             self._changed(connection)
         return self.study(SAMPLE)
 
@@ -95,16 +95,11 @@ def _delete(connection: Connection) -> bool:
     return found
 
 
-def _insert(connection: Connection, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None:
-    if rows:
-        connection.execute(sa.insert(table), list(rows))
-
-
 def _insert_hosts(connection: Connection, runs: Sequence[WholeRun]) -> None:
     documents = [run.run.host.model_dump(mode="json") for run in runs if run.run.host is not None]
     known = set(connection.execute(sa.select(t.hosts.c.id)).scalars())
     rows = {content_id(document, 64): document for document in documents}
-    _insert(connection, t.hosts, [{"id": key, "document": rows[key]} for key in rows if key not in known])
+    insert(connection, t.hosts, [{"id": key, "document": rows[key]} for key in rows if key not in known])
 
 
 def _run_row(whole: WholeRun, position: int) -> dict[str, Any]:
@@ -126,15 +121,3 @@ def _run_row(whole: WholeRun, position: int) -> dict[str, Any]:
         "host_id": None if run.host is None else content_id(run.host, 64),
         "engine_info": dict(run.engine_info),
     }
-
-
-def _insert_records(connection: Connection, whole: WholeRun) -> None:
-    run_id = whole.run.id
-    phases = [window.model_dump(mode="json") | {"run_id": run_id} for window in whole.phases]
-    answers = [answer.model_dump() | {"run_id": run_id} for answer in whole.answers]
-    figures = [measurement_row(run_id, order, one) for order, one in enumerate(whole.measurements)]
-    _insert(connection, t.phases, phases)
-    _insert(connection, t.sample_chunks, [chunk_row(run_id, whole.samples)] if whole.samples else [])
-    _insert(connection, t.requests, [request_row(run_id, request) for request in whole.requests])
-    _insert(connection, t.answers, answers)
-    _insert(connection, t.measurements, figures)

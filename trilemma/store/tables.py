@@ -138,6 +138,8 @@ runs = Table(
     Column("worker_created", Float),
     Column("process_pid", Integer),
     Column("process_created", Float),
+    Column("needs", Text, nullable=False, server_default=""),  # as JSON without defaults; empty for nothing
+    Column("machine", String(64), nullable=False, server_default=""),  # of a cluster, by name
     Index(None, "state", "device", "position"),
     Index(None, "position", "number"),
 )
@@ -157,6 +159,15 @@ phases = Table(
     Column("subject", String(128), primary_key=True),
     Column("start_ns", BigInteger, nullable=False),
     Column("end_ns", BigInteger),
+)
+
+machines = Table(
+    "machines",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("seen_at", UtcDateTime, nullable=False),
+    Column("alive", Boolean, nullable=False),
+    Column("document", JSON, nullable=False),
 )
 
 # One row a call of Store.add_samples; the format of ``data`` is described in trilemma/store/codec.py.

@@ -1,0 +1,206 @@
+"""A cluster's machines: which run may go where, runs that come back from elsewhere, and points that stay apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.store.studies import HOST, add, claim, finish, measurement, records, run_specs, url_of
+from trilemma.analysis.points import configuration_points, labels
+from trilemma.errors import StoreError
+from trilemma.needs import ANYWHERE
+from trilemma.records import HostInfo, Machine, RunRecord, WholeRun
+from trilemma.schema import Configuration, Needs, RunSpec, RunState, StudySpec, utc_now
+from trilemma.store import Store, open_store
+from trilemma.store.machines import FRESH
+
+KEY = "ttft_s"
+
+
+def there(store: Store, *names: str) -> None:
+    store.see_machines([Machine(name=name) for name in names])
+
+
+def whole(store: Store, run_id: str) -> WholeRun:
+    return WholeRun(
+        run=store.run(run_id),
+        phases=tuple(store.phases(run_id)),
+        samples=tuple(store.samples(run_id)),
+        requests=tuple(store.requests(run_id)),
+        answers=tuple(store.answers(run_id)),
+        measurements=tuple(store.measurements(run_id)),
+    )
+
+
+def lent(run: RunRecord, folder: Path, store: Store) -> Store:
+    """Another store that is at a run of this one."""
+    other = open_store(url_of(folder))
+    other.lend_run(run, [store.study(one) for one in run.study_ids], [])
+    return other
+
+
+def test_machines_on_one_queue_do_not_wait_for_one_another(store: Store) -> None:
+    add(store, [*run_specs(1, threads=1), *run_specs(1, threads=2), *run_specs(1, threads=3)])
+    first = store.claim_next("a", machine="north")
+    second = store.claim_next("b", machine="south")
+    assert first is not None
+    assert second is not None
+    assert (first.machine, second.machine) == ("north", "south")
+    assert store.claim_next("c") is None, "this machine alone does"
+
+
+def test_repeats_stay_on_the_machine_of_the_first_while_it_is_there(store: Store) -> None:
+    there(store, "north", "south")
+    _, ids = add(store, [*run_specs(3, threads=1), *run_specs(1, threads=2)])
+    assert store.waiting_needs() == [ANYWHERE]
+    first = store.claim_next("a", needs=ANYWHERE, machine="north")
+    assert first is not None
+    assert first.id == ids[0]
+    assert store.waiting_needs() == [Needs(machine="north"), ANYWHERE]
+    other = store.claim_next("b", needs=ANYWHERE, machine="south")
+    assert other is not None
+    assert other.id == ids[3], "the repeats wait for north"
+    finish(store, first)
+    again = store.claim_next("a", needs=Needs(machine="north"), machine="north")
+    assert again is not None
+    assert again.id == ids[1]
+    there(store, "south")
+    assert store.waiting_needs() == [ANYWHERE], "it is gone"
+    store.see_machines([Machine(name="north", seen_at=utc_now() - 2 * FRESH)])
+    assert store.waiting_needs() == [ANYWHERE], "so is one that was not seen for long"
+    assert [machine.alive for machine in store.machines()] == [False, False]
+
+
+def test_another_study_may_use_another_machine(store: Store) -> None:
+    there(store, "north", "south")
+    add(store, run_specs(1))
+    assert store.claim_next("a", machine="north") is not None
+    add(store, [spec.model_copy(update={"idle_s": 1.0}) for spec in run_specs(1)], name="another")
+    assert store.waiting_needs() == [ANYWHERE]
+
+
+def test_a_run_goes_only_where_it_asks_to(store: Store) -> None:
+    asks = Needs(machine="south", gpus=1)
+    specs = [spec.model_copy(update={"needs": asks}) for spec in run_specs(1)]
+    _, ids = add(store, [*specs, *run_specs(1, threads=2)])
+    assert store.waiting_needs() == [asks, ANYWHERE]
+    anywhere = store.claim_next("a", needs=ANYWHERE, machine="north")
+    assert anywhere is not None
+    assert anywhere.id == ids[1]
+    store.pause_queue()
+    assert store.waiting_needs() == []
+    assert store.claim_next("a", needs=asks, machine="south") is None
+    store.resume_queue()
+    asked = store.claim_next("a", needs=asks, machine="south")
+    assert asked is not None
+    assert asked.id == ids[0]
+
+
+def test_what_a_run_recorded_elsewhere_is_taken_over_whole(store: Store, tmp_path: Path) -> None:
+    add(store, run_specs(1))
+    run = claim(store)
+    store.start_run(run.id, HOST)
+    store.write_batch(run.id, samples=records()["samples"], progress=(0.5, "half", None, None))
+    with lent(run, tmp_path / "other", store) as other:
+        finish(other, other.run(run.id), disturbed=True, disturbances=["a neighbour"])
+        arrived = whole(other, run.id)
+    assert store.take_over(arrived) is True
+    kept = whole(store, run.id)
+    assert kept == arrived.model_copy(update={"run": kept.run})
+    differing = {name for name, value in kept.run if value != getattr(arrived.run, name)}
+    assert differing == set()
+    assert store.take_over(arrived) is False, "what has ended stands"
+    assert len(store.samples(run.id)) == 3, "what came along before is not there twice"
+
+
+def test_an_attempt_that_comes_back_late_counts_for_nothing(store: Store, tmp_path: Path) -> None:
+    add(store, run_specs(1))
+    run = claim(store)
+    with lent(run, tmp_path / "other", store) as other:
+        finish(other, other.run(run.id))
+        late = whole(other, run.id)
+    store.release(run.id, interrupted=True)
+    with pytest.raises(StoreError):
+        store.take_over(late)
+    again = claim(store)
+    assert again.attempt == 2
+    with pytest.raises(StoreError, match="too late"):
+        store.take_over(late)
+    assert store.run(run.id).state is RunState.RUNNING
+    assert store.measurements(run.id) == []
+
+
+def test_what_a_failed_run_recorded_is_taken_over_without_an_end(store: Store, tmp_path: Path) -> None:
+    """Its process died and said nothing: that the worker says."""
+    add(store, run_specs(1))
+    run = claim(store)
+    with lent(run, tmp_path / "other", store) as other:
+        other.start_run(run.id, HOST)
+        other.write_batch(run.id, **records())
+        assert store.take_over(whole(other, run.id))
+    assert store.run(run.id).state is RunState.RUNNING
+    assert len(store.answers(run.id)) == 3
+    assert store.finish_run(run.id, RunState.FAILED, reason="It died.")
+
+
+def measured_on(store: Store, host: HostInfo, *values: float, **settings: int) -> None:
+    """Further repeats of one configuration, on a machine."""
+    configuration = Configuration(artifact_id="a" * 64, engine="llama.cpp", settings=dict(settings))
+    done = len(store.runs())
+    specs = [RunSpec(configuration=configuration, repeat=done + number) for number in range(len(values))]
+    store.add_study(StudySpec(name="s", configurations=(configuration,)), specs)
+    for value in values:
+        run = claim(store)
+        store.start_run(run.id, host)
+        store.set_measurements(run.id, [measurement(KEY, value)])
+        store.write_batch(run.id, answers=records()["answers"])
+        store.finish_run(run.id, RunState.DONE)
+
+
+NORTH = HOST.model_copy(update={"name": "north"})
+SOUTH = HOST.model_copy(update={"name": "south"})
+
+
+def test_a_configuration_on_two_machines_is_two_points(store: Store) -> None:
+    measured_on(store, NORTH, 1.0, 1.0)
+    alone = configuration_points(store.figure_frame(), store.run_frame(), {}, [KEY])
+    measured_on(store, SOUTH, 3.0, 3.0)
+    points = configuration_points(store.figure_frame(), store.run_frame(), {}, [KEY])
+    assert sorted(points.value[KEY]) == [1.0, 3.0], "never 2"
+    assert list(points.runs[KEY]) == [2, 2]
+    assert set(points.meta["machine"]) == {"north", "south"}
+    assert sorted(label.partition(" · ")[2] for label in labels(points)) == ["machine north", "machine south"]
+    assert list(alone.meta.index) == [points.meta.index[list(points.meta["machine"]).index("north")]], "its id stays"
+    assert [label.partition(" · ")[2] for label in labels(alone)] == [""], "one machine is not worth a word"
+
+
+def test_every_frame_has_the_same_points(store: Store) -> None:
+    measured_on(store, NORTH, 1.0)
+    measured_on(store, SOUTH, 3.0)
+    runs = store.run_frame()
+    ids = dict(zip(runs["run_id"], runs["configuration_id"], strict=True))
+    assert len(set(ids.values())) == 2
+    figures, answers = store.figure_frame(), store.answer_frame()
+    scores = store.score_frame("s", "accuracy", list(ids))
+    again = store.figure_frame(among=runs)
+    for frame in (figures, answers, scores, again):
+        assert dict(zip(frame["run_id"], frame["configuration_id"], strict=True)) == ids
+
+
+def test_a_driver_makes_another_machine_and_a_package_does_not(store: Store) -> None:
+    measured_on(store, HOST, 1.0)
+    measured_on(store, HOST.model_copy(update={"packages": {"a": "2"}, "python": "3.99"}), 2.0)
+    points = configuration_points(store.figure_frame(), store.run_frame(), {}, [KEY])
+    assert list(points.runs[KEY]) == [2]
+    measured_on(store, HOST.model_copy(update={"gpu_driver": "550"}), 3.0)
+    points = configuration_points(store.figure_frame(), store.run_frame(), {}, [KEY])
+    assert sorted(points.runs[KEY]) == [1, 2]
+    assert len(set(points.meta["machine"])) == 2, "they are not called alike"
+
+
+def test_a_machine_can_be_taken_off_the_list(store: Store) -> None:
+    there(store, "north")
+    assert store.forget_machine("north") is True
+    assert store.forget_machine("north") is False
+    assert store.machines() == []

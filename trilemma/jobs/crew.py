@@ -1,0 +1,109 @@
+"""As many workers as the executor has use for: one on this machine alone, one a slot of a cluster."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+from trilemma import registry
+from trilemma.errors import RunError, StoreError
+from trilemma.jobs.base import Executor
+from trilemma.jobs.local import LocalExecutor
+from trilemma.jobs.worker import Worker, stopped_by_signals
+from trilemma.schema import RunState
+from trilemma.settings import Settings
+from trilemma.store import Store
+
+log = logging.getLogger(__name__)
+
+_LOOK_S = 2.0
+_CREW = "crew"
+
+
+def work(
+    store: Store, settings: Settings, stop: threading.Event | None = None, *, drain: bool = False, **options: Any
+) -> None:
+    """Work through the queue until ``stop`` is set, or SIGTERM or SIGINT comes.
+
+    Args:
+        store: Where the queue is.
+        settings: Of the same store.
+        stop: Ends the work.
+        drain: End when nothing is left to do, or when the queue is paused.
+        options: For each :class:`Worker`.
+
+    Raises:
+        StoreError: the store or the data folder cannot be used.
+        RunError: with ``drain``, the cluster cannot be reached.
+    """
+    executor: Executor = registry.load("trilemma.executors", settings.executor_name)(settings)
+    stop = stop or threading.Event()
+    if not executor.cluster:
+        Worker(store, settings, executor, **options).run(stop, drain=drain)
+        return
+    lock = LocalExecutor(settings).reserve(_CREW)
+    if lock is None:
+        raise StoreError(f"Another worker of {settings.home} hands out runs to the cluster.", "One is enough.")
+    try:
+        with stopped_by_signals(stop):
+            _Crew(store, settings, executor, options).run(stop, drain=drain)
+    finally:
+        lock.release()
+
+
+class _Crew:
+    """Workers in threads of this process; each sees one run at a time to its end."""
+
+    def __init__(self, store: Store, settings: Settings, executor: Executor, options: dict[str, Any]) -> None:
+        self._store = store
+        self._settings = settings
+        self._executor = executor
+        self._options = options
+        self._threads: list[threading.Thread] = []
+
+    def run(self, stop: threading.Event, *, drain: bool) -> None:
+        known: set[str] = set()
+        try:
+            while not stop.is_set():
+                try:
+                    machines = self._executor.machines()
+                    self._store.see_machines(machines)
+                except (RunError, StoreError) as error:
+                    if drain:
+                        raise
+                    log.error("%s Trying again.", error)
+                    stop.wait(_LOOK_S)
+                    continue
+                names = {machine.name for machine in machines}
+                for name in sorted(names ^ known):
+                    log.info("%s is %s", name, "there" if name in names else "gone")
+                known = names
+                self._threads = [thread for thread in self._threads if thread.is_alive()]
+                if drain and self._idle():
+                    break
+                for _ in range(len(self._threads), self._executor.lanes()):
+                    self._add(stop)
+                stop.wait(_LOOK_S if not drain else _LOOK_S / 4)
+        finally:
+            stop.set()
+            for thread in self._threads:
+                thread.join()
+
+    def _add(self, stop: threading.Event) -> None:
+        worker = Worker(self._store, self._settings, self._executor, **self._options)
+        thread = threading.Thread(target=self._work, args=(worker, stop), daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    @staticmethod
+    def _work(worker: Worker, stop: threading.Event) -> None:
+        try:
+            worker.run(stop)
+        except Exception:  # the next look at the machines brings another worker
+            log.exception("A worker ended")
+
+    def _idle(self) -> bool:
+        if self._store.queue_paused():
+            return not self._store.runs(states=(RunState.RUNNING,), limit=1)
+        return not self._store.runs(states=(RunState.WAITING, RunState.RUNNING), limit=1)

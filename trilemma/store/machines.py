@@ -1,0 +1,90 @@
+"""The machines of a cluster, and which of them each waiting run may go to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from trilemma.needs import ANYWHERE, Needs
+from trilemma.records import Machine
+from trilemma.schema import RunState, utc_now
+from trilemma.store import tables as t
+from trilemma.store.base import StoreBase
+
+FRESH = timedelta(minutes=1)
+"""What was last seen longer ago is taken for gone."""
+
+
+class MachineStore(StoreBase):
+    """What the worker of a cluster last saw of its machines."""
+
+    def see_machines(self, machines: Sequence[Machine]) -> None:
+        """State which machines there are now; one that is missing is kept as not alive."""
+        rows = [
+            {"name": one.name, "seen_at": one.seen_at, "alive": one.alive, "document": one.model_dump(mode="json")}
+            for one in machines
+        ]
+        with self._db.write() as connection:
+            connection.execute(sa.delete(t.machines).where(t.machines.c.name.in_([row["name"] for row in rows])))
+            connection.execute(sa.update(t.machines).values(alive=False))
+            if rows:
+                connection.execute(sa.insert(t.machines), rows)
+
+    def machines(self) -> list[Machine]:
+        """All machines that were ever seen, by name; those not seen for a minute are not alive."""
+        with self._db.read() as connection:
+            rows = connection.execute(sa.select(t.machines).order_by(t.machines.c.name)).all()
+        since = utc_now() - FRESH
+        return [
+            Machine.model_validate(row.document | {"alive": bool(row.alive) and row.seen_at >= since}) for row in rows
+        ]
+
+    def forget_machine(self, name: str) -> bool:
+        """Take a machine off the list; whether it was on it. One that is there is listed again."""
+        with self._db.write() as connection:
+            return connection.execute(sa.delete(t.machines).where(t.machines.c.name == name)).rowcount > 0
+
+
+def waiting(connection: Connection, device: str, limit: int | None = None) -> list[tuple[str, Needs]]:
+    """The waiting runs of ``device`` in the order of the queue, the first ``limit``, and what each needs.
+
+    A run that asks for no machine, but whose configuration another run of its study is or was measured with on one that
+    is there, needs that machine.
+    """
+    query = (
+        sa.select(t.runs.c.id, t.runs.c.needs)
+        .where(t.runs.c.state == RunState.WAITING.value, t.runs.c.device == device)
+        .order_by(t.runs.c.position, t.runs.c.number)
+    )
+    rows = connection.execute(query.limit(limit)).all()
+    known = {text: Needs.model_validate_json(text) if text else ANYWHERE for text in {row.needs for row in rows}}
+    homes = _homes(connection, device) if rows else {}
+    found = []
+    for run_id, text in rows:
+        needs = known[text]
+        if not needs.machine and (home := homes.get(run_id)):
+            needs = needs.model_copy(update={"machine": home})
+        found.append((run_id, needs))
+    return found
+
+
+def _homes(connection: Connection, device: str) -> dict[str, str]:
+    """By waiting run the machine that has had another run of the same configuration in one of its studies."""
+    r, mine, its, other = t.runs, t.study_runs.alias(), t.study_runs.alias(), t.runs.alias()
+    fresh = t.machines.c.seen_at >= utc_now() - FRESH
+    there = connection.execute(sa.select(t.machines.c.name).where(t.machines.c.alive.is_(True), fresh)).scalars().all()
+    if not there:
+        return {}
+    query = (
+        sa.select(r.c.id, sa.func.min(other.c.machine))
+        .join_from(r, mine, mine.c.run_id == r.c.id)
+        .join(its, its.c.study_id == mine.c.study_id)
+        .join(other, sa.and_(other.c.id == its.c.run_id, other.c.configuration_id == r.c.configuration_id))
+        .where(r.c.state == RunState.WAITING.value, r.c.device == device, other.c.machine.in_(there))
+        .where(other.c.state.in_([RunState.RUNNING.value, RunState.DONE.value]))
+        .group_by(r.c.id)
+    )
+    return {str(run_id): str(machine) for run_id, machine in connection.execute(query)}

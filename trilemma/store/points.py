@@ -1,0 +1,90 @@
+"""Which runs are repeats of one another: those of one configuration on one machine.
+
+A configuration that several machines have measured is several points, each under an id of its own. The machine that
+measured it first leaves the configuration's id as it is, so that addresses and votes go on to mean what they meant; on
+another it is ``<configuration>.<machine>``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from trilemma.records import HostInfo
+from trilemma.schema import content_id
+from trilemma.store import tables as t
+from trilemma.store.studies import is_own
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_ID_DIGITS = 8
+
+
+@dataclass(frozen=True)
+class MachinePoints:
+    """The machines behind a store's hosts, and the ids of points that are not their configuration's."""
+
+    labels: Mapping[str, str]
+    """By host: what its machine is called."""
+    ids: Mapping[tuple[str, str], str]
+    """By configuration and host."""
+
+    def name(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """``frame`` with the ids of points for those of configurations, and machine in place of host_id."""
+        hosts = frame["host_id"]
+        if self.ids:
+            pairs = zip(frame["configuration_id"], hosts, strict=True)
+            frame["configuration_id"] = [self.ids.get((one, host), one) for one, host in pairs]
+        frame["machine"] = hosts.map(self.labels).astype(object).where(lambda column: column.notna(), None)
+        return frame.drop(columns="host_id")
+
+
+def machine_points(connection: Connection) -> MachinePoints:
+    """Those of all runs in the store."""
+    hosts = {key: HostInfo.model_validate(document) for key, document in connection.execute(sa.select(t.hosts))}
+    machines = {key: machine_of(host) for key, host in hosts.items()}
+    labels = _labels({machines[key]: host for key, host in hosts.items()})
+    ids: dict[tuple[str, str], str] = {}
+    if len(labels) > 1:
+        r = t.runs.c
+        seen = sa.select(r.configuration_id, r.host_id, sa.func.min(r.number).label("first"))
+        seen = seen.where(is_own(t.runs), r.host_id.is_not(None)).group_by(r.configuration_id, r.host_id)
+        first: dict[str, str] = {}
+        measured = defaultdict(list)
+        for configuration, host, _ in connection.execute(seen.order_by("first")):
+            first.setdefault(configuration, machines[host])
+            measured[configuration].append(host)
+        ids = {
+            (configuration, host): f"{configuration}.{machines[host]}"
+            for configuration, found in measured.items()
+            for host in found
+            if machines[host] != first[configuration]
+        }
+    return MachinePoints({key: labels[machine] for key, machine in machines.items()}, ids)
+
+
+def machine_of(host: HostInfo) -> str:
+    """A hash of what makes it another machine: itself, its CPU, and its GPUs with their driver."""
+    return content_id([host.id, host.name, host.cpu, host.cores, list(host.gpus), host.gpu_driver], _ID_DIGITS)
+
+
+def _labels(machines: Mapping[str, HostInfo]) -> dict[str, str]:
+    """What each is called: its name, or what it has; and more of it where two would be called alike."""
+    spellings: list[Callable[[HostInfo, str], str]] = [
+        lambda host, _: host.name or ", ".join([host.cpu or host.machine, *host.gpus]),
+        lambda host, _: f"{host.cores} CPUs",
+        lambda host, _: f"driver {host.gpu_driver}" if host.gpu_driver else "",
+        lambda _, key: key,
+    ]
+    labels = dict.fromkeys(machines, "")
+    for spelling in spellings:
+        counts = Counter(labels.values())
+        more = {key: spelling(machines[key], key) for key, label in labels.items() if not label or counts[label] > 1}
+        labels |= {key: ", ".join(filter(None, [labels[key], text])) for key, text in more.items()}
+    return labels
