@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from studies import HOST, add, claim, finish, measurement, records, run_specs, url_of
 
-from tests.store.studies import HOST, add, claim, finish, measurement, records, run_specs, url_of
-from trilemma.analysis.points import configuration_points, labels
+from trilemma.analysis.points import configuration_points
 from trilemma.errors import StoreError
 from trilemma.needs import ANYWHERE
 from trilemma.records import HostInfo, Machine, RunRecord, WholeRun
@@ -170,9 +170,9 @@ def test_a_configuration_on_two_machines_is_two_points(store: Store) -> None:
     assert sorted(points.value[KEY]) == [1.0, 3.0], "never 2"
     assert list(points.runs[KEY]) == [2, 2]
     assert set(points.meta["machine"]) == {"north", "south"}
-    assert sorted(label.partition(" · ")[2] for label in labels(points)) == ["machine north", "machine south"]
+    assert sorted(points.settings) == ["machine north", "machine south"], "what labels say of them"
     assert list(alone.meta.index) == [points.meta.index[list(points.meta["machine"]).index("north")]], "its id stays"
-    assert [label.partition(" · ")[2] for label in labels(alone)] == [""], "one machine is not worth a word"
+    assert list(alone.settings) == [""], "one machine is not worth a word"
 
 
 def test_every_frame_has_the_same_points(store: Store) -> None:
