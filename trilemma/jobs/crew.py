@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 from trilemma import registry
-from trilemma.errors import RunError, StoreError
+from trilemma.errors import RunError, StoreError, TrilemmaError
 from trilemma.jobs.base import Executor
 from trilemma.jobs.local import LocalExecutor
 from trilemma.jobs.worker import Worker, stopped_by_signals
@@ -42,14 +42,15 @@ def work(
     if not executor.cluster:
         Worker(store, settings, executor, **options).run(stop, drain=drain)
         return
-    lock = LocalExecutor(settings).reserve(_CREW)
-    if lock is None:
-        raise StoreError(f"Another worker of {settings.home} hands out runs to the cluster.", "One is enough.")
-    try:
-        with stopped_by_signals(stop):
+    with stopped_by_signals(stop):
+        # One hands out the runs; another waits until it is gone, or has left nothing to do.
+        while (lock := LocalExecutor(settings).reserve(_CREW)) is None:
+            if stop.wait(_LOOK_S) or (drain and _idle(store)):
+                return
+        try:
             _Crew(store, settings, executor, options).run(stop, drain=drain)
-    finally:
-        lock.release()
+        finally:
+            lock.release()
 
 
 class _Crew:
@@ -80,7 +81,7 @@ class _Crew:
                     log.info("%s is %s", name, "there" if name in names else "gone")
                 known = names
                 self._threads = [thread for thread in self._threads if thread.is_alive()]
-                if drain and self._idle():
+                if drain and _idle(self._store):
                     break
                 for _ in range(len(self._threads), self._executor.lanes()):
                     self._add(stop)
@@ -100,10 +101,12 @@ class _Crew:
     def _work(worker: Worker, stop: threading.Event) -> None:
         try:
             worker.run(stop)
-        except Exception:  # the next look at the machines brings another worker
+        except TrilemmaError as error:  # the next look at the machines brings another worker
+            log.error("A worker ended: %s", error)
+        except Exception:
             log.exception("A worker ended")
 
-    def _idle(self) -> bool:
-        if self._store.queue_paused():
-            return not self._store.runs(states=(RunState.RUNNING,), limit=1)
-        return not self._store.runs(states=(RunState.WAITING, RunState.RUNNING), limit=1)
+
+def _idle(store: Store) -> bool:
+    open_states = (RunState.RUNNING,) if store.queue_paused() else (RunState.WAITING, RunState.RUNNING)
+    return not store.runs(states=open_states, limit=1)

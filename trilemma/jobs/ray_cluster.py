@@ -28,6 +28,9 @@ ENVIRONMENT = {
     "RAY_EXPERIMENTAL_NOSET_HIP_VISIBLE_DEVICES": "1",
     # Ray kills what it started where memory is short; here the measured process is what must say so.
     "RAY_memory_monitor_refresh_ms": "0",
+    "RAY_worker_oom_score_adjustment": "0",
+    # What is measured inherits how Ray's workers are nice to others.
+    "RAY_worker_niceness": "0",
 }
 """What Ray's processes on every machine run with."""
 

@@ -35,6 +35,8 @@ from trilemma.store import Store, open_store
 DEVICE_WAIT_S = 60.0
 """How long an earlier agent's run may take to notice that it is alone, and end."""
 _LOG_BYTES = 1 << 18
+_WORKER = "worker"
+"""The file that says whose attempt a workspace is of."""
 
 
 class Agent:
@@ -138,7 +140,7 @@ class Agent:
         _check_engine(parcel.run.spec)
         if parcel.run.spec.needs.gpus:  # else the run sees all that the machine shows
             os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, load_ray().get_gpu_ids()))
-        inside = self._make_workspace(parcel)
+        inside = self._make_workspace(parcel, worker_id)
         self._reservation = self._reserve(LocalExecutor(self._settings, inside))
         write_files(inside, files)
         artifacts = [self._bring(artifact) for artifact in parcel.artifacts]
@@ -152,18 +154,21 @@ class Agent:
         handle = self._reservation.start(parcel.run, store, worker_id, command, self._log)
         self._store, self._handle = store, handle
 
-    def _make_workspace(self, parcel: Parcel) -> Settings:
-        """A data folder for this attempt alone, with what an earlier one may have left swept away."""
+    def _make_workspace(self, parcel: Parcel, worker_id: str) -> Settings:
+        """A data folder for this attempt alone; what agents that are gone have left behind is ended and removed."""
         base = self._settings.home / "node"
         for left in base.glob("*-*-*"):
-            pid = left.name.rpartition("-")[2]
+            run_id, _, pid = left.name.split("-")
             if pid.isdigit() and not psutil.pid_exists(int(pid)):
+                with suppress(OSError):
+                    LocalExecutor(self._settings).clear(run_id, (left / _WORKER).read_text(), None)
                 shutil.rmtree(left, ignore_errors=True)
         if not parcel.run.id.isalnum():
             raise RunError(f"{parcel.run.id!r} cannot be the id of a run.")
         self._workspace = base / f"{parcel.run.id}-{parcel.run.attempt}-{os.getpid()}"
         inside = self._settings.model_copy(update={"home": self._workspace, "database": ""})
         inside.ensure_home()
+        (self._workspace / _WORKER).write_text(worker_id)
         tasks = self._settings.home / "lm_eval_tasks"
         if tasks.is_dir():
             (inside.home / tasks.name).symlink_to(tasks)
