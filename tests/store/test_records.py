@@ -250,7 +250,7 @@ def test_frames_have_their_columns_even_when_empty(store: Store) -> None:
     about_run = ["run_id", "configuration_id", "artifact_id", "engine", "repeat", "disturbed"]
     figures = [*about_run, "key", "value", "low", "high", "n", "method", "source", "valid"]
     runs = ["run_id", "state", "configuration_id", "artifact_id", "model", "quantization", "engine", "settings"]
-    runs += ["adapter_id", "profile", "repeat", "disturbed", "finished_at", "rerun_of", "superseded"]
+    runs += ["adapter_id", "profile", "repeat", "disturbed", "finished_at", "rerun_of", "superseded", "machine"]
     assert list(store.figure_frame()) == figures
     assert list(store.run_frame()) == runs
     assert store.figure_frame().empty
