@@ -108,7 +108,10 @@ def _title(run: RunRecord, label: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         st.markdown(f"{_STATE_ICONS[run.state]} {run.state.label} · {text}", width="content")
         if run.state is RunState.DONE:
-            params = {"point": run.spec.configuration.id, **({"study": SAMPLE} if SAMPLE in run.study_ids else {})}
+            params = {
+                "point": shared.get_store().point_of(run.id),
+                **({"study": SAMPLE} if SAMPLE in run.study_ids else {}),
+            }
             shared.link("explore", "See it among the others", params, icon=":material/scatter_plot:")
         if run.rerun_of:
             shared.link("run", "The run that this one repeats", {"id": run.rerun_of}, icon=":material/history:")

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from trilemma.records import AnswerRecord, PhaseWindow, RequestRecord, Sample
 from trilemma.schema import Measurement, Phase, Provenance, RunState, split_key
 from trilemma.store import tables as t
-from trilemma.store.base import StoreBase
+from trilemma.store.base import StoreBase, no_run
 from trilemma.store.codec import times_of, unpack_samples
 from trilemma.store.points import machine_points
 from trilemma.store.studies import in_study, is_own
@@ -189,6 +189,19 @@ class ReadStore(StoreBase):
         frame["finished_at"] = pd.to_datetime(frame["finished_at"], utc=True)
         frame["superseded"] = frame["superseded"].astype(bool)
         return frame
+
+    def point_of(self, run_id: str) -> str:
+        """The id under which the frames have a run's configuration on its machine.
+
+        Raises:
+            NotFoundError: there is no such run.
+        """
+        r = t.runs.c
+        with self._db.read() as connection:
+            row = connection.execute(sa.select(r.configuration_id, r.host_id).where(r.id == run_id)).one_or_none()
+            if row is None:
+                raise no_run(run_id)
+            return machine_points(connection).ids.get((row.configuration_id, row.host_id), str(row.configuration_id))
 
     def _point_frame(self, query: sa.Select[Any], columns: Sequence[sa.ColumnElement[Any]]) -> pd.DataFrame:
         with self._db.read() as connection:
