@@ -12,7 +12,7 @@ import typer
 from trilemma.analysis.format import format_figure
 from trilemma.cli.base import Json, age_text, emit_json, err, out, plain, session, table
 from trilemma.errors import NotFoundError, SettingsError
-from trilemma.jobs.ray_cluster import ENVIRONMENT, PORT, node_command
+from trilemma.jobs.ray_cluster import PORT, node_command, node_environment
 from trilemma.meters.machine import host_info
 from trilemma.needs import MACHINE_NAME
 from trilemma.records import Machine
@@ -45,7 +45,7 @@ def node(
         err.print(plain(f"Others join with `trilemma node --address {socket.gethostname()}:{port}`."))
         err.print(plain(f"`TRILEMMA_RAY_ADDRESS=127.0.0.1:{port} trilemma serve` measures on all of them."))
     named = {"TRILEMMA_MACHINE": called, "TRILEMMA_SLOTS": str(max(slots, 1)), "TRILEMMA_HOME": str(settings.home)}
-    os.execve(command[0], command, os.environ | ENVIRONMENT | named)  # noqa: S606
+    os.execve(command[0], command, os.environ | node_environment(settings) | named)  # noqa: S606
 
 
 def machines(

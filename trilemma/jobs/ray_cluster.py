@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from trilemma.errors import RunError
@@ -42,11 +47,56 @@ def load_ray() -> Any:
         RunError: it is not installed.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if _amdsmi_is_broken():
+        sys.modules["amdsmi"] = None  # type: ignore[assignment]  # importing it is then an ImportError
     try:
         import ray  # noqa: PLC0415 - 70 MB, which machines without a cluster do without
     except ModuleNotFoundError as error:
         raise RunError("Ray is not installed.", "Run: pip install 'trilemma[ray]'") from error
     return ray
+
+
+@functools.cache  # importing fails otherwise the second time
+def _amdsmi_is_broken() -> bool:
+    """Whether zeus brought the package to a machine without AMD's library: importing it then fails in a way that Ray,
+    which looks for GPUs with it, does not expect."""
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            importlib.import_module("amdsmi")
+    except ImportError:
+        return False
+    except Exception:
+        return True
+    return False
+
+
+def node_environment(settings: Settings) -> dict[str, str]:
+    """What Ray's processes on this machine run with, besides what this process does.
+
+    Raises:
+        OSError: the data folder cannot be written.
+    """
+    if not _amdsmi_is_broken():
+        return ENVIRONMENT
+    shadow = _shadow(settings)
+    shadow.mkdir(parents=True, exist_ok=True)
+    (shadow / "amdsmi.py").write_text('raise ImportError("AMD\'s library is not on this machine")\n', encoding="utf-8")
+    paths = [str(shadow), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(paths)}
+
+
+def forget_node_environment(settings: Settings) -> None:
+    """Take out of this process's environment what is meant for Ray, so that a run does not inherit it."""
+    # Ray limits the threads of what it starts to the CPUs that it was asked for, which are none.
+    for name in ("OMP_NUM_THREADS", "OMP_THREAD_LIMIT"):
+        os.environ.pop(name, None)
+    paths = [path for path in os.environ.pop("PYTHONPATH", "").split(os.pathsep) if path]
+    if kept := [path for path in paths if Path(path) != _shadow(settings)]:
+        os.environ["PYTHONPATH"] = os.pathsep.join(kept)
+
+
+def _shadow(settings: Settings) -> Path:
+    return settings.home / "ray"
 
 
 def node_command(slots: int, name: str, address: str | None, port: int, extra: Sequence[str]) -> list[str]:

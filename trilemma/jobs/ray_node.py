@@ -25,7 +25,7 @@ from trilemma.errors import CatalogError, RunCancelledError, RunError, TrilemmaE
 from trilemma.jobs.base import Command
 from trilemma.jobs.local import LocalExecutor, LocalHandle, LocalReservation
 from trilemma.jobs.parcel import Files, Greeting, Parcel, Report, pack, unpack, write_files
-from trilemma.jobs.ray_cluster import load_ray
+from trilemma.jobs.ray_cluster import forget_node_environment, load_ray
 from trilemma.meters.machine import host_info
 from trilemma.records import WholeRun
 from trilemma.schema import Artifact, RunSpec
@@ -46,10 +46,8 @@ class Agent:
     """
 
     def __init__(self) -> None:
-        # Ray limits the threads of what it starts to the CPUs that it was asked for, which are none.
-        for name in ("OMP_NUM_THREADS", "OMP_THREAD_LIMIT"):
-            os.environ.pop(name, None)
         self._settings = get_settings()
+        forget_node_environment(self._settings)
         self._settings.ensure_home()
         self._hashes = HashCache(self._settings.artifacts_dir)
         self._note = ""

@@ -39,6 +39,7 @@ _FRESH: dict[str, object] = {
     "worker_created": None,
     "process_pid": None,
     "process_created": None,
+    "machine": "",
 }
 
 
