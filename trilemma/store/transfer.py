@@ -64,7 +64,7 @@ class TransferStore(RecordStore):
                 )
             self._delete_records(connection, run.id)
             insert_records(connection, whole)
-            values = {"engine_info": dict(run.engine_info), "started_at": run.started_at}
+            values: dict[str, Any] = {"engine_info": dict(run.engine_info), "started_at": run.started_at}
             if run.host is not None:
                 values["host_id"] = put_host(connection, run.host)
             if run.state.final:
