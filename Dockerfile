@@ -5,6 +5,7 @@
 #   docker run --rm -p 127.0.0.1:8501:8501 -v trilemma:/data trilemma
 #
 # Inside, the dashboard listens on all addresses, or nothing could reach it; -p 127.0.0.1:... keeps it to your machine.
+# With a log-in in the volume (secrets.toml, see docs/users.md) --allow-anyone has no effect.
 
 FROM python:3.11-slim-bookworm AS build
 RUN apt-get update \
@@ -53,4 +54,4 @@ HEALTHCHECK --interval=30s --timeout=5s --start-period=30s \
     CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8501/_stcore/health', timeout=4)"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["trilemma"]
-CMD ["serve", "--host", "0.0.0.0", "--no-browser"]
+CMD ["serve", "--host", "0.0.0.0", "--allow-anyone", "--no-browser"]

@@ -13,10 +13,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 VENV_VLLM ?= .venv-vllm
 STAMP_VLLM := $(VENV_VLLM)/.installed
-PACKAGING := pyproject.toml packaging/data.txt packaging/install.py packaging/llama-only.cmake
+PACKAGING := pyproject.toml packaging/data.txt packaging/locked.txt packaging/install.py packaging/llama-only.cmake
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test coverage test-vllm lint format bench browser lock clean
+.PHONY: help install demo serve test coverage test-vllm lint format bench browser lock audit clean
 
 help: ## list what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,8 +38,11 @@ demo: $(STAMP) ## quantise two small models, measure them and show the trade-off
 serve: $(STAMP) ## start the dashboard and the worker
 	@$(BIN)/trilemma serve $(ARGS)
 
+# Twice: what neither measures nor drives a browser runs a process a core, the rest alone. 5: nothing was chosen.
 test: lint browser ## lint, types and every test (ARGS="-k name" for some)
-	$(BIN)/python -m pytest --durations=30 $(ARGS)
+	@failed=0; for part in "side-by-side --numprocesses auto --dist loadfile" alone; do \
+		$(BIN)/python -m pytest --part $$part --durations=20 $(ARGS) || [ $$? -eq 5 ] || failed=1; \
+	done; exit $$failed
 
 coverage: browser ## which lines the tests run; the simulations take three times as long under it
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
@@ -63,13 +66,23 @@ bench: $(STAMP) ## run a benchmark: make bench NAME=fidelity
 	@test -n "$(NAME)" || { echo "Which? make bench NAME=... with one of:" >&2; ls benchmarks/*.py | sed 's|.*/||; s|\.py$$||; /^_/d; /^common$$/d; /_engine$$/d; /_harness$$/d; /_tools$$/d; /_server$$/d' >&2; exit 2; }
 	@$(BIN)/python -m benchmarks.$(NAME) $(ARGS)
 
-lock: ## pin every dependency again into constraints.txt (ARGS=--upgrade for newer versions)
+lock: ## pin every dependency again, with its hashes (ARGS=--upgrade for newer versions)
 	@test -x .venv-lock/bin/uv || { "$(PYTHON)" -m venv .venv-lock && .venv-lock/bin/python -m pip install --quiet uv; }
 	@.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --extra demo --extra dev --no-annotate \
 		--custom-compile-command "make lock" --output-file constraints.txt $(ARGS) pyproject.toml
+	@.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --extra demo --extra dev --no-annotate \
+		--generate-hashes --constraint constraints.txt --custom-compile-command "make lock" \
+		--output-file packaging/locked.txt pyproject.toml
 	@.venv-lock/bin/uv pip compile --quiet --python-version 3.11 --extra demo --extra dev --no-annotate \
 		--find-links $(TORCH_LINKS) --no-emit-find-links --custom-compile-command "make lock" \
 		--output-file packaging/vllm-constraints.txt $(ARGS) pyproject.toml packaging/vllm.txt
+
+audit: ## ask PyPI for known vulnerabilities of the pinned packages
+	@test -x .venv-lock/bin/pip-audit || { test -x .venv-lock/bin/python || "$(PYTHON)" -m venv .venv-lock; .venv-lock/bin/python -m pip install --quiet pip-audit; }
+	@# Strict: what cannot be looked up is no proof of anything. PyPI knows no local versions (torch's +cpu).
+	@for file in constraints.txt packaging/vllm-constraints.txt; do \
+		sed 's/+cpu//' $$file > .venv-lock/audited.txt; \
+		.venv-lock/bin/pip-audit --strict --requirement .venv-lock/audited.txt --no-deps --disable-pip --progress-spinner off $(ARGS) || exit 1; done
 
 clean: ## remove the environments and what tools left behind; measured data stays
 	rm -rf $(VENV) .venv-* .coverage htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis .bench build *.egg-info

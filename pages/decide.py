@@ -28,7 +28,7 @@ def page() -> None:
             to="new_study",
         )
         return
-    url = UrlState("decide", decide_choice.DEFAULTS)
+    url = UrlState("decide", decide_choice.DEFAULTS, carried=decide_choice.DEFAULTS)
     asked = decide_choice.choose(of, start, url)
     # Before anything that can be clicked: what is written late would land in the address of the page clicked to.
     url.write()
@@ -58,6 +58,7 @@ def _answer(of: Version, asked: Asked, question: Question, url: UrlState) -> Non
     decide_choice.limit_lines(of, question)
     found = decide_data.field(of, question.study, question.axes, question.limits)
     told = decide_data.recommendation(of, question)
+    decide_choice.remember(question.study, told)
     view: dict[str, str | list[str]] = {name: st.query_params.get_all(name) for name in st.query_params}
     view["study"] = question.study
     view.pop("c", None)  # what Plan was about: what is planned next is what is recommended now

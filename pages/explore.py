@@ -69,7 +69,7 @@ def page() -> None:
         )
         return
     shared.heading("explore")
-    url = UrlState("explore", DEFAULTS)
+    url = UrlState("explore", DEFAULTS, carried=explore_data.PICTURE)
     catalog = explore_data.catalog_of(of, url.text("study"))
     shared.sample_note(url.text("study"), removable=True)
     above, answer, below = st.container(), st.container(), st.container()

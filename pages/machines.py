@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import streamlit as st
 
 from pages import shared
+from pages.parts import entrance
 from pages.parts.runs import describe, labels
+from trilemma.access.roles import Action
 from trilemma.analysis.format import format_duration, format_figure
 from trilemma.analysis.text import count_of
 from trilemma.records import HostInfo, Machine, RunRecord
@@ -31,8 +33,9 @@ def page() -> None:
             "The worker looks for them every few seconds.",
         )
     else:
-        st.fragment(_now, run_every=2.0)(store)
-    _joining()
+        entrance.fragment(_now, run_every=2.0)(store)
+    if entrance.may(Action.SEE_SERVER):
+        _joining()
 
 
 def _now(store: Store) -> None:
@@ -68,9 +71,7 @@ def _one(
         if not machine.alive:
             ago = format_duration(max(0.0, (utc_now() - machine.seen_at).total_seconds()))
             st.caption(f"Gone; last seen {ago} ago. What it measured then starts over elsewhere.")
-            if st.button("Take it off the list", key=f"forget_{machine.name}", type="tertiary"):
-                store.forget_machine(machine.name)
-                st.rerun()
+            _forget(machine)
         elif not runs:
             st.caption("Free.")
         for run in runs:
@@ -78,6 +79,15 @@ def _one(
             st.caption(shared.plain(describe(run)))
             note = f": {shared.plain(run.note)}" if run.note else ""
             st.progress(run.progress, text=f"{run.progress:.0%}{note}")
+
+
+def _forget(machine: Machine) -> None:
+    if not entrance.may(Action.FORGET_MACHINE):
+        return
+    if st.button("Take it off the list", key=f"forget_{machine.name}", type="tertiary"):
+        with entrance.guard().doing(Action.FORGET_MACHINE, machine.name) as changed:
+            changed.forget_machine(machine.name)
+        st.rerun()
 
 
 def _offer(machine: Machine, host: HostInfo | None) -> str:

@@ -9,10 +9,12 @@ import pandas as pd
 import streamlit as st
 
 from pages import shared
+from pages.parts import entrance
 from pages.parts.add_models import add_models
 from pages.parts.grid import by_precision
 from pages.parts.make_forms import adapter_form, convert_form, quantise_form
 from pages.parts.tasks import Task, TaskBoard, TaskState
+from trilemma.access.roles import Action
 from trilemma.analysis.format import format_figure
 from trilemma.catalog.catalog import Catalog, Listing
 from trilemma.catalog.files import is_inside
@@ -33,8 +35,16 @@ def page() -> None:
     catalog = Catalog(store, get_settings())
     board = _board()
     shared.heading("models")
-    st.fragment(_tasks, run_every=1.0 if board.running() else None)(board)
-    listings = sorted(catalog.refresh(), key=lambda entry: _order(entry.artifact))
+    if not entrance.may(Action.ADD_WEIGHTS):
+        # Neither what becomes of files nor where they are: the names alone.
+        named = sorted((Listing(artifact, True, "") for artifact in store.artifacts()), key=_order)
+        if named:
+            _table(named)
+        else:
+            st.caption("No weights are known yet.")
+        return
+    entrance.fragment(_tasks, run_every=1.0 if board.running() else None)(board)
+    listings = sorted(catalog.refresh(), key=_order)
     if listings:
         chosen = _table(listings)
         if chosen is not None:
@@ -52,7 +62,8 @@ def page() -> None:
     add_models(catalog, board, get_settings(), [entry.artifact for entry in listings])
 
 
-def _order(artifact: Artifact) -> tuple[str, tuple[int, str], str]:
+def _order(entry: Listing) -> tuple[str, tuple[int, str], str]:
+    artifact = entry.artifact
     return artifact.model.lower(), by_precision(artifact.quantization), artifact.id
 
 
@@ -117,13 +128,14 @@ def _one(store: Store, catalog: Catalog, board: TaskBoard, artifact: Artifact) -
         with shared.errors_shown():
             if what == ("gguf", "model"):
                 quantise_form(catalog, board, artifact)
-                convert_form(catalog, board, artifact)
+                convert_form(board, artifact)
             elif what == ("safetensors", "adapter"):
-                adapter_form(catalog, board, artifact)
-        _delete(store, catalog, artifact)
+                adapter_form(board, artifact)
+        if entrance.may(Action.DELETE_WEIGHTS, store.created_by("artifact", artifact.id)):
+            _delete(store, artifact)
 
 
-def _delete(store: Store, catalog: Catalog, artifact: Artifact) -> None:
+def _delete(store: Store, artifact: Artifact) -> None:
     runs = store.runs_using(artifact.id)
     with st.popover("Delete", icon=":material/delete:", key=f"delete_{artifact.id[:12]}"):
         if runs:
@@ -134,12 +146,16 @@ def _delete(store: Store, catalog: Catalog, artifact: Artifact) -> None:
         else:
             st.markdown("No run used it.")
         own = is_inside(Path(artifact.path), get_settings().artifacts_dir)
-        remove = own and st.checkbox(f"Remove the file too ({format_figure(artifact.size_bytes, 'B')})", value=True)
+        label = f"Remove the file too ({format_figure(artifact.size_bytes, 'B')})"
+        # Whoever has a share of the disk gets it back with the file alone.
+        limited = entrance.guard().limits.disk_gb is not None
+        remove = own and (limited or st.checkbox(label, value=True))
         if not own:
             st.caption("Trilemma did not make the file, so it stays where it is.")
         if st.button("Delete it", type="primary", key=f"really_{artifact.id[:12]}"):
             try:
-                catalog.delete(artifact.id, remove_file=remove)
+                with entrance.guard().doing(Action.DELETE_WEIGHTS, artifact.id) as changed:
+                    Catalog(changed, get_settings()).delete(artifact.id, remove_file=remove)
             except TrilemmaError as error:
                 shared.show_error(error)
             else:
@@ -171,8 +187,10 @@ def _task(board: TaskBoard, task: Task) -> None:
         title = shared.plain(task.title)
         if task.state is TaskState.RUNNING:
             st.progress(task.fraction, text=f"{title}: {'stopping' if task.stop.is_set() else _amount(task)}")
-            if not task.stop.is_set() and st.button("Cancel", key=f"stop_{task.id}", icon=":material/close:"):
-                board.cancel(task.id)
+            mine = not task.stop.is_set() and entrance.may(Action.STOP_TASK, task.by)
+            if mine and st.button("Cancel", key=f"stop_{task.id}", icon=":material/close:"):
+                with entrance.guard().doing(Action.STOP_TASK, task.title, owner=task.by):
+                    board.cancel(task.id)
                 st.rerun()
             return
         if task.state is TaskState.DONE:
@@ -184,7 +202,7 @@ def _task(board: TaskBoard, task: Task) -> None:
                 f"**{title}**: {shared.plain(task.error.message)}\n\n{shared.plain(task.error.hint)}",
                 icon=":material/error:",
             )
-        if st.button("Dismiss", key=f"dismiss_{task.id}", type="tertiary"):
+        if entrance.may(Action.STOP_TASK, task.by) and st.button("Dismiss", key=f"dismiss_{task.id}", type="tertiary"):
             board.dismiss(task.id)
             st.rerun()
 

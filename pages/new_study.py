@@ -9,12 +9,15 @@ from typing import Any
 import streamlit as st
 
 from pages import shared
+from pages.parts import entrance
 from pages.parts.choose_engine import choose_adapters, choose_engine
 from pages.parts.choose_suites import choose_suites
 from pages.parts.devices import choose_devices, choose_machines, foreseen, refusal
 from pages.parts.grid import model_grid
+from pages.parts.import_results import import_results
 from pages.parts.load_form import load_form
 from pages.parts.settings_form import settings_form
+from trilemma.access.roles import Action
 from trilemma.analysis.format import format_duration, format_figure
 from trilemma.errors import TrilemmaError
 from trilemma.profiles import on_devices
@@ -27,9 +30,11 @@ from trilemma.workloads import PROMPT_SETS
 
 def page() -> None:
     """The page."""
-    store = shared.get_store()
-    artifacts = store.artifacts()
     shared.heading("new_study")
+    guard = entrance.guard()
+    guard.require(Action.SUBMIT)
+    store = guard.store
+    artifacts = store.artifacts()
     if not artifacts:
         shared.empty_state(
             ":material/deployed_code:",
@@ -38,6 +43,7 @@ def page() -> None:
             button="Add a model",
             to="models",
         )
+        import_results()
         return
     _step(1, "Models and quantizations")
     chosen = model_grid(artifacts)
@@ -46,6 +52,7 @@ def page() -> None:
     workloads, loads_valid = _workloads()
     suites, suites_valid = _suites()
     repeats, energy, name = _study_wide()
+    import_results()
     problem = _missing(chosen, workloads, suites)
     with st.bottom:
         if problem or not (valid and loads_valid and suites_valid):
@@ -219,7 +226,8 @@ def _offer(store: Store, spec: StudySpec, cost: Estimate) -> None:
     else:
         text, button = f"All {cost.runs} runs are measured already.", "Keep as a study"
     if _summary(text, button):
-        record = submit(store, spec)
+        with entrance.guard().doing(Action.SUBMIT, spec.name, spec=spec) as changed:
+            record = submit(changed, spec)
         shared.go("queue", {"study": record.id})
 
 

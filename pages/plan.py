@@ -26,7 +26,7 @@ def page() -> None:
             to="new_study",
         )
         return
-    url = UrlState("plan", plan_choice.DEFAULTS)
+    url = UrlState("plan", plan_choice.DEFAULTS, carried=plan_choice.DEFAULTS)
     study, workload, configuration = plan_choice.choose_subject(of, start, url)
     found, tables = plan_data.known(of, study, workload, configuration), plan_data.tables()
     problem: PlanError | None = None

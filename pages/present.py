@@ -12,6 +12,7 @@ DEFAULTS: dict[str, str | list[str] | bool | None] = {
     **present_plan.DEFAULTS, **decide_choice.DEFAULTS,
     "model": [], "quantization": [], "engine": [], "machine": [], "x": "", "y": "", "size": "", "screen": "1",
 }  # fmt: skip
+_CARRIED = {*decide_choice.DEFAULTS, *present_plan.DEFAULTS, *explore_data.PICTURE}
 
 
 def page() -> None:
@@ -30,7 +31,7 @@ def page() -> None:
         )
         return
     st.html(present_view.STYLE)
-    url = UrlState("present", DEFAULTS)
+    url = UrlState("present", DEFAULTS, carried=_CARRIED)
     chosen = present_data.choose(of, start, url)
     asked = present_plan.choose(of, chosen, url)
     screens = list(present_view.screens(of, chosen, asked))

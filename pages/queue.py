@@ -8,9 +8,11 @@ import pandas as pd
 import streamlit as st
 
 from pages import shared
+from pages.parts import archive, entrance
 from pages.parts.live import LiveTrace
 from pages.parts.runs import PAGE_SIZE, describe, labels, run_rows
 from pages.parts.worker import worker_missing
+from trilemma.access.roles import Action
 from trilemma.analysis.format import BLANK, format_duration, format_figure, scale_for
 from trilemma.effort import is_written
 from trilemma.records import SAMPLE, RunRecord, StudyRecord
@@ -45,7 +47,7 @@ def page() -> None:
     """The page."""
     store = shared.get_store()
     shared.heading("queue")
-    studies = [study for study in store.studies() if study.id != SAMPLE]
+    studies = [study for study in store.studies() if study.id != SAMPLE and not study.imported]
     if not studies:
         shared.empty_state(
             ":material/pending_actions:",
@@ -54,6 +56,7 @@ def page() -> None:
             button="Start a study",
             to="new_study",
         )
+        archive.upload()
         return
     study = _pick_study(studies)
     counts = _counts(store, study)
@@ -62,9 +65,13 @@ def page() -> None:
     waiting = counts.get(RunState.WAITING, 0) > 0
     seen = _signature(store)
     # A fragment's interval is fixed when the page runs; the fragment runs the page again when it must change.
-    st.fragment(_now, run_every=1.0 if busy else 3.0 if waiting else None)(store, seen)
+    entrance.fragment(_now, run_every=1.0 if busy else 3.0 if waiting else None)(store, seen)
     _controls(store, study, counts)
     _lists(store, study, counts)
+    with st.container(horizontal=True):
+        if study is not None:
+            archive.download(study)
+        archive.upload()
 
 
 def _pick_study(studies: Sequence[StudyRecord]) -> StudyRecord | None:
@@ -87,7 +94,8 @@ def _pick_study(studies: Sequence[StudyRecord]) -> StudyRecord | None:
 def _counts(store: Store, study: StudyRecord | None) -> dict[RunState, int]:
     if study is not None:
         return dict(study.runs_by_state)
-    states = store.run_frame()["state"].value_counts()
+    frame = store.run_frame()
+    states = frame.loc[~frame["imported"], "state"].value_counts()
     return {RunState(str(state)): int(number) for state, number in states.items()}
 
 
@@ -127,8 +135,11 @@ def _current(store: Store, run: RunRecord) -> None:
     with head:
         if store.cancel_requested(run.id):
             st.markdown(":gray[Being cancelled]", width="content")
-        elif st.button("Cancel this run", key=f"stop_{run.id}", icon=":material/close:"):
-            store.request_cancel(run.id)
+        elif entrance.may(Action.CANCEL_RUN, run.created_by) and st.button(
+            "Cancel this run", key=f"stop_{run.id}", icon=":material/close:"
+        ):
+            with entrance.guard().doing(Action.CANCEL_RUN, run.id) as changed:
+                changed.request_cancel(run.id)
             st.rerun()
     st.caption(shared.plain(describe(run)))
     _steps(run)
@@ -191,20 +202,27 @@ def _controls(store: Store, study: StudyRecord | None, counts: dict[RunState, in
     open_runs = counts.get(RunState.WAITING, 0) + counts.get(RunState.RUNNING, 0)
     with st.container(horizontal=True):
         if store.queue_paused():
-            if st.button("Resume the queue", icon=":material/play_arrow:", type="primary"):
-                store.resume_queue()
+            if entrance.may(Action.RESUME) and st.button(
+                "Resume the queue", icon=":material/play_arrow:", type="primary"
+            ):
+                with entrance.guard().doing(Action.RESUME) as changed:
+                    changed.resume_queue()
                 st.rerun()
-        elif open_runs and st.button(
+        elif entrance.may(Action.PAUSE) and open_runs and st.button(
             "Pause the queue", icon=":material/pause:", help="The current run is finished; no other is begun."
-        ):
-            store.pause_queue()
+        ):  # fmt: skip
+            with entrance.guard().doing(Action.PAUSE) as changed:
+                changed.pause_queue()
             st.rerun()
-        if study is not None and open_runs:
+        if study is not None and open_runs and entrance.may(Action.CANCEL_RUN, study.created_by):
             with st.popover("Cancel the study", icon=":material/cancel:"):
                 st.markdown(f"{open_runs} runs of it are not measured then. What is done stays.")
                 if st.button("Cancel what is left", type="primary"):
                     for run in store.runs(study.id, [RunState.WAITING, RunState.RUNNING]):
-                        store.request_cancel(run.id)
+                        # Of a study that shares runs with another, somebody else may have asked for some.
+                        if entrance.may(Action.CANCEL_RUN, run.created_by):
+                            with entrance.guard().doing(Action.CANCEL_RUN, run.id) as changed:
+                                changed.request_cancel(run.id)
                     st.rerun()
 
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import pandas as pd
 import streamlit as st
 
 from pages import shared
-from pages.parts import load_view, performance_view, run_view
+from pages.parts import entrance, load_view, performance_view, run_view
 from trilemma.analysis.format import BLANK, format_duration
 from trilemma.analysis.load import load_curves
 from trilemma.errors import NotFoundError
-from trilemma.records import SAMPLE, RunRecord
+from trilemma.records import RunRecord, is_foreign
 from trilemma.schema import RunState
 from trilemma.store import Store
 
@@ -27,6 +27,8 @@ _STATE_ICONS = {
     RunState.DOES_NOT_FIT: ":material/block:",
 }
 _RECENT = 200
+_LINKED = 4
+"""So many other repeats are linked to."""
 
 
 def page() -> None:
@@ -45,12 +47,19 @@ def page() -> None:
         return
     label = _label(store, run)
     shared.heading("run")
-    _title(run, label)
+    repeats = _repeats(store, run)
+    _title(run, label, repeats)
     shared.sample_note(next(iter(run.study_ids), "none"))
+    if run.imported:
+        tool = str(run.engine_info.get("imported from", ""))
+        st.caption(
+            f":material/diamond: **Imported from {shared.plain(tool)}**: nothing of it was measured here. *Log* says "
+            "what was left out, *Machine and settings* which file it was."
+        )
     _state_banners(run)
     measurements = store.measurements(run.id)
     if measurements:
-        run_view.headline(measurements)
+        run_view.headline(measurements, repeats[0] if repeats and not run.spec.suites else None)
     elif run.state.final:
         st.info("Nothing was measured before the run ended.", icon=":material/info:")
     samples, phases, requests = store.samples(run.id), store.phases(run.id), store.requests(run.id)
@@ -90,7 +99,19 @@ def _label(store: Store, run: RunRecord) -> str:
         return f"artifact {run.spec.configuration.artifact_id[:12]} (no longer in the catalog)"
 
 
-def _title(run: RunRecord, label: str) -> None:
+def _repeats(store: Store, run: RunRecord) -> list[RunRecord]:
+    """The other runs of the configuration that are done, of the newest study with this one; who was asked first."""
+    study = next(iter(run.study_ids), None)
+    if study is None:
+        return []
+    every = store.runs(study, states=[RunState.DONE], artifact_id=run.spec.configuration.artifact_id)
+    others = [one for one in every if one.spec.configuration == run.spec.configuration and one.id != run.id]
+    points = store.points_of([run.id, *(one.id for one in others)])  # on another machine it is no repeat
+    others = [one for one in others if points.get(one.id) == points.get(run.id)]
+    return sorted(others, key=lambda one: (not one.spec.suites, one.spec.repeat))
+
+
+def _title(run: RunRecord, label: str, repeats: Sequence[RunRecord]) -> None:
     st.subheader(shared.plain(label), anchor=False)
     settings = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in run.spec.configuration.settings.items())
     took = None
@@ -108,13 +129,16 @@ def _title(run: RunRecord, label: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         st.markdown(f"{_STATE_ICONS[run.state]} {run.state.label} · {text}", width="content")
         if run.state is RunState.DONE:
-            params = {
-                "point": shared.get_store().point_of(run.id),
-                **({"study": SAMPLE} if SAMPLE in run.study_ids else {}),
-            }
+            points = shared.get_store().points_of([run.id])
+            params = {"point": points.get(run.id, run.spec.configuration.id)}
+            if is_foreign(run.spec.device):
+                params["study"] = run.study_ids[0]
             shared.link("explore", "See it among the others", params, icon=":material/scatter_plot:")
-        if run.rerun_of:
-            shared.link("run", "The run that this one repeats", {"id": run.rerun_of}, icon=":material/history:")
+        with st.container(horizontal=True, gap="medium", key="run_links"):
+            for other in repeats[:_LINKED]:
+                shared.link("run", f"Repeat {other.spec.repeat + 1}", {"id": other.id}, icon=":material/repeat:")
+            if run.rerun_of:
+                shared.link("run", "The run that this one repeats", {"id": run.rerun_of}, icon=":material/history:")
 
 
 def _when(moment: datetime | None) -> str:
@@ -167,8 +191,8 @@ def _downloads(store: Store, run: RunRecord) -> None:
     st.caption("Times are readings of one monotonic clock, in nanoseconds; bytes, joules and seconds are unscaled.")
     with st.container(horizontal=True):
         for label, data, name, mime in (
-            ("Everything, JSON", whole, f"run-{run.id}.json", "application/json"),
-            ("Samples, CSV", samples, f"run-{run.id}-samples.csv", "text/csv"),
+            ("Everything, JSON", entrance.later(whole), f"run-{run.id}.json", "application/json"),
+            ("Samples, CSV", entrance.later(samples), f"run-{run.id}-samples.csv", "text/csv"),
         ):
             st.download_button(
                 label, data=data, file_name=name, mime=mime, icon=":material/download:", on_click="ignore"
@@ -201,8 +225,16 @@ def _recent(store: Store) -> None:
             "Repeat": recent["repeat"].astype(int) + 1,
             "State": recent["state"].str.replace("_", " "),
             "Note": [
-                ", ".join([*(["disturbed"] if disturbed else []), *([f"emulated {device}"] if device else [])])
-                for disturbed, device in zip(recent["disturbed"], recent["profile"], strict=True)
+                ", ".join(
+                    [
+                        *(["imported"] if imported else []),
+                        *(["disturbed"] if disturbed else []),
+                        *([f"emulated {device}"] if device else []),
+                    ]
+                )
+                for imported, disturbed, device in zip(
+                    recent["imported"], recent["disturbed"], recent["profile"], strict=True
+                )
             ],
             "Finished, UTC": recent["finished_at"],
         }

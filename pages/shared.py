@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import importlib
 import re
 from collections.abc import Iterator, Mapping
@@ -12,12 +14,16 @@ from typing import NoReturn
 import streamlit as st
 from streamlit.navigation.page import Page
 
+from pages.parts import entrance
+from trilemma.access.roles import Action
 from trilemma.errors import DatabaseTooNewError, TrilemmaError
 from trilemma.records import SAMPLE, SampleFacts
 from trilemma.sample import words
 from trilemma.schema import Axis
+from trilemma.scrub import Scrubber
 from trilemma.settings import get_settings
-from trilemma.store import Store, open_store
+from trilemma.store import Store
+from trilemma.tryout.messages import clean
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,11 @@ PAGES = {
     "models": PageInfo("Models", ":material/deployed_code:", "What can we run?"),
     "machines": PageInfo("Machines", ":material/lan:", "Where is it measured?"),
 }
+AUDIT = "audit"
+"""The page of administrators, in the navigation where people log in."""
+_INFO = PAGES | {AUDIT: PageInfo("Audit", ":material/policy:", "Who did what?")}
+_LEADS = {"new_study": Action.SUBMIT, "models": Action.ADD_WEIGHTS}
+"""What a page is gone to for."""
 
 CLUSTER = "machines"
 """The page that says nothing to whoever has one machine: it is in the navigation of a cluster alone."""
@@ -63,10 +74,15 @@ def page_object(name: str) -> Page:
     """The page called ``name`` for ``st.navigation``, ``st.page_link`` and ``st.switch_page``."""
     # Pages import this module, so they are imported when asked for and not above.
     function = importlib.import_module(f"pages.{name}").page
-    info = PAGES[name]
+    info = _INFO[name]
     if name == HOME:
         return st.Page(function, title=info.title, icon=info.icon, url_path="home", default=True)
-    hidden = name == CLUSTER and not _clustered()
+    # Still there for who has the address, and then says why it is not for them.
+    hidden = (
+        (name == "new_study" and not entrance.may(Action.SUBMIT))
+        or (name == AUDIT and not (entrance.people() and entrance.may(Action.READ_AUDIT)))
+        or (name == CLUSTER and not _clustered())
+    )
     return st.Page(
         function, title=info.title, icon=info.icon, url_path=name, visibility="hidden" if hidden else "visible"
     )
@@ -86,6 +102,17 @@ def alias() -> Page:
     return st.Page(function, title=PAGES[HOME].title, url_path=HOME, visibility="hidden")
 
 
+@functools.cache
+def keep_imports(page: str) -> None:
+    """Take what has been imported when ``page`` is shown for the first time off the garbage collector's round.
+
+    It stays for as long as the server runs, and going over it takes more than a tenth of a second, for which whoever
+    waits for an answer would wait too.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 def go(name: str, params: Mapping[str, str | list[str]] | None = None) -> NoReturn:
     """Leave for the page called ``name``."""
     st.switch_page(page_object(name), query_params=dict(params or {}))
@@ -101,24 +128,22 @@ def link(
     st.page_link(bare, label=plain(label), icon=icon, query_params=dict(params or {}))
 
 
-@st.cache_resource(show_spinner=False)
-def _open(url: str) -> Store:
-    get_settings().ensure_home()
-    return open_store(url)
-
-
 def get_store() -> Store:
-    """The store, opened once for the whole server.
+    """The store, opened once for the whole server, for reading; :func:`entrance.guard` gives one to change.
 
     Raises:
+        AccessError: whoever is here may not look, or not any more.
         StoreError: it cannot be opened; tried again at the next request.
     """
-    return _open(get_settings().database_url)
+    return entrance.guard().store
 
 
 def plain(text: str) -> str:
-    """``text`` so that Markdown shows it letter for letter: no link, image, formula or colour comes of it."""
-    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+    """``text`` so that Markdown shows it letter for letter: no link, image, formula or colour comes of it.
+
+    U+FFFD stands for what is not seen and could mislead; see :func:`trilemma.tryout.messages.clean`.
+    """
+    return _MARKDOWN.sub(r"\\\1", clean(" ".join(text.split())))
 
 
 def unbroken(text: str) -> str:
@@ -128,29 +153,31 @@ def unbroken(text: str) -> str:
 
 def heading(name: str, note: str = "") -> None:
     """The page's question, and under it one line that may say what is shown."""
-    st.title(PAGES[name].question, anchor=False)
+    st.title(_INFO[name].question, anchor=False)
     if note:
         st.caption(note)
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _sample(of: tuple[str, int]) -> SampleFacts | None:
-    return get_store().sample()
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _origin(of: tuple[str, int], study_id: str) -> SampleFacts | None:
+    return get_store().origin(study_id or None)
 
 
 def sample_note(study_id: str = "", *, removable: bool = False) -> None:
-    """Say so where figures of the sample study are shown: of ``study_id``, or, if it is empty, of all studies."""
+    """Say so where figures that were not measured here are shown: of ``study_id``, or, if it is empty, of all."""
     store = get_store()
-    facts = _sample((store.url, store.version()))
-    if facts is None or (study_id != SAMPLE and (study_id or not facts.alone)):
+    facts = _origin((store.url, store.version()), study_id)
+    if facts is None:
         return
     with st.container(horizontal=True, vertical_alignment="center", key="sample_note"):
-        st.markdown(f":material/science: **Sample study**, {plain(words.whence(facts))}", width="content")
-        if removable:
+        icon, kind = (":material/download:", "Imported") if facts.imported else (":material/science:", "Sample")
+        st.markdown(f"{icon} **{kind} study**, {plain(words.whence(facts))}", width="content")
+        if removable and not facts.imported and entrance.may(Action.CHANGE_SAMPLE):
             with st.popover("Remove the sample", type="tertiary"):
                 st.markdown("What you measured yourself stays. `trilemma sample add` brings the sample back.")
                 if st.button("Remove it", type="primary"):
-                    store.remove_sample()
+                    with entrance.guard().doing(Action.CHANGE_SAMPLE, SAMPLE) as changed:
+                        changed.remove_sample()
                     st.rerun()
 
 
@@ -172,17 +199,25 @@ def empty_state(icon: str, title: str, text: str, *, button: str = "", to: str =
     with st.container(key=f"empty_{to or 'state'}", horizontal_alignment="center", gap="small"):
         st.markdown(f"### {icon} {title}", text_alignment="center")
         st.markdown(text, text_alignment="center", width=520)
-        if button and st.button(button, type="primary", key=f"empty_go_{to}"):
+        allowed = to not in _LEADS or entrance.may(_LEADS[to])
+        if button and allowed and st.button(button, type="primary", key=f"empty_go_{to}"):
             go(to)
 
 
 def show_error(error: TrilemmaError) -> None:
     """What happened and what to do next."""
     icon = ":material/update:" if isinstance(error, DatabaseTooNewError) else ":material/error:"
-    text = f"**{plain(error.message)}**"
+    text = f"**{plain(told(error.message))}**"
     if error.hint:
-        text += f"\n\n{plain(error.hint)}"
+        text += f"\n\n{plain(told(error.hint))}"
     st.error(text, icon=icon)
+
+
+def told(text: str) -> str:
+    """A text that may name the server's inside, as whoever is here may read it."""
+    if entrance.may(Action.SEE_SERVER):
+        return text
+    return Scrubber([str(get_settings().home / "x")]).text(text)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What several test folders share: a data folder of their own, a real store, and real weights."""
+"""What several test folders share: a data folder of their own, a real store in each database, and real weights."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.postgres import server
 from trilemma import registry
 from trilemma.catalog.convert import convert_file
 from trilemma.engines.base import LoadedModel
@@ -21,12 +22,73 @@ hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_c
 hypothesis.settings.load_profile("untimed")
 
 
+DATABASES = ("sqlite", "postgres")
+ONE_DATABASE = {"llama", "browser", "vllm", "lm_eval", "pages", "cli"}
+"""Marks and folders of tests that are about something else than the store, and take long."""
+
+
+SIDE_BY_SIDE = {
+    "access", "analysis", "archive", "charts", "interop", "pages", "planning", "presets", "profiles", "report",
+    "sample", "store", "suites",
+}  # fmt: skip
+"""Folders of tests that measure nothing and hold nothing that others use: two at a time do not disturb each other."""
+ALONE = {"llama", "browser", "vllm", "lm_eval"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--part",
+        choices=("side-by-side", "alone"),
+        help="Only tests that may run while others do, or only the others; without it, all.",
+    )
+    parser.addoption(
+        "--database",
+        choices=("both", *DATABASES),
+        default="both",
+        help="Where tests keep their stores; both: SQLite, and PostgreSQL too unless weights or a browser are needed.",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if (part := config.getoption("--part")) is None:
+        return
+    parts: dict[str, list[pytest.Item]] = {"side-by-side": [], "alone": []}
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        many = folder in SIDE_BY_SIDE and not ALONE & {mark.name for mark in item.iter_markers()}
+        parts["side-by-side" if many else "alone"].append(item)
+    items[:] = parts.pop(part)
+    config.hook.pytest_deselected(items=[item for rest in parts.values() for item in rest])
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "database" not in metafunc.fixturenames:
+        return
+    chosen = metafunc.config.getoption("--database")
+    about = {mark.name for mark in metafunc.definition.iter_markers()} | {*metafunc.definition.path.parent.parts}
+    one = about & ONE_DATABASE
+    kinds = DATABASES if chosen == "both" and not one else ("sqlite",) if chosen == "both" else (chosen,)
+    metafunc.parametrize("database", kinds, indirect=True)
+
+
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def database(request: pytest.FixtureRequest) -> Iterator[str]:
+    """What ``TRILEMMA_DATABASE`` shall be: empty for SQLite in the data folder, else the URL of a fresh database."""
+    if request.param == "sqlite":
+        yield ""
+        return
+    with server().database() as url:
+        yield url
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: str) -> Iterator[Path]:
     """An empty data folder that this test's process and its children use."""
     folder = tmp_path / "home"
     for name in ("TRILEMMA_DATABASE", "TRILEMMA_MODELS"):
         monkeypatch.delenv(name, raising=False)
+    if database:
+        monkeypatch.setenv("TRILEMMA_DATABASE", database)
     monkeypatch.setenv("TRILEMMA_HOME", str(folder))
     get_settings.cache_clear()
     get_settings().ensure_home()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import inspect
 import json
+import re
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -17,6 +19,7 @@ from tests.factory import artifact
 from trilemma import registry
 from trilemma.bench.plan import Plan
 from trilemma.schema import Configuration, RunSpec, SuiteSpec
+from trilemma.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 MAX_LINES = 320
@@ -68,13 +71,26 @@ def test_energy_libraries_are_imported_by_meters_alone(graph: grimp.ImportGraph)
             ["trilemma.bench", "trilemma.jobs", "trilemma.engines", "trilemma.charts", "trilemma.cli"],
         ),
         ("trilemma.charts", ["trilemma.bench", "trilemma.jobs", "trilemma.cli", "trilemma.serve"]),
-        ("trilemma.store", ["trilemma.bench", "trilemma.jobs", "trilemma.analysis", "trilemma.charts", "trilemma.cli"]),
+        (
+            "trilemma.store",
+            [
+                "trilemma.interop",
+                "trilemma.bench",
+                "trilemma.jobs",
+                "trilemma.analysis",
+                "trilemma.charts",
+                "trilemma.cli",
+            ],
+        ),
         ("trilemma.engines", ["trilemma.store", "trilemma.bench", "trilemma.jobs", "trilemma.analysis"]),
         ("trilemma.suites", ["trilemma.store", "trilemma.bench", "trilemma.jobs", "trilemma.charts"]),
         ("trilemma.meters", ["trilemma.store", "trilemma.bench", "trilemma.jobs", "trilemma.analysis"]),
         ("trilemma.bench", ["trilemma.jobs", "trilemma.charts", "trilemma.cli", "trilemma.tryout"]),
         ("trilemma.tryout", ["trilemma.analysis", "trilemma.charts", "trilemma.cli"]),
         ("trilemma.jobs", ["trilemma.charts", "trilemma.cli"]),
+        ("trilemma.interop", ["trilemma.jobs", "trilemma.charts", "trilemma.cli", "trilemma.report"]),
+        ("trilemma.store", ["trilemma.access"]),
+        ("trilemma.access", ["trilemma.bench", "trilemma.jobs", "trilemma.charts", "trilemma.cli", "trilemma.serve"]),
         ("trilemma.catalog", ["trilemma.bench", "trilemma.jobs", "trilemma.analysis", "trilemma.charts"]),
     ],
 )
@@ -142,12 +158,83 @@ def test_the_measured_process_holds_no_libraries_that_it_needs_only_to_score() -
     assert loaded & {"scipy", "pandas", "pyarrow", "plotly", "sqlalchemy", "jsonschema", "langdetect"} == set()
 
 
+def writers() -> set[str]:
+    """Names of what changes the store or the data folder, as pages could call it."""
+    store = {
+        name
+        for name, method in inspect.getmembers(Store, inspect.isfunction)
+        if not name.startswith("_") and re.search(r"self\._db\.write\(|self\._set_", inspect.getsource(method))
+    }
+    catalog = {"add", "add_path", "add_endpoint", "quantise", "convert", "describe_derivation", "delete"}
+    return (
+        store
+        | catalog
+        | {"submit", "keep", "write_text", "write_bytes", "unlink", "Round", "add_sample", "import_file"}
+    )
+
+
+def held(node: ast.With, deeds: set[str]) -> bool:
+    """Whether a ``with`` enters something that the guard allowed."""
+    return any(
+        (isinstance(call := item.context_expr, ast.Call) and ast.unparse(call.func).endswith(".doing"))
+        or (isinstance(item.context_expr, ast.Name) and item.context_expr.id in deeds)
+        for item in node.items
+    )
+
+
+def unguarded(path: Path) -> list[str]:
+    """Calls in a page that change something outside of ``with guard.doing(...)``."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    deeds = {
+        node.targets[0].id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+        and isinstance(node.value, ast.Call) and ast.unparse(node.value.func).endswith(".doing")
+    }  # fmt: skip
+    names, found = writers(), []
+
+    def visit(node: ast.AST, allowed: bool) -> None:
+        if isinstance(node, ast.With):
+            allowed = allowed or held(node, deeds)
+        if isinstance(node, ast.Call) and not allowed:
+            name = ast.unparse(node.func)
+            if name.rpartition(".")[2] in names and name not in HARMLESS:
+                found.append(f"{path.relative_to(ROOT)}:{node.lineno}: {name}")
+        for child in ast.iter_child_nodes(node):
+            visit(child, allowed)
+
+    visit(tree, False)
+    return found
+
+
+HARMLESS = {"_told(scene, ballot.source).add", "store.add_audit", "catalog.quantise", "catalog.convert",
+            "catalog.add", "catalog.add_path", "found.add", "there.add", "_TURN.release"}  # fmt: skip
+"""Sets of Python's, the log itself, and work that is handed to a thread which enters the deed first."""
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("pages/**/*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_pages_change_things_through_the_guard_alone(path: Path) -> None:
+    assert unguarded(path) == []
+    # Who submits a study tells the guard which: what it has the server ask is looked at.
+    assert not re.search(r"\bdoing\(Action\.SUBMIT(?![^)]*\bspec=)", path.read_text(encoding="utf-8"))
+    if path.name != "entrance.py":
+        assert not re.search(r"\bopen_store\b|\bDatabase\(|\b_open\(", path.read_text(encoding="utf-8"))
+
+
+def test_a_page_that_goes_past_the_guard_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    page = tmp_path / "page.py"
+    page.write_text("store.request_cancel('x')\nwith guard.doing(a) as s:\n    s.retry('x')\nsubmit(store, spec)\n")
+    assert unguarded(page) == ["page.py:1: store.request_cancel", "page.py:4: submit"]
+
+
 PROTOCOLS = {
     "trilemma.engines": ["name", "formats", "settings_type", "availability", "check", "load"],
     "trilemma.meters": ["name", "availability", "start", "read", "close"],
     "trilemma.sources": ["name", "offers", "fetch"],
     "trilemma.suites": ["name", "title", "licence", "figures", "availability", "items", "measurements"],
-    "trilemma.executors": [],
+    "trilemma.executors": ["name", "cluster", "lanes", "machines", "reserve", "clear"],
+    "trilemma.importers": ["name", "title", "sniff", "read"],
 }
 POINTS = [
     pytest.param(group, point.name, id=f"{group}:{point.name}")

@@ -6,11 +6,13 @@ import os
 import re
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 import typer
 
+from tests.fuzz.campaign import surfaces
 from trilemma.cli import app
 from trilemma.figures import as_markdown
 from trilemma.workloads import PROMPT_SETS
@@ -87,6 +89,23 @@ def test_make_targets_in_the_documents_exist(page: Path) -> None:
     assert used <= targets
 
 
+def test_the_threat_model_names_code_tests_and_surfaces_that_exist() -> None:
+    text = (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8")
+    rows = [
+        line.strip("|").split("|")[-2:] for line in text.splitlines() if line.startswith("| ") and line.count("|") == 5
+    ]
+    assert len(rows) > 30
+    names = [name for row in rows for cell in row for name in re.findall(r"`([\w./*]+(?:\.py|/))`", cell)]
+    assert len(names) > 60
+    there = [
+        path.relative_to(ROOT).as_posix() for top in ("trilemma", "pages", "tests") for path in (ROOT / top).rglob("*")
+    ]
+    assert [name for name in names if not any(fnmatch(f"/{one}", f"*/{name.rstrip('/')}") for one in there)] == []
+    known = [name for _, cell in rows for name in re.findall(r"\*([A-Z][^*]+)\*", cell.partition("fuzz:")[2])]
+    found = surfaces()
+    assert [name for name in known if not any(one.startswith(name.removesuffix("...")) for one in found)] == []
+
+
 def test_the_guide_names_every_command_and_workload(commands: dict[str, set[str]]) -> None:
     guide = (ROOT / "docs" / "user-guide.md").read_text(encoding="utf-8")
     # What packages the sample study is for those who work on Trilemma.
@@ -147,6 +166,11 @@ shelf.mkdir(parents=True)
 source = registry.load("trilemma.sources", "shelf")(settings)
 (offer,) = source.offers("BOOK")
 assert source.fetch(offer.reference).path == shelf / "book.gguf"
+
+from trilemma.interop import read_data
+imported, file = read_data("x.csv", b"stopwatch_model,milliseconds,mood\\nM,1500,good\\n")
+assert file.importer == "stopwatch"
+assert [one.value for run in imported.runs for one in run.measurements] == [1.5]
 
 meter = registry.load("trilemma.meters", "wall_plug")()
 meter.start(Target(pid=None, energy=EnergyCoefficients()))

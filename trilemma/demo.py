@@ -19,7 +19,7 @@ from trilemma.errors import TrilemmaError
 from trilemma.progress import StudyFollower
 from trilemma.records import StudyRecord
 from trilemma.schema import Artifact, Configuration, EnergyCoefficients, RunState, StudySpec, SuiteSpec
-from trilemma.serve import PORT, Services, check_port, open_browser, stop_event
+from trilemma.serve import PORT, Services, check_port, lets_anyone_in, open_browser, stop_event
 from trilemma.settings import Settings, get_settings
 from trilemma.store import Store, open_store
 from trilemma.study import estimate, submit
@@ -125,6 +125,7 @@ def run_demo(*, host: str, port: int, browser: bool, leave: bool, quick: bool, c
     """
     settings = get_settings()
     settings.ensure_home()
+    lets_anyone_in(host, settings)
     check_port(host, port)
     with open_store() as store:
         console.print(Text(f"Data folder: {settings.home}"))

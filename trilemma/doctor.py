@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import psutil
 from huggingface_hub import get_token
 
 from trilemma import registry
+from trilemma.access.rules import SECRETS, load_rules, login_configured
 from trilemma.engines.base import Availability
 from trilemma.errors import TrilemmaError
 from trilemma.limits import available_bytes, cpu_quota, usable_cpus
@@ -66,6 +68,7 @@ def diagnose(settings: Settings) -> list[Finding]:
         _questions,
         _weights,
         _hub,
+        _log_in,
     )
     found: list[Finding] = []
     for check in checks:
@@ -115,6 +118,22 @@ def _memory(settings: Settings) -> Iterator[Finding]:
         yield Finding(name="Memory", status=Status.OK, detail=detail)
 
 
+def _log_in(settings: Settings) -> Iterator[Finding]:
+    """Said only where one is configured."""
+    if not login_configured(settings.home):
+        return
+    load_rules(settings.home)
+    if find_spec("authlib") is None:
+        remedy = "pip install 'trilemma[auth]'"
+        yield Finding(name="Log-in", status=Status.MISSING, detail="authlib is missing", remedy=remedy)
+    elif os.name == "posix" and (secrets := settings.home / SECRETS).stat().st_mode & 0o077:
+        yield Finding(
+            name="Log-in", status=Status.WARN, detail=f"others may read {secrets}", remedy=f"chmod 600 {secrets}"
+        )
+    else:
+        yield Finding(name="Log-in", status=Status.OK, detail="people log in; see docs/users.md for their roles")
+
+
 def _data_folder(settings: Settings) -> Iterator[Finding]:
     try:
         home = settings.ensure_home()
@@ -136,13 +155,20 @@ def _data_folder(settings: Settings) -> Iterator[Finding]:
 
 def _database(settings: Settings) -> Iterator[Finding]:
     try:
-        with open_store(settings.database_url):
-            pass
+        with open_store(settings.database_url) as store:
+            detail = store.about()
     except TrilemmaError as error:
         yield Finding(name="Database", status=Status.MISSING, detail=error.message, remedy=error.hint)
         return
-    kind = settings.database_url.partition(":")[0].partition("+")[0]
-    yield Finding(name="Database", status=Status.OK, detail=f"{kind} can be opened")
+    yield Finding(name="Database", status=Status.OK, detail=detail)
+    if settings.shares_database:
+        named = settings.device != "local"
+        yield Finding(
+            name="Name in the queue",
+            status=Status.OK if named else Status.WARN,
+            detail=f"{settings.device}: runs of this name are measured here",
+            remedy="" if named else "Give each machine that shares the database a name of its own: TRILEMMA_DEVICE.",
+        )
 
 
 def _engines(settings: Settings) -> Iterator[Finding]:

@@ -8,9 +8,9 @@ from trilemma.schema import Artifact, RunSpec, SuiteSpec, WorkloadSpec
 from trilemma.suites.generation import GenerationSuite
 
 # A first guess at a CPU's speed, replaced by the machine's own past runs as soon as there are any.
-_MEMORY_BANDWIDTH = 8e9
+_MEMORY_BANDWIDTH = 16e9
 _PREFILL_PER_DECODE = 4.0
-_ITEM_TOKENS = 150
+_ITEM_TOKENS = 100
 _CHUNK_TOKENS = 512
 _FIXED_S = 8.0
 _LEAST_BYTES = 100_000_000

@@ -19,13 +19,18 @@ TrilemmaError
 ├── PresetError              a use-case preset is unknown or wrong
 ├── StudyError               a study cannot be run as asked
 ├── ReportError              a report cannot be made of a study, or not be printed
+├── InteropError             another tool's file cannot be read, or nothing in it can be taken
 ├── PlanError                a fleet cannot be planned as asked
+├── AccessError              the person may not do it, or has no share left for it
+│   ├── SignInError              they must log in, or log in again
+│   └── LimitError               it goes past what one person may take
 ├── RunError                 a run failed
 │   ├── DoesNotFitError          it takes more memory than the emulated device has
 │   ├── RunTimeoutError          it stopped making progress
 │   └── RunCancelledError        the user stopped it
 └── StoreError               the database or data folder cannot be used
     ├── DatabaseTooNewError      written by a newer Trilemma
+    ├── DatabaseUnavailableError it is locked, restarted or not reached: asking again may help
     ├── NotFoundError            no such study, run or artifact
     └── DiskFullError            no space left
 """
@@ -136,6 +141,10 @@ class ReportError(TrilemmaError):
     """A report cannot be made of a study, or not be printed as PDF."""
 
 
+class InteropError(TrilemmaError):
+    """Another tool's file cannot be read, or nothing in it can be taken."""
+
+
 class PlanError(TrilemmaError):
     """A fleet cannot be planned as asked, or a table of prices is wrong."""
 
@@ -167,12 +176,31 @@ class RunCancelledError(RunError):
     """The user stopped the run."""
 
 
+class AccessError(TrilemmaError):
+    """Whoever asks for it may not do it."""
+
+
+class SignInError(AccessError):
+    """Whoever asks must log in, or their log-in is over."""
+
+
+class LimitError(AccessError):
+    """It would take more than one person may have of the queue, the disk or the device's time."""
+
+
 class StoreError(TrilemmaError):
     """The database or the data folder cannot be used."""
 
 
 class DatabaseTooNewError(StoreError):
     """The database was written by a newer version of Trilemma."""
+
+
+class DatabaseUnavailableError(StoreError):
+    """The database is locked, restarted or not reached just now; asking again may help.
+
+    Where a connection broke while a transaction was being committed, it may have been written after all.
+    """
 
 
 class NotFoundError(StoreError):

@@ -13,6 +13,22 @@ from trilemma.schema import Artifact, Frozen, Measurement, Phase, RunSpec, RunSt
 SAMPLE = "sample"
 """The id of the study that comes with the package, and the device that its runs name: no run of the user's own does."""
 
+IMPORTED = "imported:"
+"""What the devices of runs out of a file begin with, so that they are never taken for this machine's own."""
+
+TOOL = "tool:"
+"""What follows that where the file was another tool's, before the tool's name; no machine's device begins like this."""
+
+OF_TOOL = f"{IMPORTED}{TOOL}"
+
+IMPORTED_FROM = "imported_from"
+"""The setting of every configuration out of another tool's file: the tool. So none is taken for one measured here."""
+
+
+def is_foreign(device: str) -> bool:
+    """Whether runs of this device were measured elsewhere: they came with the package, or in a file."""
+    return device == SAMPLE or device.startswith(IMPORTED)
+
 
 class StudyRecord(Frozen):
     """A study in the store, with how many of its runs are in each state."""
@@ -20,7 +36,13 @@ class StudyRecord(Frozen):
     id: str
     spec: StudySpec
     created_at: datetime
+    created_by: str | None = Field(default=None, description="Who asked for it; None where that is not known.")
     runs_by_state: dict[RunState, int] = Field(default_factory=dict)
+
+    @property
+    def imported(self) -> bool:
+        """Whether it came out of another tool's file, and was not measured here."""
+        return any(IMPORTED_FROM in one.settings for one in self.spec.configurations)
 
 
 class HostInfo(Frozen):
@@ -67,6 +89,7 @@ class RunRecord(Frozen):
     remaining_s: float | None = None
     attempt: int = 0
     created_at: datetime
+    created_by: str | None = Field(default=None, description="Who asked for it; None where that is not known.")
     started_at: datetime | None = None
     finished_at: datetime | None = None
     reason: str = Field(default="", description="Why it failed or was cancelled, and what to do next.")
@@ -77,6 +100,11 @@ class RunRecord(Frozen):
     machine: str = Field(default="", description="The cluster's machine that it was given to; empty outside of one.")
     host: HostInfo | None = None
     engine_info: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @property
+    def imported(self) -> bool:
+        """Whether it came out of another tool's file, and was not measured here."""
+        return self.spec.device.startswith(OF_TOOL)
 
 
 class PhaseWindow(Frozen):
@@ -159,6 +187,36 @@ class Vote(Frozen):
     asked: dict[str, JsonValue] = Field(default_factory=dict, description="How a prompt of their own was asked.")
 
 
+class Outcome(StrEnum):
+    """What became of something that somebody wanted to do."""
+
+    DONE = "done"
+    FAILED = "failed"
+    REFUSED = "refused"
+
+
+class AuditRecord(Frozen):
+    """Something that somebody did, or tried to; texts are cut to their lengths."""
+
+    at: datetime = Field(default_factory=utc_now)
+    who: str
+    role: str
+    action: str
+    subject: str = Field(default="", description="The id or name of what it was done to.")
+    outcome: Outcome
+    detail: str = Field(default="", description="Why it was refused, or what went wrong.")
+    size_bytes: int = Field(default=0, description="What it added to the disk, where that is no artifact's size.")
+
+
+class Usage(Frozen):
+    """What one person takes of the queue, the device and the disk."""
+
+    open_runs: tuple[tuple[RunSpec, Artifact | None], ...] = Field(description="Those that wait or run.")
+    device_s: float = Field(description="How long their runs had the device since the moment asked for.")
+    artifacts: tuple[Artifact, ...] = Field(description="Those that they brought or made, forgotten ones included.")
+    files_bytes: int = Field(description="Other files that they brought.")
+
+
 class WholeRun(Frozen):
     """A run with everything that it recorded."""
 
@@ -179,8 +237,9 @@ class WholeStudy(Frozen):
 
 
 class SampleFacts(Frozen):
-    """Where and when the sample study was measured, and whether the store has no run of the user's own."""
+    """Where and when the sample study, or an imported one, was measured, and whether the store has no other run."""
 
     host: HostInfo
     measured_at: datetime
     alone: bool
+    imported: bool = False

@@ -1,4 +1,4 @@
-"""Finds engines, meters, suites, sources and executors by name, the built-in ones and those of other packages alike."""
+"""Finds engines, meters, suites, sources, executors and importers by name; built-in ones have no privilege."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import Any
 
 from trilemma.errors import TrilemmaError
 
-GROUPS = ("trilemma.engines", "trilemma.meters", "trilemma.sources", "trilemma.suites", "trilemma.executors")
+GROUPS = (
+    "trilemma.engines", "trilemma.meters", "trilemma.sources", "trilemma.suites", "trilemma.executors",
+    "trilemma.importers",
+)  # fmt: skip
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import ByteSize, Field, JsonValue
+from pydantic import ByteSize, ConfigDict, Field, JsonValue
 
 from trilemma.base import Frozen as Frozen
 from trilemma.base import content_id as content_id
@@ -185,7 +185,7 @@ class SuiteSpec(Frozen):
     """A suite and how many of its items are asked; the same items for every configuration."""
 
     name: str
-    limit: int | None = Field(default=None, ge=1, description="How many items; None for all.")
+    limit: int | None = Field(default=None, ge=1, le=10_000_000, description="How many items; None for all.")
     seed: int = 0
     concurrency: int = Field(default=1, ge=1, le=4096, description="Items whose answers are written at the same time.")
     stopping: StoppingRule | None = Field(default=None, description="None asks all items.")
@@ -205,8 +205,8 @@ class SuiteSpec(Frozen):
 class EnergyCoefficients(Frozen):
     """What the modelled energy source multiplies busy cores and held memory with."""
 
-    watts_per_busy_core: float = Field(default=10.0, ge=0)
-    watts_per_gb: float = Field(default=0.3725, ge=0)
+    watts_per_busy_core: float = Field(default=10.0, ge=0, allow_inf_nan=False)
+    watts_per_gb: float = Field(default=0.3725, ge=0, allow_inf_nan=False)
 
 
 class RunSpec(Frozen):
@@ -239,6 +239,8 @@ class RunSpec(Frozen):
 
 class StudySpec(Frozen):
     """Configurations x workloads x suites x repeats."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     name: str = Field(min_length=1, max_length=120)
     configurations: tuple[Configuration, ...] = Field(min_length=1)

@@ -12,14 +12,19 @@ import time
 import urllib.error
 import urllib.request
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import IO, Self
 
 import trilemma
-from trilemma.errors import TrilemmaError
+from trilemma.access.rules import SECRETS, login_configured
+from trilemma.errors import SettingsError, TrilemmaError
+from trilemma.metrics import ServiceCollector, serving
+from trilemma.settings import Settings, get_settings
+from trilemma.store import open_store
 
 PORT = 8501
 STOP_AFTER_S = 10.0
@@ -42,6 +47,39 @@ def app_file() -> Path:
             "Run Trilemma from a checkout (`make serve`, or `pip install -e .`); `trilemma worker` needs no dashboard.",
         )
     return path
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen on is reached from this machine alone; an empty one is every address."""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def lets_anyone_in(host: str, settings: Settings, *, allow_anyone: bool = False) -> bool:
+    """Whether a dashboard there lets everybody on the network do everything.
+
+    Raises:
+        SettingsError: it would, and nobody said so; or the log-in cannot be used.
+    """
+    if login_configured(settings.home):
+        if find_spec("authlib") is None:
+            raise SettingsError(
+                "A log-in is configured, and the package for it is missing.", "Run: pip install 'trilemma[auth]'"
+            )
+        return False
+    if is_loopback(host):
+        return False
+    if not (allow_anyone or settings.allow_anyone):
+        raise SettingsError(
+            f"{host} is open to the network, and there is no log-in.",
+            "Configure one (docs/users.md), or let everybody in as administrator with --allow-anyone.",
+        )
+    return True
+
+
+def login_arguments(home: Path) -> list[str]:
+    """What tells Streamlit where the log-in is configured: in the data folder, and nowhere else."""
+    path = home / SECRETS
+    return ["--secrets.files", str(path)] if path.exists() else []
 
 
 def check_port(host: str, port: int) -> None:
@@ -69,6 +107,7 @@ class Services:
         host: Address to listen on; anything but loopback opens the dashboard to the network.
         port: TCP port of the dashboard.
         worker: Whether to start a worker.
+        allow_anyone: Whether the dashboard may listen to the network without a log-in.
         log_dir: Where the children's output goes; None for this process's own.
         say: Takes notes for the user, such as that the worker was started again.
     """
@@ -79,11 +118,13 @@ class Services:
         host: str = "127.0.0.1",
         port: int = PORT,
         worker: bool = True,
+        allow_anyone: bool = False,
         log_dir: Path | None = None,
         say: Say = lambda text: None,
     ) -> None:
         self.host, self.port = host, port
         self._with_worker, self._log_dir, self._say = worker, log_dir, say
+        self._allow_anyone = allow_anyone
         self._files = ExitStack()
         self._dashboard: subprocess.Popen[bytes] | None = None
         self._worker: subprocess.Popen[bytes] | None = None
@@ -120,8 +161,10 @@ class Services:
                     "--browser.serverAddress",
                     self.url.split("/")[2].rsplit(":", 1)[0],
                 ),
+                *login_arguments(get_settings().home),
             ],
             cwd=app.parent,
+            env={"TRILEMMA_ALLOW_ANYONE": "true"} if self._allow_anyone else {},
         )
         if self._with_worker:
             self._worker = self._start_worker()
@@ -129,7 +172,9 @@ class Services:
     def _start_worker(self) -> subprocess.Popen[bytes]:
         return self._spawn("worker", ["-m", "trilemma", "worker"])
 
-    def _spawn(self, name: str, arguments: list[str], cwd: Path | None = None) -> subprocess.Popen[bytes]:
+    def _spawn(
+        self, name: str, arguments: list[str], cwd: Path | None = None, env: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         output: IO[bytes] | None = None
         if self._log_dir is not None:
             self._log_dir.mkdir(parents=True, exist_ok=True)
@@ -138,6 +183,7 @@ class Services:
         return subprocess.Popen(
             [sys.executable, *arguments],
             cwd=cwd,
+            env={**os.environ, **(env or {})},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT if output else None,
@@ -232,16 +278,26 @@ def open_browser(url: str) -> bool:
     return webbrowser.open(url)
 
 
-def serve(*, host: str, port: int, worker: bool, browser: bool, say: Say) -> None:
-    """Run dashboard and worker until asked to end.
+def serve(
+    *, host: str, port: int, worker: bool, browser: bool, say: Say, metrics: int | None = None,
+    allow_anyone: bool = False,
+) -> None:  # fmt: skip
+    """Run dashboard and worker until asked to end, and answer Prometheus at the port ``metrics`` if one is given.
 
     Raises:
-        TrilemmaError: the port is taken, or a child cannot be kept running.
+        TrilemmaError: a port is taken, or a child cannot be kept running.
     """
-    stop = stop_event()
-    with Services(host=host, port=port, worker=worker, say=say) as services:
+    stop, settings = stop_event(), get_settings()
+    with ExitStack() as stack:
+        children = Services(host=host, port=port, worker=worker, allow_anyone=allow_anyone, say=say)
+        services = stack.enter_context(children)
         services.wait_ready()
         say(f"The dashboard is at {services.url} - ctrl-C ends it{' and the worker' if worker else ''}.")
+        if metrics is not None:
+            store = stack.enter_context(open_store(settings.database_url))
+            collector = ServiceCollector(store, settings.home, lambda: services.pids)
+            bound = stack.enter_context(serving(collector, host, metrics))
+            say(f"Metrics for Prometheus are at port {bound}, /metrics.")
         if browser:
             open_browser(services.url)
         while not stop.wait(0.5):

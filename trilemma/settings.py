@@ -12,10 +12,11 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 import platformdirs
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from trilemma.errors import SettingsError, StoreError
+from trilemma.logs import Format
 from trilemma.needs import MACHINE_NAME
 
 
@@ -31,11 +32,24 @@ class Settings(BaseSettings):
     the 0.3725 W per GB of memory of Lannelongue et al., "Green Algorithms", Advanced Science 8 (2021), 2100707.
     """
 
-    model_config = SettingsConfigDict(env_prefix="TRILEMMA_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="TRILEMMA_",
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,  # a mistyped key may hold a password
+    )
 
     home: Path = Field(default_factory=default_home)
     models: Path | None = Field(default=None, description="A folder of weights to list in the catalog.")
-    database: str = Field(default="", description="A SQLAlchemy URL; empty for SQLite in the home folder.")
+    database: str = Field(default="", repr=False, description="A SQLAlchemy URL; empty for SQLite in the home folder.")
+    database_patience_s: float = Field(
+        default=600.0, ge=0, description="How long a run that is over waits for a database that is away, s."
+    )
+    device: str = Field(
+        default="local",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$",
+        description="This machine's name in the queue; of its own on each machine that shares a database.",
+    )
     executor: str = Field(default="local", description="What runs the queue's jobs.")
     ray_address: str = Field(default="", description="HOST:PORT of a Ray cluster, whose machines then run the jobs.")
     artifacts_url: str = Field(default="", description="A folder or fsspec URL through which machines share weights.")
@@ -49,12 +63,28 @@ class Settings(BaseSettings):
         default=False, description="Whether a run may go on while others use its GPU; it is then flagged as disturbed."
     )
     allow_paths: bool = Field(default=True, description="Whether pages may add weights by a path on this machine.")
+    log_format: Format = Field(default="text", description="How a worker logs: text, or a line of JSON each.")
+    allow_anyone: bool = Field(
+        default=False, description="Whether a dashboard without log-in may listen to the network."
+    )
     sample: bool = Field(default=True, description="Whether `trilemma serve` gives an empty store the sample study.")
+
+    @field_validator("device")
+    @classmethod
+    def _is_not_reserved(cls, device: str) -> str:
+        if device == "sample" or device.startswith(("imported:", "tool:")):  # see trilemma/records.py
+            raise ValueError("this name is kept for what was measured elsewhere")
+        return device
 
     @property
     def database_url(self) -> str:
         """The SQLAlchemy URL of the store."""
         return self.database or f"sqlite:///{self.home / 'trilemma.db'}"
+
+    @property
+    def shares_database(self) -> bool:
+        """Whether other machines may use the same database."""
+        return not self.database_url.startswith("sqlite")
 
     @property
     def executor_name(self) -> str:
@@ -88,7 +118,8 @@ class Settings(BaseSettings):
             StoreError: the folder cannot be written.
         """
         try:
-            for folder in (self.home, self.artifacts_dir, self.logs_dir):
+            self.home.mkdir(mode=0o700, parents=True, exist_ok=True)  # prompts and answers are in it
+            for folder in (self.artifacts_dir, self.logs_dir):
                 folder.mkdir(parents=True, exist_ok=True)
             with TemporaryFile(dir=self.home):  # a name of its own: several processes start at once
                 pass

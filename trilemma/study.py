@@ -13,7 +13,7 @@ from trilemma.errors import StudyError, TrilemmaError
 from trilemma.jobs.queue import interleave
 from trilemma.needs import ANYWHERE, Needs
 from trilemma.profiles import check_device
-from trilemma.records import RunRecord, StudyRecord
+from trilemma.records import StudyRecord
 from trilemma.schema import Artifact, Configuration, RunSpec, RunState, StudySpec, SuiteSpec
 from trilemma.settings import get_settings
 from trilemma.store import Store
@@ -80,6 +80,7 @@ def plan(spec: StudySpec, artifacts: Sequence[Artifact]) -> list[RunSpec]:
                 idle_s=spec.idle_s,
                 allow_shared_gpu=spec.allow_shared_gpu,
                 engine_version=versions[configuration.id],
+                device=get_settings().device,
                 needs=needs,
             )
         )
@@ -167,8 +168,11 @@ def with_adapters(configurations: Sequence[Configuration], adapters: Sequence[Ar
     )
 
 
-def _correction(done: Sequence[RunRecord], by_id: dict[str, Artifact]) -> float | None:
-    """How much longer this machine's finished runs took than the guess says; None without any."""
+def pace(store: Store, artifacts: Sequence[Artifact]) -> float | None:
+    """How much longer this machine's last finished runs took than :func:`run_seconds` guesses; None without any."""
+    by_id = {artifact.id: artifact for artifact in artifacts}
+    done = store.runs(states=[RunState.DONE], limit=50, newest_first=True)
+    done = [run for run in done if run.spec.device == get_settings().device]
     ratios = [
         (run.finished_at - run.started_at).total_seconds() / run_seconds(artifact, run.spec)
         for run in done
@@ -185,11 +189,10 @@ def estimate(spec: StudySpec, artifacts: Sequence[Artifact], store: Store | None
     """
     runs = plan(spec, artifacts)
     by_id = {artifact.id: artifact for artifact in artifacts}
-    done = store.runs(states=[RunState.DONE], limit=50, newest_first=True) if store else []
     known = store.reusable() if store else set()
     todo = [run for run in runs if run.fingerprint not in known]
     guess = sum(run_seconds(by_id[run.configuration.artifact_id], run) for run in todo)
-    factor = _correction(done, by_id)
+    factor = pace(store, artifacts) if store else None
     answers = sum(suite.limit or 1000 for run in todo for suite in run.suites)
     requests = sum(workload.requests for run in todo for workload in run.workloads)
     return Estimate(

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from trilemma.base import Frozen
+
+MOST = 1 << 31
+"""No count or length of a workload is larger: what is computed of it stays a number."""
 
 
 class LatencyLimits(Frozen):
     """What a request has to keep to count for goodput."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     ttft_s: float | None = Field(default=None, gt=0)
     tpot_s: float | None = Field(default=None, gt=0)
@@ -23,12 +28,16 @@ class WorkloadSpec(Frozen):
     an open loop requests come at ``rate`` whether or not earlier ones are answered, or when a trace says.
     """
 
+    model_config = ConfigDict(allow_inf_nan=False)
+
     name: str = Field(description="A registered use case: short_chat, long_document or long_answer.")
-    prompt_tokens: int = Field(ge=1, description="Target length of each prompt, tokens.")
-    output_tokens: int = Field(ge=2, description="Tokens generated for each request; end-of-text is ignored.")
-    requests: int = Field(ge=1)
-    warmup_requests: int = Field(default=1, ge=0)
-    concurrency: int = Field(default=1, ge=1, description="Users who ask at the same time; each waits for its answer.")
+    prompt_tokens: int = Field(ge=1, le=MOST, description="Target length of each prompt, tokens.")
+    output_tokens: int = Field(ge=2, le=MOST, description="Tokens generated for each request; end-of-text is ignored.")
+    requests: int = Field(ge=1, le=MOST)
+    warmup_requests: int = Field(default=1, ge=0, le=MOST)
+    concurrency: int = Field(
+        default=1, ge=1, le=MOST, description="Users who ask at the same time; each waits for its answer."
+    )
     think_time_s: float = Field(default=0.0, ge=0, description="Mean of the exponential pause before the next request.")
     rate: float | None = Field(default=None, gt=0, description="Open loop: requests a second, as a Poisson process.")
     trace: str | None = Field(
@@ -50,7 +59,7 @@ class WorkloadSpec(Frozen):
     def _consistent(self) -> Self:
         if self.rate is not None and (self.concurrency > 1 or self.think_time_s):
             raise ValueError("in an open loop (rate) nobody waits: concurrency and think_time_s have no meaning")
-        if any(value <= 0 for value in self.sweep) or list(self.sweep) != sorted(set(self.sweep)):
+        if any(not 0 < value <= MOST for value in self.sweep) or list(self.sweep) != sorted(set(self.sweep)):
             raise ValueError("a sweep's values must be positive and ascending")
         if self.rate is None and any(value != int(value) for value in self.sweep):
             raise ValueError("a sweep over users takes whole numbers; set rate to sweep over rates")

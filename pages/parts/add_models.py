@@ -7,13 +7,15 @@ from collections.abc import Callable, Sequence
 import streamlit as st
 
 from pages import shared
+from pages.parts import entrance
 from pages.parts.tasks import Task, TaskBoard
+from trilemma.access.roles import Action
 from trilemma.analysis.format import BLANK, format_figure
 from trilemma.catalog.base import Offer
 from trilemma.catalog.catalog import Catalog
 from trilemma.errors import TrilemmaError
 from trilemma.schema import Artifact
-from trilemma.settings import Settings
+from trilemma.settings import Settings, get_settings
 
 _TITLES = {
     "packages": "Installed packages", "folder": "Folder", "path": "Path", "hub": "Hugging Face hub",
@@ -25,7 +27,9 @@ _SHOWN = 40
 
 def add_models(catalog: Catalog, board: TaskBoard, settings: Settings, known: Sequence[Artifact]) -> None:
     """Choose a source, see what it has, and add from it."""
-    installed = [*catalog.sources(), *([_PATH] if settings.allow_paths else []), _ENDPOINT]
+    by_path = settings.allow_paths and entrance.may(Action.ADD_PATH)
+    installed = [*catalog.sources(), *([_PATH] if by_path else [])]
+    installed += [_ENDPOINT] if entrance.may(Action.ADD_ENDPOINT) else []
     sources = [name for name in _TITLES if name in installed] + [name for name in installed if name not in _TITLES]
     by_title = {_TITLES.get(name, name): name for name in sources}
     title = st.segmented_control(
@@ -40,18 +44,18 @@ def add_models(catalog: Catalog, board: TaskBoard, settings: Settings, known: Se
     source = by_title.get(str(title))
     try:
         if source == _PATH:
-            _by_path(catalog, board)
+            _by_path(board)
         elif source == _ENDPOINT:
-            _by_address(catalog)
+            _by_address()
         elif source == "hub":
             _by_search(catalog, board, known)
         elif source is not None:
-            _offers(catalog, board, list(catalog.offers(source=source)), source, known, settings)
+            _offers(board, list(catalog.offers(source=source)), source, known, settings)
     except TrilemmaError as error:
         shared.show_error(error)
 
 
-def _by_path(catalog: Catalog, board: TaskBoard) -> None:
+def _by_path(board: TaskBoard) -> None:
     with st.form("add_path", border=False):
         path = st.text_input(
             "Path of a GGUF file, or of a folder of safetensors, on the machine that runs Trilemma",
@@ -59,11 +63,13 @@ def _by_path(catalog: Catalog, board: TaskBoard) -> None:
         )
         if st.form_submit_button("Add it", type="primary") and path.strip():
             chosen = path.strip()
-            board.start(chosen, lambda task: _added(catalog.add_path(chosen, task.progress)))
+            _start(
+                board, chosen, Action.ADD_PATH, chosen, 0, lambda catalog, task: catalog.add_path(chosen, task.progress)
+            )
             st.rerun()
 
 
-def _by_address(catalog: Catalog) -> None:
+def _by_address() -> None:
     st.caption("A server with OpenAI's routes: vLLM, llama-server, SGLang, TGI, Ollama, LM Studio, a cloud.")
     with st.form("add_endpoint", border=False):
         address = st.text_input("Address", placeholder="http://127.0.0.1:8000/v1")
@@ -72,8 +78,11 @@ def _by_address(catalog: Catalog) -> None:
         quantization = right.text_input("Quantization, as you know it", placeholder="as served")
         key = left.text_input("Environment variable that holds the key", placeholder="none needed")
         if st.form_submit_button("Add it", type="primary") and address.strip():
-            with st.spinner("Asking the server"):
-                added = catalog.add_endpoint(address, model, quantization=quantization, api_key_env=key.strip() or None)
+            deed = entrance.guard().doing(Action.ADD_ENDPOINT, address)
+            with st.spinner("Asking the server"), deed as changed:
+                added = Catalog(changed, get_settings()).add_endpoint(
+                    address, model, quantization=quantization, api_key_env=key.strip() or None
+                )
             st.toast(f"{added.label} is in the catalog.", icon=":material/check_circle:")
             st.rerun()
 
@@ -87,11 +96,10 @@ def _by_search(catalog: Catalog, board: TaskBoard, known: Sequence[Artifact]) ->
         return
     with st.spinner("Asking the hub"):
         offers = list(catalog.offers(query.strip(), source="hub"))
-    _offers(catalog, board, offers, "hub", known)
+    _offers(board, offers, "hub", known)
 
 
 def _offers(
-    catalog: Catalog,
     board: TaskBoard,
     offers: Sequence[Offer],
     source: str,
@@ -109,12 +117,12 @@ def _offers(
             horizontal_alignment="distribute",
             key=f"offer_{source}_{number}",
         ):
-            _offer(catalog, board, offer, (offer.quantization, offer.size_bytes) in there, f"add_{source}_{number}")
+            _offer(board, offer, (offer.quantization, offer.size_bytes) in there, f"add_{source}_{number}")
     if len(offers) > _SHOWN:
         st.caption(f"{len(offers) - _SHOWN} more are not shown: search for something narrower.")
 
 
-def _offer(catalog: Catalog, board: TaskBoard, offer: Offer, there: bool, key: str) -> None:
+def _offer(board: TaskBoard, offer: Offer, there: bool, key: str) -> None:
     size = format_figure(offer.size_bytes, "B") if offer.size_bytes is not None else BLANK
     note = f"{offer.reference}, {size}, {offer.licence or 'licence not stated'}"
     name = f"{shared.plain(offer.model)} {shared.plain(offer.quantization)}"
@@ -122,19 +130,31 @@ def _offer(catalog: Catalog, board: TaskBoard, offer: Offer, there: bool, key: s
     label = "In the catalog" if there else "Add" if offer.local else f"Download {size}"
     icon = ":material/check:" if there else ":material/add:" if offer.local else ":material/download:"
     if st.button(label, key=key, icon=icon, disabled=there):
-        _start(catalog, board, offer)
+        _start(
+            board, f"{offer.model} {offer.quantization}", Action.ADD_WEIGHTS, f"{offer.source}:{offer.reference}",
+            0 if offer.local else offer.size_bytes,
+            lambda catalog, task: catalog.add(offer.source, offer.reference, task.progress),
+        )  # fmt: skip
         st.rerun()
 
 
-def _start(catalog: Catalog, board: TaskBoard, offer: Offer) -> None:
+def _start(
+    board: TaskBoard,
+    title: str,
+    action: Action,
+    subject: str,
+    size_bytes: int | None,
+    add: Callable[[Catalog, Task], Artifact],
+) -> None:
+    guard, settings = entrance.guard(), get_settings()
+    deed = guard.doing(action, subject, size_bytes=size_bytes)
+
     def work(task: Task) -> str:
-        return _added(catalog.add(offer.source, offer.reference, task.progress))
+        with deed as changed:
+            artifact = add(Catalog(changed, settings), task)
+        return f"It is in the catalog as {artifact.label}, {format_figure(artifact.size_bytes, 'B')}."
 
-    board.start(f"{offer.model} {offer.quantization}", work)
-
-
-def _added(artifact: Artifact) -> str:
-    return f"It is in the catalog as {artifact.label}, {format_figure(artifact.size_bytes, 'B')}."
+    board.start(title, work, by=guard.user.id)
 
 
 def _no_folder(settings: Settings | None) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from pages.parts import entrance
 from trilemma.store.export import harmless
 
 _STATIC = Path(__file__).parents[2] / "static"
@@ -62,7 +63,7 @@ def saves(key: str, name: str, csv: Csv) -> None:
     with st.container(key=f"saves_{key}", horizontal=True, vertical_alignment="center", gap="small"):
         _pictures(key=f"{key}_pictures", data={"chart": _class_of(key), "file": file_name(name)}, width="content")
         st.download_button(
-            "CSV", data=lambda: csv_bytes(csv()), file_name=f"{file_name(name)}.csv", mime="text/csv",
+            "CSV", data=entrance.later(lambda: csv_bytes(csv())), file_name=f"{file_name(name)}.csv", mime="text/csv",
             key=f"{key}_csv", type="tertiary", on_click="ignore", help="The figures behind this chart",
         )  # fmt: skip
 
@@ -76,8 +77,11 @@ def csv_bytes(table: pd.DataFrame | bytes) -> bytes:
     """A table as CSV in which no spreadsheet finds a formula."""
     if isinstance(table, bytes):
         return table
-    safe = table.rename(columns=lambda name: harmless(str(name)))
-    for column in safe.columns:
-        if safe[column].dtype == object or pd.api.types.is_string_dtype(safe[column]):
-            safe[column] = [harmless(value) if isinstance(value, str) else value for value in safe[column]]
-    return safe.to_csv(index=False).encode()
+    # By position: two columns may be called alike.
+    safe = table.set_axis(range(table.shape[1]), axis=1)
+    for place, dtype in enumerate(safe.dtypes):
+        if not (pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_datetime64_any_dtype(dtype)):
+            safe[place] = [harmless(value) if isinstance(value, str) else value for value in safe[place]]
+    header = [harmless(str(name)) for name in table.columns]
+    # With lines that end as RFC 4180 has it, a bare carriage return is quoted; else it would begin a line.
+    return safe.to_csv(index=False, header=header, lineterminator="\r\n").encode()

@@ -132,6 +132,13 @@ def options(of: Version, study_id: str) -> dict[str, Option]:
     return {str(key): Option(*map(str, rest)) for key, *rest in zip(*columns, strict=True)}
 
 
+def first(of: Version, study_id: str, count: int) -> list[str]:
+    """The configurations to begin with: those on the front of what Explore shows at first, then the others."""
+    known = options(of, study_id)
+    front = explore_data.front(of, study_id) if known else []
+    return list(dict.fromkeys([*(one for one in front if one in known), *known]))[:count]
+
+
 def first_study(of: Version) -> str | None:
     """The newest study in which two configurations have been measured, else in which one has."""
     best: str | None = None

@@ -11,7 +11,7 @@ import streamlit as st
 from streamlit.elements.lib.column_types import ColumnConfig
 
 from pages import shared
-from pages.parts import chart, compare_data, explore_data
+from pages.parts import chart, compare_data, entrance, explore_data
 from pages.parts.compare_data import Scene, Version
 from pages.parts.explore_view import is_dark
 from pages.parts.url_state import Value
@@ -25,7 +25,6 @@ from trilemma.charts.compare import bars_figure, bars_text, radar_figure
 from trilemma.charts.palette import theme
 from trilemma.charts.tables import points_table
 from trilemma.schema import Axis, Method
-from trilemma.store.export import harmless
 
 DEFAULTS: dict[str, Value] = {"picture": "Bars", "axis": [], "find": "", "told": False}
 _PICTURES = ("Bars", "Radar")
@@ -69,8 +68,8 @@ def show(scene: Scene) -> None:
         f"95 % interval is of each difference by itself. {_HOLLOW} modelled, not measured."
     )
     st.download_button(
-        "Download CSV", data=lambda: export(scene, points, keys, found), file_name="trilemma-compare.csv",
-        mime="text/csv", icon=":material/download:", on_click="ignore",
+        "Download CSV", data=entrance.later(lambda: export(scene, points, keys, found)),
+        file_name="trilemma-compare.csv", mime="text/csv", icon=":material/download:", on_click="ignore",
     )  # fmt: skip
 
 
@@ -259,5 +258,5 @@ def export(scene: Scene, points: Points, keys: Sequence[str], found: Sequence[Co
                     "p": difference.p, "p_holm": difference.corrected, "test": difference.test,
                     "items_of_both": difference.n, "verdict": difference.verdict.value, "reason": difference.reason,
                 }  # fmt: skip
-            rows.append({name: harmless(value) if isinstance(value, str) else value for name, value in row.items()})
-    return pd.DataFrame(rows).to_csv(index=False).encode()
+            rows.append(row)
+    return chart.csv_bytes(pd.DataFrame(rows))

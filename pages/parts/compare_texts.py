@@ -23,6 +23,7 @@ from trilemma.analysis.text import count_of
 from trilemma.analysis.wording import LONGEST, Wording, wording
 from trilemma.charts.palette import theme
 from trilemma.figures import FIGURES
+from trilemma.tryout.messages import clean
 
 DEFAULTS: dict[str, Value] = {"prompts": None, "differing": True}
 _SUITE, _WORKLOAD = "suite:", "workload:"
@@ -164,13 +165,14 @@ def answer_html(changes: Wording, *, dark: bool) -> str:
     parts = []
     for piece in changes.pieces:
         # The space around a change stays unmarked.
-        words = piece.text.strip()
-        before, _, after = piece.text.partition(words) if words else (piece.text, "", "")
+        text = clean(piece.text)
+        words = text.strip()
+        before, _, after = text.partition(words) if words else (text, "", "")
         opened, closed = tags[piece.kind] if words else ("", "")
         parts.append(f"{before}{opened}{html.escape(words)}{closed}{after}")
     inside = "".join(parts)
     style = (
-        "white-space:pre-wrap;overflow-wrap:anywhere;max-height:26rem;overflow-y:auto;"
+        "white-space:pre-wrap;overflow-wrap:anywhere;unicode-bidi:isolate;max-height:26rem;overflow-y:auto;"
         f"border-left:2px solid {look.line};padding-left:0.75rem"
     )
     return f'<div tabindex="0" style="{style}">{inside or "(nothing)"}</div>'

@@ -18,6 +18,7 @@ from trilemma.analysis.limits import Limit, Relaxation
 from trilemma.analysis.points import axis_of
 from trilemma.analysis.preferences import axis_keys, limit_text, limit_words, read_limit, upper_first
 from trilemma.analysis.priorities import with_share
+from trilemma.analysis.recommendation import Recommendation
 from trilemma.analysis.scoring import Normalisation, ScoringMethod
 from trilemma.errors import TrilemmaError
 from trilemma.presets import Preset
@@ -31,6 +32,8 @@ DEFAULTS: dict[str, str | list[str] | bool | None] = {
     "efficiency": None, "speed": None, "performance": None,
     "method": ScoringMethod.CHEBYSHEV.value, "normalisation": Normalisation.RANGE.value,
 }  # fmt: skip
+_RECOMMENDED = "recommended"
+"""In the session: by study, the pick, the runner-up and the reference that were recommended last."""
 METHOD_NAMES = {
     ScoringMethod.CHEBYSHEV: "Augmented Chebyshev",
     ScoringMethod.WEIGHTED_SUM: "Weighted sum",
@@ -103,6 +106,18 @@ def choose(of: Version, start: str, url: UrlState) -> Asked:
         normalisation=Normalisation(url.text("normalisation")),
     )  # fmt: skip
     return Asked(None if missing else question, missing, preset, problems, texts)
+
+
+def remember(study: str, told: Recommendation) -> None:
+    """Keep who is recommended, for the pages that start from it."""
+    named = [one for one in (told.pick, told.runner_up, told.reference) if one is not None]
+    st.session_state[_RECOMMENDED] = {**st.session_state.get(_RECOMMENDED, {}), study: list(dict.fromkeys(named))}
+
+
+def recommended(study: str) -> list[str]:
+    """Who was recommended last in this session: the pick, the runner-up and the reference, where there are such."""
+    found: list[str] = st.session_state.get(_RECOMMENDED, {}).get(study, [])
+    return found
 
 
 def shares(text: str) -> tuple[float, ...]:

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from pages import shared
-from trilemma.analysis.headline import in_order
+from trilemma.analysis.headline import default_axes, in_order
 from trilemma.analysis.joined import joined
 from trilemma.analysis.points import Points, configuration_meta, configuration_points, members
 from trilemma.charts.palette import quantization_bits
@@ -20,18 +20,23 @@ FILTERS = ("model", "quantization", "engine", "machine")
 """The columns of the points' meta that may be chosen from."""
 _MISFIT_KEYS = ("needed_memory_bytes", "memory_budget_bytes")
 
+PICTURE = ("study", "model", "quantization", "engine", "x", "y", "size")
+"""What of Explore's picture goes along when it is presented."""
+
 
 @dataclass(frozen=True)
 class Catalog:
     """What there is to choose from.
 
-    ``studies`` maps ids to names, newest first and the sample last; ``models`` in order of arrival.
+    ``studies`` maps ids to names, newest first and the sample last; ``models`` in order of arrival; ``foreign`` are the
+    studies that were measured elsewhere.
     """
 
     keys: list[str]
     studies: dict[str, str]
     workloads: list[str]
     models: list[str]
+    foreign: tuple[str, ...]
 
 
 def version() -> tuple[str, int]:
@@ -47,24 +52,35 @@ def catalog(of: tuple[str, int]) -> Catalog:
     store = shared.get_store()
     studies = sorted(store.studies(), key=lambda study: (study.id != SAMPLE, study.created_at), reverse=True)
     names = [level.subject for study in studies for spec in study.spec.workloads for level in spec.levels()]
-    keys = sorted({*store.figure_keys(), *store.figure_keys(SAMPLE)})
+    foreign = tuple(store.foreign_studies())
+    keys = sorted({*store.figure_keys(), *(key for study_id in foreign for key in store.figure_keys(study_id))})
     return Catalog(
         # Of what does not fit there are no points, so no axis either.
         keys=in_order([key for key in keys if key not in _MISFIT_KEYS]),
         studies={study.id: study.spec.name for study in studies},
         workloads=list(dict.fromkeys(names)),
         models=store.models(),
+        foreign=foreign,
     )
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
 def catalog_of(of: tuple[str, int], study_id: str) -> Catalog:
-    """:func:`catalog` with the figures that the sample study has, or with those of the user's own runs."""
+    """:func:`catalog` with the figures that a study measured elsewhere has, or with those of the user's own runs."""
     store, whole = shared.get_store(), catalog(of)
-    if SAMPLE not in whole.studies:
+    if not whole.foreign:
         return whole
-    found = set(store.figure_keys(SAMPLE if study_id == SAMPLE else None))
+    found = set(store.figure_keys(study_id if study_id in whole.foreign else None))
     return replace(whole, keys=[key for key in whole.keys if key in found])
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def front(of: tuple[str, int], study_id: str) -> list[str]:
+    """The configurations on the front of what Explore shows of a study at first, by their ids."""
+    found = catalog_of(of, study_id)
+    x, y, _ = default_axes(found.keys, found.workloads)
+    figures = points(of, study_id, tuple(sorted({x, y})))
+    return [str(one) for one in figures.meta.index[figures.front([x, y])]]
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

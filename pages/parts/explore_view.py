@@ -12,7 +12,7 @@ from pandas.io.formats.style import Styler
 from streamlit.elements.lib.column_types import ColumnConfig
 
 from pages import shared
-from pages.parts import explore_data, explore_selection
+from pages.parts import chart, entrance, explore_data, explore_selection
 from pages.parts.explore_filters import Chosen
 from pages.parts.explore_odds import Sureness, beaten_by
 from pages.parts.explore_selection import Selected
@@ -210,8 +210,8 @@ def table(
     )  # fmt: skip
     with st.container(horizontal=True, horizontal_alignment="right"):
         st.download_button(
-            "Download CSV", data=lambda: export(points), file_name="trilemma-points.csv", mime="text/csv",
-            icon=":material/download:", on_click="ignore",
+            "Download CSV", data=entrance.later(lambda: export(points)), file_name="trilemma-points.csv",
+            mime="text/csv", icon=":material/download:", on_click="ignore",
         )  # fmt: skip
 
 
@@ -282,9 +282,7 @@ def export(points: Points) -> bytes:
     A text that a spreadsheet would take for a formula is preceded by an apostrophe.
     """
     frame = points.meta.reset_index(names="configuration_id")
-    for column in ("model", "quantization", "engine", "settings", "machine"):
-        frame[column] = [f"'{text}" if str(text)[:1] in "=+-@\t\r" and text else text for text in frame[column]]
     for key in points.keys:
         for name in ("value", "low", "high", "n", "runs", "method", "source", "disturbed"):
             frame[key if name == "value" else f"{key}:{name}"] = getattr(points, name)[key].to_numpy()
-    return frame.to_csv(index=False).encode()
+    return chart.csv_bytes(frame)

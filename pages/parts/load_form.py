@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import streamlit as st
 
 from pages import shared
+from pages.parts import entrance
+from trilemma.access.roles import Action
 from trilemma.errors import TrilemmaError
 from trilemma.schema import LatencyLimits
 from trilemma.settings import get_settings
@@ -101,8 +104,11 @@ def _trace(name: str, where: Any) -> tuple[str, str]:
     if file is None:
         return "", ""
     try:
-        digest = traces.add(get_settings().traces_dir, file.getvalue())
-        known = len(traces.load(get_settings().traces_dir, digest))
+        data, folder = file.getvalue(), get_settings().traces_dir
+        if (digest := hashlib.sha256(data).hexdigest()) not in traces.known(folder):
+            with entrance.guard().doing(Action.ADD_FILE, f"trace {digest[:12]}", size_bytes=len(data)):
+                digest = traces.add(folder, data)
+        known = len(traces.load(folder, digest))
         st.caption(
             f"{known:,} requests are recorded; as many of them are asked, from the first on, as *Requests* says."
         )

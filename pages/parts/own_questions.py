@@ -9,6 +9,8 @@ from typing import get_args
 import streamlit as st
 
 from pages import shared
+from pages.parts import entrance
+from trilemma.access.roles import Action
 from trilemma.errors import TrilemmaError
 from trilemma.settings import get_settings
 from trilemma.suites.custom import file as questions
@@ -40,7 +42,8 @@ def own_questions(scoring: str) -> str:
                 _preview(sheet)
                 digest = hashlib.sha256(data).hexdigest()
                 if not sheet.problems and digest not in questions.known(folder):
-                    questions.add(folder, data, usual)
+                    with entrance.guard().doing(Action.ADD_FILE, f"questions {digest[:12]}", size_bytes=len(data)):
+                        questions.add(folder, data, usual)
                 return "" if sheet.problems else digest
             digest = _known()
             if not digest:

@@ -10,7 +10,7 @@ import streamlit as st
 from pydantic import ValidationError
 
 from pages import shared
-from pages.parts import explore_data, plan_data
+from pages.parts import decide_choice, explore_data, plan_data
 from pages.parts.plan_data import Version
 from pages.parts.url_state import UrlState
 from trilemma.errors import PlanError
@@ -96,7 +96,8 @@ def choose_subject(of: Version, start: str, url: UrlState) -> tuple[str, str, st
     url.defaults(workload=next((w for w, ids in options.items() if wanted in ids), next(iter(options))))
     url.keep_to("workload", [*options])
     workload = url.text("workload")
-    url.defaults(c=plan_data.first_configuration(of, study, workload))
+    told = [one for one in decide_choice.recommended(study)[:1] if one in options[workload]]
+    url.defaults(c=told[0] if told else plan_data.first_configuration(of, study, workload))
     url.keep_to("c", [*options[workload]])
     return study, workload, url.text("c")
 

@@ -9,7 +9,6 @@ import streamlit as st
 
 from pages import shared
 from pages.parts import explore_data
-from trilemma.analysis.headline import default_axes
 from trilemma.analysis.points import Points, labels
 from trilemma.planning.break_even import Volumes, volumes
 from trilemma.planning.capacity import Kept
@@ -61,11 +60,7 @@ def first_study(of: Version) -> str | None:
 def first_configuration(of: Version, study_id: str, workload: str) -> str:
     """The first configuration on the front of what Explore shows at first, else the first there is."""
     options = choices(of, study_id)[workload]
-    catalog = explore_data.catalog_of(of, study_id)
-    x, y, _ = default_axes(catalog.keys, catalog.workloads)
-    points = explore_data.points(of, study_id, tuple(sorted({x, y})))
-    front = [str(one) for one in points.meta.index[points.front([x, y])]]
-    return next((one for one in front if one in options), next(iter(options)))
+    return next((one for one in explore_data.front(of, study_id) if one in options), next(iter(options)))
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)

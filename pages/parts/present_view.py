@@ -9,7 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 from pages import shared
-from pages.parts import present_data, present_plan
+from pages.parts import entrance, present_data, present_plan
 from pages.parts.explore_view import is_dark
 from pages.parts.present_data import Chosen, Version
 from pages.parts.present_plan import Asked
@@ -141,12 +141,12 @@ def _report(of: Version, chosen: Chosen, asked: Asked) -> None:
     st.markdown("The same view as one file that needs no network: charts, figures, plan, method, machine, definitions.")
     name, key = file_name(_told(of, chosen)), chosen.report_key(asked.view)
     st.download_button(
-        "HTML", data=lambda: present_data.html(of, chosen.study, key), file_name=f"{name}.html",
+        "HTML", data=entrance.later(lambda: present_data.html(of, chosen.study, key)), file_name=f"{name}.html",
         mime="text/html", icon=":material/download:", key="present_html", on_click="ignore",
     )  # fmt: skip
     if find_browser() is not None:
         st.download_button(
-            "PDF", data=lambda: present_data.pdf(of, chosen.study, key), file_name=f"{name}.pdf",
+            "PDF", data=entrance.later(lambda: present_data.pdf(of, chosen.study, key)), file_name=f"{name}.pdf",
             mime="application/pdf", icon=":material/download:", key="present_pdf", on_click="ignore",
             help="Printed by the browser on this machine; takes a few seconds.",
         )  # fmt: skip

@@ -12,7 +12,7 @@ import streamlit as st
 from pages import shared
 from pages.parts import chart
 from pages.parts.explore_view import is_dark
-from trilemma.analysis.distributions import LATENCIES, latencies
+from trilemma.analysis.distributions import LATENCIES, latencies, percentile_table
 from trilemma.analysis.format import BLANK, digits, format_figure, interval_text, key_title, scale_for
 from trilemma.analysis.headline import headline_keys, in_order
 from trilemma.analysis.text import latency_text, traces_text
@@ -32,17 +32,25 @@ _METHOD_ICONS = {
 }
 
 
-def headline(measurements: Sequence[Measurement]) -> None:
-    """The figures that stand for each axis, in three columns."""
+def headline(measurements: Sequence[Measurement], asked: RunRecord | None = None) -> None:
+    """The figures that stand for each axis, in three columns; ``asked`` is the repeat that was asked the questions."""
     by_key = {m.key: m for m in measurements if m.value is not None and m.provenance.valid}
     chosen = headline_keys(in_order(by_key), per_axis=4)
     for column, axis in zip(st.columns(3, gap="large"), Axis, strict=True):
         with column:
             st.markdown(f"#### {shared.axis_badge(axis)}")
             if not chosen[axis]:
-                st.caption("Not measured in this run.")
+                _elsewhere(asked if axis is Axis.PERFORMANCE else None)
             for key in chosen[axis]:
                 _headline_figure(by_key[key])
+
+
+def _elsewhere(asked: RunRecord | None) -> None:
+    if asked is None or not asked.spec.suites:
+        st.caption("Not measured in this run.")
+        return
+    st.caption(f"Questions are asked once, in repeat {asked.spec.repeat + 1}.")
+    shared.link("run", "See how it answered", {"id": asked.id}, icon=":material/quiz:")
 
 
 def _headline_figure(measurement: Measurement) -> None:
@@ -151,6 +159,11 @@ def latency_view(requests: Sequence[RequestRecord]) -> None:
         alt=latency_text(name, values),
     )
     chart.saves("run_ecdf", f"run {name}", lambda: latency_table(values))
+    if len(values) > 1:
+        st.dataframe(
+            percentile_table(name, values), hide_index=True, width="content", placeholder=BLANK,
+            alt=f"Percentiles of {FIGURES[name].title.lower()}, a row for each workload",
+        )  # fmt: skip
     st.caption("A percentile is marked only where there are enough values for it: 10 for p90, 20 for p95, 100 for p99.")
 
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import streamlit as st
 
 from pages import shared
+from pages.parts import entrance
+from trilemma.access.roles import Action
 from trilemma.analysis.format import format_duration
 from trilemma.errors import TrilemmaError
 from trilemma.records import RunRecord
@@ -38,6 +40,8 @@ def describe(run: RunRecord) -> str:
         parts.append(f"on {run.machine}")
     elif run.spec.needs.label:
         parts.append(f"needs {run.spec.needs.label}")
+    if run.created_by and entrance.people():
+        parts.append(f"asked for by {run.created_by}")
     if run.rerun_of:
         parts.append("measured again because the first time was disturbed")
     return ", ".join(parts)
@@ -49,17 +53,22 @@ def _took(run: RunRecord) -> str:
     return format_duration(round((run.finished_at - run.started_at).total_seconds()))
 
 
-def _act(store: Store, run: RunRecord) -> None:
+def _act(run: RunRecord) -> None:
     """The one button that a run's state asks for."""
+    action = Action.CANCEL_RUN if run.state is RunState.WAITING else Action.RETRY_RUN
+    if not entrance.may(action, run.created_by):
+        return
     try:
         if run.state is RunState.WAITING:
             if st.button("Cancel", key=f"cancel_{run.id}", type="tertiary", icon=":material/close:"):
-                store.request_cancel(run.id)
+                with entrance.guard().doing(action, run.id) as changed:
+                    changed.request_cancel(run.id)
                 st.rerun()
         elif run.state in (RunState.FAILED, RunState.CANCELLED) and st.button(
             "Retry", key=f"retry_{run.id}", type="tertiary", icon=":material/replay:"
         ):
-            store.retry(run.id)
+            with entrance.guard().doing(action, run.id) as changed:
+                changed.retry(run.id)
             st.rerun()
     except TrilemmaError as error:
         shared.show_error(error)
@@ -75,7 +84,7 @@ def run_rows(store: Store, runs: Sequence[RunRecord]) -> None:
             with st.container(gap=None):
                 shared.link("run", names[run.id], {"id": run.id})
                 _about(run)
-            _act(store, run)
+            _act(run)
 
 
 def _about(run: RunRecord) -> None:

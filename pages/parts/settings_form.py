@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
 from pydantic import BaseModel, JsonValue, ValidationError
@@ -16,6 +17,8 @@ _FIRST = ("threads", "context", "kv_cache_type", "flash_attention")
 NULL_WORD = "none"
 NULL_WORDS = {"context": "longest"}
 """What is written for a setting's null where the default is a number; a setting may have a word of its own."""
+MAX_COMBINATIONS = 1000
+"""Lists multiply, and a link could ask for more than any memory holds."""
 
 
 def resolved(field: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
@@ -67,7 +70,9 @@ def _chosen(name: str, field: dict[str, Any], prefix: str) -> tuple[list[JsonVal
             return [], f"Write numbers separated by commas{f', or {word}' if word else ''}."
     if field.get("type") == "string":
         shown = "automatic" if default is None else f"default {default}"
-        text = st.text_input(label, key=key, bind="query-params", help=help_text, placeholder=shown)
+        # A link that somebody sends must not say which key is used, or whom else the machine asks.
+        bind: Literal["query-params"] | None = None if field.get("not_from_links") else "query-params"
+        text = st.text_input(label, key=key, bind=bind, help=help_text, placeholder=shown)
         return ([text] if text else []), ""
     return [], ""
 
@@ -115,6 +120,11 @@ def settings_form(settings_type: type[BaseModel], prefix: str) -> tuple[list[dic
     if rest := [name for name in fields if name not in first]:
         with st.expander("More settings"):
             show(rest)
+    if (count := math.prod(map(len, chosen.values()))) > MAX_COMBINATIONS:
+        st.caption(
+            f":red[:material/error: These settings make {count:,} combinations; {MAX_COMBINATIONS:,} are the most.]"
+        )
+        return [{}], False
     combinations: list[dict[str, JsonValue]] = []
     for values in product(*chosen.values()):
         settings = dict(zip(chosen, values, strict=True))

@@ -26,11 +26,12 @@ class TaskCancelled(BaseException):
 
 @dataclass
 class Task:
-    """One piece of work; ``done`` and ``total`` count ``unit``, and ``total`` is 0 while it is unknown."""
+    """One piece of work of ``by``'s; ``done`` and ``total`` count ``unit``, ``total`` is 0 while it is unknown."""
 
     id: int
     title: str
     unit: str = "B"
+    by: str = ""
     done: int = 0
     total: int = 0
     state: TaskState = TaskState.RUNNING
@@ -62,10 +63,10 @@ class TaskBoard:
         self._tasks: dict[int, Task] = {}
         self._ids = count(1)
 
-    def start(self, title: str, work: Callable[[Task], str], unit: str = "B") -> Task:
+    def start(self, title: str, work: Callable[[Task], str], unit: str = "B", by: str = "") -> Task:
         """Run ``work`` in a thread of its own; it returns a sentence that says what came of it."""
         with self._lock:
-            task = Task(next(self._ids), title, unit)
+            task = Task(next(self._ids), title, unit, by)
             self._tasks[task.id] = task
         threading.Thread(target=self._run, args=(task, work), name=f"task-{task.id}", daemon=True).start()
         return task

@@ -9,8 +9,10 @@ from pathlib import Path
 import streamlit as st
 
 from pages import shared
+from pages.parts import entrance
 from pages.parts.compare_data import Scene
 from trilemma import registry
+from trilemma.access.roles import Action
 from trilemma.errors import TrilemmaError
 from trilemma.schema import Artifact, Configuration, EnergyCoefficients
 from trilemma.settings import get_settings
@@ -34,14 +36,18 @@ class Cast:
         """Have those answer, in this order. What this session was still having answered elsewhere is stopped.
 
         Raises:
+            AccessError: whoever is here may not.
             StoreError: the try-out cannot be started.
         """
+        labels = ", ".join(self.contenders[one].artifact.label for one in ids)
+        deed = entrance.guard().doing(Action.TRY_OUT, labels)
         latest: list[Round] = st.session_state.setdefault(_LATEST, [])
         for before in latest:
             before.stop("another prompt was asked")
         contenders = tuple(self.contenders[one] for one in ids)
-        # Into the list and not into the session, whose use may end this run of the page: it would be nobody's.
-        latest[:] = [Round(get_settings(), Ask(contenders=contenders, question=question, energy=self.energy))]
+        with deed:
+            # Into the list and not into the session, whose use may end this run of the page: it would be nobody's.
+            latest[:] = [Round(get_settings(), Ask(contenders=contenders, question=question, energy=self.energy))]
         return latest[0]
 
 

@@ -7,12 +7,13 @@ import math
 import streamlit as st
 
 from pages import shared
-from pages.parts import explore_data, tryout_data
+from pages.parts import entrance, explore_data, tryout_data
 from pages.parts.compare_data import Scene
 from pages.parts.explore_view import is_dark
 from pages.parts.performance_view import show_code
 from pages.parts.tryout_data import Cast, Shown
 from pages.parts.tryout_html import HOLLOW, StudySpeed, answer_html
+from trilemma.access.roles import Action
 from trilemma.analysis.reasons import shortened
 from trilemma.analysis.subjects import subject_title
 from trilemma.charts.palette import theme
@@ -29,6 +30,9 @@ _ABREAST = 3
 
 def show(scene: Scene) -> None:
     """The prompt box, the answers as they come, and what was asked before in this session."""
+    if not entrance.may(Action.TRY_OUT):
+        st.info("To try a prompt uses the machine, which your role may not.", icon=":material/lock:")
+        return
     cast = tryout_data.cast(scene)
     st.caption(
         "A prompt loads them one after the other, with the engine and settings of the study. Each answers alone, so "
@@ -46,7 +50,7 @@ def show(scene: Scene) -> None:
             st.rerun()
     if earlier:
         # A fragment's interval is fixed when the page runs; the fragment runs the page again when it must change.
-        st.fragment(_now, run_every=EVERY_S if live else None)(scene, earlier[0], live)
+        entrance.fragment(_now, run_every=EVERY_S if live else None)(scene, earlier[0], live)
     for shown in earlier[1:]:
         with st.expander(shared.plain(shortened(shown.round.ask.question.prompt, _TITLE)), icon=":material/history:"):
             _answers(scene, shown)

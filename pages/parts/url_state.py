@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping
 import streamlit as st
 
 Value = str | list[str] | bool | None
+_CARRIED, _CARRIED_BY = "carried", "carried:by"
+"""In the session: what pages ask in common, as the URL would have it, and the page that said it last."""
 
 
 class UrlState:
@@ -14,12 +16,19 @@ class UrlState:
 
     Streamlit's own binding puts the labels of options into the URL; labels may change, so keys are written here.
     A URL that somebody followed goes before what the session remembers; what equals its default is not written.
+
+    Args:
+        page: The page's name.
+        defaults: What is not in the URL.
+        carried: Names that mean the same on other pages: who opens this page by its name alone finds them as the
+            page before left them.
     """
 
-    def __init__(self, page: str, defaults: Mapping[str, Value]) -> None:
+    def __init__(self, page: str, defaults: Mapping[str, Value], carried: Collection[str] = ()) -> None:
         self._page = page
         self._defaults = dict(defaults)
-        self._written = f"{page}:url"
+        self._carried = frozenset(carried)
+        self._written, self._kept = f"{page}:url", f"{page}:kept"
         self._read()
 
     def key(self, name: str) -> str:
@@ -68,12 +77,24 @@ class UrlState:
     def _read(self) -> None:
         found = {name: st.query_params.get_all(name) for name in self._defaults if name in st.query_params}
         followed = bool(found) and found != st.session_state.get(self._written)
+        # Streamlit forgets what was chosen in a page's widgets as soon as another page is open.
+        kept = found or st.session_state.get(self._kept, {})
+        taken = {} if found else self._handed_on()
         for name, default in self._defaults.items():
-            if followed or self.key(name) not in st.session_state:
-                self.put(name, _parse(found.get(name), default))
+            if name in taken:
+                self.put(name, _parse(taken[name], default))
+            elif followed or self.key(name) not in st.session_state:
+                self.put(name, _parse(kept.get(name), default))
             else:
-                # Said again, so that the value outlives a visit to another page.
+                # Said again, so that the value outlives a run in which its widget is not made.
                 self.put(name, self.get(name))
+
+    def _handed_on(self) -> dict[str, list[str] | None]:
+        """What another page said last of the names that are carried; None where it is at its default."""
+        if st.session_state.get(_CARRIED_BY, self._page) == self._page:
+            return {}
+        said: Mapping[str, list[str] | None] = st.session_state[_CARRIED]
+        return {name: said[name] for name in self._carried & said.keys()}
 
     def write(self, among: Collection[str] | None = None) -> None:
         """Write the URL, or of it only the names ``among``: the others stay in the session. The page is not run again.
@@ -83,15 +104,20 @@ class UrlState:
         """
         names = self._defaults if among is None else among
         # Nothing chosen where something is by default is a choice too, and is written as an empty parameter.
-        changed = {name: self.get(name) for name in names if self.get(name) != self._defaults[name]}
-        texts = {name: _spell(value) or [""] for name, value in changed.items()}
+        changed = {name: self.get(name) for name in self._defaults if self.get(name) != self._defaults[name]}
+        kept = {name: _spell(value) or [""] for name, value in changed.items()}
+        texts = {name: text for name, text in kept.items() if name in names}
         for name in self._defaults:
             now = st.query_params.get_all(name)
             if name in texts and now != texts[name]:
                 st.query_params[name] = texts[name]
             elif name not in texts and now:
                 del st.query_params[name]
-        st.session_state[self._written] = texts
+        st.session_state[self._written], st.session_state[self._kept] = texts, kept
+        if self._carried:
+            said = {name: texts.get(name) for name in self._carried}
+            st.session_state[_CARRIED] = {**st.session_state.get(_CARRIED, {}), **said}
+            st.session_state[_CARRIED_BY] = self._page
 
 
 class Snapshot(UrlState):

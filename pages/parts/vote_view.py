@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from pages import shared
-from pages.parts import tryout_data, vote_count, vote_data
+from pages.parts import entrance, tryout_data, vote_count, vote_data
 from pages.parts.compare_data import Scene
 from pages.parts.explore_view import is_dark
 from pages.parts.performance_view import show_code
@@ -19,6 +19,7 @@ from pages.parts.tryout_html import text_html
 from pages.parts.tryout_view import EVERY_S, ask_box, show_missing
 from pages.parts.url_state import Value
 from pages.parts.vote_data import Ballot, NoBallot, What
+from trilemma.access.roles import Action
 from trilemma.analysis.reasons import shortened
 from trilemma.records import Choice, Vote
 from trilemma.tryout.rounds import Round
@@ -63,6 +64,10 @@ def show(scene: Scene) -> None:
     """The booth, and below it the count."""
     everything = shared.get_store().votes(scene.study)
     votes = [vote for vote in everything if {vote.a_id, vote.b_id} <= set(scene.ids)]
+    if not entrance.may(Action.VOTE):
+        st.info("Your role may read the votes, and not vote.", icon=":material/lock:")
+        vote_count.show(scene, votes)
+        return
     st.caption(
         "Two answers to the same prompt, in an order by chance and without names: which is better? The names are told "
         "after the vote. Answers in the same words are left out."
@@ -139,7 +144,7 @@ def _live(scene: Scene, votes: list[Vote], booth: _Booth) -> None:
         st.info("Two configurations that can answer on this machine are needed.", icon=":material/info:")
     if booth.answering is not None:
         if live:
-            st.fragment(_writing, run_every=EVERY_S)(booth.answering)
+            entrance.fragment(_writing, run_every=EVERY_S)(booth.answering)
             return
         found, booth.answering = vote_data.ballot_of(booth.answering), None
         if isinstance(found, Ballot):
@@ -190,7 +195,8 @@ def _ballot(scene: Scene, booth: _Booth, ballot: Ballot) -> None:
 def _choose(scene: Scene, booth: _Booth, ballot: Ballot) -> None:
     for choice, label, icon in _BUTTONS:
         if st.button(label, icon=icon, key=f"vote:{choice}"):
-            booth.cast = shared.get_store().add_vote(scene.study, ballot.vote(choice, _voter()))
+            with entrance.guard().doing(Action.VOTE, scene.study) as changed:
+                booth.cast = changed.add_vote(scene.study, ballot.vote(choice, _voter()))
             _told(scene, ballot.source).add(ballot.what)
             st.rerun()
     if st.button("Skip", type="tertiary", key="vote:skip", help="Nothing is kept, and it is not shown again."):
@@ -206,6 +212,7 @@ def _next(booth: _Booth, cast: Vote) -> None:
         booth.clear()
         st.rerun()
     if st.button("Take it back", type="tertiary", key="vote:back"):
-        shared.get_store().delete_vote(cast.id)
+        with entrance.guard().doing(Action.UNDO_VOTE, cast.id) as changed:
+            changed.delete_vote(cast.id)
         booth.clear()  # its names are told: another vote on it would not be blind
         st.rerun()

@@ -10,6 +10,7 @@ import streamlit as st
 from trilemma.jobs.base import Identity
 from trilemma.jobs.processes import alive
 from trilemma.schema import RunState
+from trilemma.settings import get_settings
 from trilemma.store import Store
 from trilemma.tryout.rounds import machine_taken
 
@@ -17,6 +18,7 @@ GRACE_S = 4.0
 """A worker that is alive takes the next run within a second."""
 
 SINCE = "no_worker_since"
+_LOOK_AT = 50
 
 
 def _works(store: Store, run_id: str) -> bool:
@@ -30,12 +32,16 @@ def _works(store: Store, run_id: str) -> bool:
 
 
 def worker_missing(store: Store) -> bool:
-    """Whether there is work, and for a few seconds nobody has been seen to do it."""
-    running = store.runs(states=[RunState.RUNNING])
+    """Whether there is work for this machine, and for a few seconds nobody has been seen to do it."""
+    here = get_settings().device
+    running, waits = (
+        [run for run in store.runs(states=[state], limit=_LOOK_AT) if run.spec.device == here]
+        for state in (RunState.RUNNING, RunState.WAITING)
+    )
     if machine_taken():  # it gives it back after an answer at most
         st.session_state.pop(SINCE, None)
         return False
-    idle = store.queue_paused() or not (running or store.runs(states=[RunState.WAITING], limit=1))
+    idle = store.queue_paused() or not (running or waits)
     # The worker of a cluster says every few seconds which machines it sees, also while none of them is free.
     if idle or any(machine.alive for machine in store.machines()) or any(_works(store, run.id) for run in running):
         st.session_state.pop(SINCE, None)

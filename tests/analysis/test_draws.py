@@ -66,6 +66,17 @@ def test_shares_have_jeffreys_posterior(points: Points) -> None:
     assert np.quantile(drawn, 0.975) == pytest.approx(stats.beta(0.5, 12.5).ppf(0.975), rel=0.1)
 
 
+def test_answers_alike_do_not_prove_that_two_never_differ(points: Points) -> None:
+    scores = {name: {str(i): 1.0 for i in range(12)} for name in points.meta.index}
+    values = draw(points, [QUALITY], {QUALITY: scores}).values[:, :, 0]
+    best = np.bincount(values.argmax(axis=1), minlength=len(points)) / len(values)
+    assert best.max() < 0.3, "nine of one model family that solved everything: none of them is surely the best"
+    two = points.select(np.array([0, 1]))
+    gap = np.diff(draw(two, [QUALITY], {QUALITY: {name: scores[name] for name in two.meta.index}}).values[:, :, 0])
+    # A quarter of a wrong answer for each alone, in 13 in all.
+    assert np.std(gap) == pytest.approx(np.sqrt(2 * 0.25 / 13 / 14), rel=0.15)
+
+
 def test_a_missing_figure_stays_missing(store: Store) -> None:
     fill_store(store)
     found = points_of(store, SPEED, "perplexity@nowhere")

@@ -11,6 +11,7 @@ import plotly.io as pio
 import pytest
 
 from tests.factory import DEMO, SMOL, artifact, fill_store, points_of, records
+from trilemma.analysis.distributions import percentile_table
 from trilemma.analysis.format import scale_for
 from trilemma.analysis.limits import Limit
 from trilemma.analysis.odds import front_odds
@@ -359,3 +360,14 @@ def test_percentiles_are_marked_only_where_there_are_enough() -> None:
     assert "ms" in enough.layout.xaxis.title.text
     assert enough.data[0].y[-1] == 1.0
     assert not ecdf_figure("ttft_s", {}).data
+
+
+def test_percentiles_of_several_workloads_are_told_in_a_table_and_not_over_each_other() -> None:
+    values = {"short_chat": np.linspace(0.1, 0.2, 20), "long_answer": np.array([0.3, 0.4, np.nan])}
+    marked = [trace for trace in ecdf_figure("ttft_s", values).data if "markers" in trace.mode]
+    assert {trace.mode for trace in marked} == {"markers"}
+    table = percentile_table("ttft_s", values)
+    assert list(table.columns) == ["workload", "n", "median", "p90", "p95"]
+    assert table["n"].tolist() == [20, 2]
+    assert table["median"].tolist() == ["150 ms", "350 ms"]
+    assert table["p95"].isna().tolist() == [False, True]

@@ -18,11 +18,13 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: str) -> Iterator[Path]:
     folder = tmp_path / "home"
     for name in list(os.environ):
         if name.startswith("TRILEMMA_"):
             monkeypatch.delenv(name)
+    if database:
+        monkeypatch.setenv("TRILEMMA_DATABASE", database)
     monkeypatch.setenv("TRILEMMA_HOME", str(folder))
     get_settings.cache_clear()
     yield folder

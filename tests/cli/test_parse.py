@@ -54,6 +54,11 @@ def test_no_settings_make_one_configuration() -> None:
         (lambda: parse.suite("hellaswag:-1"), "limit"),
         (lambda: parse.typed_settings(["threads"]), "key=value"),
         (lambda: parse.typed_settings(["threads="]), "key=value"),
+        (lambda: parse.workload("short_chat:sweep=a;b"), "sweep"),
+        (lambda: parse.workload("short_chat:sweep=1e999"), "sweep"),
+        (lambda: parse.workload(f"short_chat:requests=1{'0' * 400}"), "requests"),
+        (lambda: parse.suite("own:options=3,x=1"), "options is no table"),
+        (lambda: parse.sweep({str(name): [*range(100)] for name in range(9)}), "combinations"),
     ],
 )
 def test_what_is_wrong_is_named(wrong: object, word: str) -> None:

@@ -37,7 +37,7 @@ def test_pack_is_hidden_and_writes_a_file(command: Run, store: Store, tmp_path: 
     target = tmp_path / "packed.gz"
     assert command("sample", "pack", "Demo", str(target)).returncode == 0
     assert len(loads(target.read_bytes()).runs) == 2
-    refused = command("sample", "pack", "Demo", str(tmp_path / "nowhere" / "x.gz"))
+    refused = command("sample", "pack", "Demo", str(target / "x.gz"))
     assert (refused.returncode, "cannot be written" in refused.stderr) == (1, True)
 
 

@@ -39,7 +39,8 @@ class Campaign:
 
 
 def settings_of(home: Path) -> Settings:
-    return Settings(home=home, database=f"sqlite:///{home / 'trilemma.db'}")
+    database = os.environ.get("TRILEMMA_DATABASE") or f"sqlite:///{home / 'trilemma.db'}"
+    return Settings(home=home, database=database)
 
 
 def start_worker(home: Path, command: Sequence[str], *options: str) -> subprocess.Popen[bytes]:

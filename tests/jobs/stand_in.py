@@ -15,9 +15,12 @@ import threading
 import time
 from pathlib import Path
 
+from trilemma.bench.recorder import Recorder
 from trilemma.records import AnswerRecord, HostInfo, PhaseWindow, RequestRecord, Sample
 from trilemma.schema import Measurement, Method, Phase, Provenance, RunState
+from trilemma.settings import get_settings
 from trilemma.store import open_store
+from trilemma.store.kept import Batch, path_of
 
 STEPS = 12
 HOST = HostInfo(id="test", system="Linux", machine="x86_64", cpu="", cores=1, memory_bytes=1)
@@ -62,26 +65,30 @@ def main() -> None:
     print("working on", run_id, flush=True)
     child = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"])
 
+    settings = get_settings()
     with open_store() as store:
-        store.start_run(run_id, HOST.model_copy(update={"name": os.environ.get("TRILEMMA_MACHINE", "")}))
+        kept = path_of(settings.logs_dir, run_id)
+        recorder = Recorder(store, store.run(run_id), kept, settings.database_patience_s)
+        host = HOST.model_copy(update={"name": settings.machine})
+        recorder.patiently(lambda: store.start_run(run_id, host))
         for step in range(STEPS):
-            store.write_batch(
-                run_id,
-                phases=[PhaseWindow(phase=Phase.SPEED, start_ns=1, end_ns=step)],
-                samples=[Sample(time_ns=step, phase=Phase.SPEED, values={"rss_bytes": float(step)})],
-                requests=[RequestRecord(workload="w", index=step, submitted_ns=step, token_times_ns=(step + 1,))],
-                answers=[AnswerRecord(suite="s", item_id=str(step), index=step, prompt="", answer="", scores={})],
-                progress=(step / STEPS, "working", Phase.SPEED, None),
+            batch = Batch(
+                phases=(PhaseWindow(phase=Phase.SPEED, start_ns=1, end_ns=step),),
+                samples=(Sample(time_ns=step, phase=Phase.SPEED, values={"rss_bytes": float(step)}),),
+                requests=(RequestRecord(workload="w", index=step, submitted_ns=step, token_times_ns=(step + 1,)),),
+                answers=(AnswerRecord(suite="s", item_id=str(step), index=step, prompt="", answer="", scores={}),),
             )
+            recorder.write(batch, (step / STEPS, "working", Phase.SPEED, None))
             if arguments.exit is not None and step == STEPS // 2:
                 child.kill()
                 os._exit(arguments.exit)
+            note(home / "steps", str(step))
             time.sleep(arguments.step_s)
-        provenance = Provenance(method=Method.MEASURED, source="test")
-        store.set_measurements(run_id, [Measurement(figure="ttft_s", value=1.0, n=STEPS, provenance=provenance)])
         child.kill()
         child.wait()
-        store.finish_run(run_id, RunState.DONE, disturbed=arguments.disturbed)
+        provenance = Provenance(method=Method.MEASURED, source="test")
+        figures = [Measurement(figure="ttft_s", value=1.0, n=STEPS, provenance=provenance)]
+        recorder.finish(RunState.DONE, figures, disturbances=("disturbed",) * arguments.disturbed)
         note(home / "finished", run_id)
 
 

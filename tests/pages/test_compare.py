@@ -261,8 +261,8 @@ def test_the_headline_is_bars_or_a_radar(store: Store) -> None:
 
 
 def test_waits_are_over_the_requests_of_all_repeats(store: Store) -> None:
-    fill_store(store, DEMO[:3], 2)
-    app = compare(tab="waiting")
+    chosen = [one.id for one in fill_store(store, DEMO[:3], 2).spec.configurations]
+    app = compare(tab="waiting", c=chosen)
     rows = table(app, "Requests")
     assert rows["Configuration"].tolist() == ["F16", "Q8_0", "Q6_K"]
     assert rows["Requests"].tolist() == ["48"] * 3
@@ -286,7 +286,7 @@ def test_disturbed_runs_wait_in_a_line_of_their_own(store: Store) -> None:
     store.write_batch(again, requests=store.requests(run.id))
     store.set_measurements(again, store.measurements(run.id))
     store.finish_run(again, RunState.DONE, disturbed=True, disturbances=["somebody else used the machine"])
-    app = compare(tab="waiting")
+    app = compare(tab="waiting", c=[one.id for one in study.spec.configurations])
     assert not app.exception
     rows = table(app, "Requests")
     assert rows["Note"].tolist() == ["disturbed runs", ""]
@@ -331,8 +331,8 @@ def test_the_same_prompt_answered_by_each_is_marked_and_escaped(store: Store) ->
 
 
 def test_prompts_of_workloads_are_kept_with_their_answers(store: Store) -> None:
-    fill_store(store, DEMO[:2], 1)
-    app = compare(tab="answers", prompts="workload:short_chat", differing="0")
+    chosen = [one.id for one in fill_store(store, DEMO[:2], 1).spec.configurations]
+    app = compare(tab="answers", prompts="workload:short_chat", differing="0", c=chosen)
     rows = table(app, "Different answers")
     assert rows["Text"].tolist() == ["Tell me of the sea."]
     assert rows["Different answers"].tolist() == [1]

@@ -228,13 +228,13 @@ def test_a_file_of_questions_is_shown_and_chosen(app: AppTest, ladder: list[Arti
     without_suites(app)
     app.checkbox(key="q_own").check().run()
     assert measure(app) == "", "there is no file yet"
-    app.get("file_uploader")[-1].set_value([("bad.csv", b"question,answer\nok,1\nbad,\n", "text/csv")]).run()
+    app.file_uploader(key="own_file").set_value([("bad.csv", b"question,answer\nok,1\nbad,\n", "text/csv")]).run()
     assert not app.exception
     assert "1 problem" in shown(app)
     assert list(app.dataframe[0].value["row"]) == [3]
     assert measure(app) == ""
     good = b"question,answer\n=1+1 [x](http://evil.example),2\n"
-    app.get("file_uploader")[-1].set_value([("good.csv", good, "text/csv")]).run()
+    app.file_uploader(key="own_file").set_value([("good.csv", good, "text/csv")]).run()
     assert list(app.dataframe[0].value["question"]) == ["=1+1 [x](http://evil.example)"]
     app.button(key="measure").click().run()
     assert not app.exception

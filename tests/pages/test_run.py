@@ -233,3 +233,15 @@ def test_how_well_it_answered_what_it_cost_and_what_an_agent_did(store: Store) -
     assert costs["How"].tolist() == ["none of 1 answers was right", "measured"]
     assert [step.label for step in app.expander] == ["Step 1, turn 0"]
     assert any("evil.example" in code.value for code in app.expander[0].code)
+
+
+def test_repeats_lead_to_each_other_and_to_the_one_that_was_asked(store: Store) -> None:
+    fill_store(store, DEMO[:2], 2)
+    spoken, asked = first(store, quality=False), first(store)
+    app = open_run(spoken.id)
+    assert "Questions are asked once, in repeat 1." in words(app)
+    links = [element.proto.label for element in app.get("page_link")]
+    assert {"Repeat 1", "See how it answered"} <= set(links)
+    app = open_run(asked.id)
+    assert "Questions are asked once" not in words(app)
+    assert "Repeat 2" in [element.proto.label for element in app.get("page_link")]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
+import io
 import random
+from pathlib import Path
 
 import pytest
 import streamlit as st
@@ -11,13 +13,15 @@ from streamlit.testing.v1 import AppTest
 
 from pages import shared
 from tests.factory import HOST, SMOL, artifact, figures, fill_store
+from trilemma.archive.read import import_file
+from trilemma.archive.write import export_bytes
 from trilemma.records import SAMPLE
 from trilemma.report import html_report
 from trilemma.sample import words
 from trilemma.sample.loading import add_sample
 from trilemma.schema import Configuration, RunSpec, RunState, StudySpec
 from trilemma.settings import Settings
-from trilemma.store import Store
+from trilemma.store import Store, open_store
 
 MARK = "Sample study, measured on "
 NO_FIGURES = {"new_study", "queue", "models"}
@@ -65,6 +69,32 @@ def test_the_mark_names_machine_and_date(store: Store) -> None:
 def test_alone_it_is_shown_and_marked(store: Store, name: str) -> None:
     add_sample(store)
     assert MARK in texts(page(name))
+
+
+def imported(store: Store, tmp_path: Path) -> str:
+    """A study that was measured in another store: its id."""
+    with open_store(f"sqlite:///{tmp_path / 'elsewhere.db'}") as other:
+        study = fill_store(other, [(SMOL, "F16"), (SMOL, "Q4_K_M")], seed=7)
+        return import_file(store, io.BytesIO(export_bytes(other, study.id))).study.id
+
+
+@pytest.mark.parametrize("name", SHOWING)
+def test_an_imported_study_is_marked_and_kept_apart_in_the_same_way(store: Store, name: str, tmp_path: Path) -> None:
+    study_id = imported(store, tmp_path)
+    mark = MARK.replace("Sample", "Imported")
+    assert mark in texts(page(name, study=study_id))
+    assert mark in texts(page(name)), "there is nothing else"
+    fill_store(store, [(SMOL, "Q8_0"), (SMOL, "Q2_K")], name="Mine")
+    assert mark not in texts(page(name, **({} if name in ("explore", "run") else {"study": store.studies()[0].id})))
+
+
+def test_the_queue_gives_and_takes_studies_as_files(store: Store) -> None:
+    for query in ({}, {"study": "none"}):
+        assert len(page("queue", **query).get("file_uploader")) == 1
+    study = fill_store(store, [(SMOL, "F16")])
+    (button,) = page("queue", study=study.id).get("download_button")
+    assert button.proto.label == "Download the study"
+    assert page("queue").get("download_button") == []
 
 
 @pytest.mark.parametrize("name", SHOWING)

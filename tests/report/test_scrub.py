@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trilemma.report.scrub import Scrubber
+from trilemma.scrub import Scrubber
 
 NAMES = st.text("abcdefghijklmnopqrstuvwxyzABCXYZ0123456789_.-", min_size=1, max_size=12).filter(lambda s: s.strip("."))
 

@@ -13,7 +13,7 @@ import pytest
 from tests.factory import HOST, SUITES, WORKLOAD, artifact, figures
 from trilemma.errors import StoreError
 from trilemma.records import SAMPLE, AnswerRecord, RequestRecord, WholeStudy
-from trilemma.sample import words
+from trilemma.sample import file, words
 from trilemma.sample.file import PACKAGED, dumps, loads, packaged
 from trilemma.sample.pack import refuse_names, whole_study
 from trilemma.schema import Configuration, RunSpec, RunState, StudySpec
@@ -114,6 +114,7 @@ def test_a_name_of_the_machine_is_refused_and_what_only_looks_like_a_folder_is_n
 @pytest.mark.parametrize(
     "data",
     [b"", b"nonsense", gzip.compress(b"[]\n"), gzip.compress(b'{"format":"trilemma-sample","version":99}\n')],
+    ids=["empty", "nonsense", "a list", "another version"],  # gzip writes the time into its bytes
 )
 def test_a_damaged_file_is_an_error_that_says_what_to_do(data: bytes) -> None:
     with pytest.raises(StoreError, match="cannot be read") as caught:
@@ -124,6 +125,15 @@ def test_a_damaged_file_is_an_error_that_says_what_to_do(data: bytes) -> None:
 def test_a_truncated_file_is_an_error() -> None:
     with pytest.raises(StoreError, match="cannot be read"):
         loads(PACKAGED.read_bytes()[:-1000])
+
+
+def test_a_file_that_unpacks_without_an_end_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(gzip.decompress(PACKAGED.read_bytes())) < file.MAX_BYTES / 8
+    monkeypatch.setattr(file, "MAX_BYTES", 1 << 20)
+    bomb = gzip.compress(b"\0" * (64 << 20), compresslevel=9)
+    assert len(bomb) < 1 << 17
+    with pytest.raises(StoreError, match="more than it may"):
+        loads(bomb)
 
 
 @pytest.fixture(scope="module")
@@ -198,5 +208,7 @@ def test_it_is_a_study_to_explore(shipped: WholeStudy) -> None:
     assert {"decode_tps", "peak_memory_bytes", "energy_per_token_j", "accuracy_norm", "success_rate"} <= keys
     assert len({one.model for one in shipped.artifacts}) == 2
     assert len(shipped.study.spec.configurations) == 9
-    assert len(shipped.runs) == 18
     assert all(run.run.state is RunState.DONE for run in shipped.runs)
+    again = [run.run for run in shipped.runs if run.run.rerun_of]
+    assert len(shipped.runs) == 18 + len(again)
+    assert {run.run.id for run in shipped.runs if run.run.disturbed} >= {run.rerun_of for run in again}

@@ -7,6 +7,8 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 from studies import HOST, add, claim, finish, measurement, records, run_specs, url_of
 
+from tests.postgres import server
 from trilemma.errors import NotFoundError, RunCancelledError, StoreError
 from trilemma.schema import RunState
 from trilemma.store import Store, open_store
@@ -68,18 +71,24 @@ class Queue(RuleBasedStateMachine):
 
     runs = Bundle("runs")
 
+    @staticmethod
+    @contextmanager
+    def fresh() -> Iterator[str]:
+        """The URL of a database of its own."""
+        with tempfile.TemporaryDirectory() as folder:
+            yield url_of(Path(folder))
+
     def __init__(self) -> None:
         super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
-        self.store = open_store(url_of(Path(self.folder.name)))
+        self.closing = ExitStack()
+        self.store = self.closing.enter_context(open_store(self.closing.enter_context(self.fresh())))
         self.state: dict[str, RunState] = {}
         self.order: list[str] = []
         self.paused = False
         self.made = 0
 
     def teardown(self) -> None:
-        self.store.close()
-        self.folder.cleanup()
+        self.closing.close()
 
     @rule(target=runs, count=st.integers(1, 3))
     def queue(self, count: int) -> list[str]:
@@ -162,8 +171,24 @@ class Queue(RuleBasedStateMachine):
             assert len(self.store.samples(run.id)) == (3 if begun else 0) or run.state is RunState.CANCELLED
 
 
+class QueueOnPostgres(Queue):
+    """The same on PostgreSQL."""
+
+    @staticmethod
+    def fresh() -> AbstractContextManager[str]:
+        return server().database()
+
+
+@pytest.fixture(autouse=True)
+def wanted(request: pytest.FixtureRequest) -> None:
+    if request.cls is QueueOnPostgres.TestCase and request.config.getoption("--database") == "sqlite":
+        pytest.skip("--database sqlite")
+
+
 TestQueue = Queue.TestCase
 TestQueue.settings = settings(max_examples=20, stateful_step_count=20, suppress_health_check=list(HealthCheck))
+TestQueueOnPostgres = QueueOnPostgres.TestCase
+TestQueueOnPostgres.settings = settings(TestQueue.settings, max_examples=8)
 
 
 def test_a_process_may_claim_again_what_it_gave_up(store: Store) -> None:

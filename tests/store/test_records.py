@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from studies import HOST, PROVENANCE, add, artifact, claim, finish, measurement, records, run_specs
 
 from trilemma.errors import NotFoundError, StoreError
-from trilemma.records import PhaseWindow, Sample
+from trilemma.records import AnswerRecord, PhaseWindow, Sample
 from trilemma.schema import Configuration, Derivation, Method, Phase, Relation, RunSpec, RunState, StudySpec
 from trilemma.store import Store
 from trilemma.store.codec import CODEC, deltas, pack_samples, times_of, unpack_samples
@@ -100,11 +100,24 @@ def test_a_batch_is_written_whole_or_not_at_all(store: Store) -> None:
         store.set_measurements(run_id, [measurement(), measurement()])
 
 
-def test_text_that_no_database_takes(store: Store) -> None:
+def test_text_that_no_database_takes(store: Store, database: str) -> None:
     _, (run_id,) = add(store, run_specs(1))
     claim(store)
     store.write_batch(run_id, **records(1, text="lone \ud83d surrogate, \x00, \U0001f600 </script>"))
-    assert store.answers(run_id)[0].answer == "lone \ufffd surrogate, \x00, \U0001f600 </script>"
+    nul = "\ufffd" if database else "\x00"
+    assert store.answers(run_id)[0].answer == f"lone \ufffd surrogate, {nul}, \U0001f600 </script>"
+
+
+def test_json_that_could_not_be_shown_is_mended_and_nothing_else_of_it(store: Store) -> None:
+    nasty = "lone \ud83d, \x00 \u202e </script>"
+    mended = nasty.replace("\ud83d", "\ufffd")
+    _, (run_id,) = add(store, run_specs(1))
+    claim(store)
+    answer = AnswerRecord.model_construct(
+        suite="s", item_id="1", index=0, prompt="", answer="", expected="", scores={}, detail={nasty: [nasty, 1.5]}
+    )
+    store.add_answers(run_id, [answer])
+    assert store.answers(run_id)[0].detail == {mended: [mended, 1.5]}
 
 
 def test_what_cannot_be_known_stays_unknown(store: Store) -> None:
@@ -250,7 +263,8 @@ def test_frames_have_their_columns_even_when_empty(store: Store) -> None:
     about_run = ["run_id", "configuration_id", "artifact_id", "engine", "repeat", "disturbed"]
     figures = [*about_run, "key", "value", "low", "high", "n", "method", "source", "valid"]
     runs = ["run_id", "state", "configuration_id", "artifact_id", "model", "quantization", "engine", "settings"]
-    runs += ["adapter_id", "profile", "repeat", "disturbed", "finished_at", "rerun_of", "superseded", "machine"]
+    runs += ["adapter_id", "profile", "repeat", "disturbed", "finished_at", "rerun_of", "superseded", "imported"]
+    runs += ["machine"]
     assert list(store.figure_frame()) == figures
     assert list(store.run_frame()) == runs
     assert store.figure_frame().empty

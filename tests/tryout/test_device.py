@@ -19,7 +19,7 @@ from trilemma.settings import Settings
 from trilemma.store import Store
 from trilemma.tryout import __main__ as host_module
 from trilemma.tryout.__main__ import Host
-from trilemma.tryout.device import DEVICE, reserve
+from trilemma.tryout.device import reserve
 from trilemma.tryout.messages import WORD, Question, Task, Word, Written
 
 
@@ -32,7 +32,7 @@ def queue_run(store: Store) -> None:
 
 def test_while_it_is_held_no_worker_gets_the_device(settings: Settings, store: Store) -> None:
     reservation = reserve(settings, store)
-    assert LocalExecutor(settings).reserve(DEVICE) is None
+    assert LocalExecutor(settings).reserve(settings.device) is None
     with pytest.raises(RunError, match="Something else has this machine"):
         reserve(settings, store, within_s=0.0)
     reservation.release()
@@ -49,7 +49,7 @@ def test_a_run_that_waits_goes_first_unless_the_queue_is_paused(settings: Settin
 
 def test_a_run_that_is_measured_is_named(settings: Settings, store: Store) -> None:
     queue_run(store)
-    worker = LocalExecutor(settings).reserve(DEVICE)
+    worker = LocalExecutor(settings).reserve(settings.device)
     assert worker is not None
     assert store.claim_next("test") is not None
     with pytest.raises(RunError, match=r"A run is being measured \(tiny Q0, 0% done\)"):

@@ -17,7 +17,6 @@ from trilemma.jobs.local import LocalExecutor
 from trilemma.schema import Artifact, Configuration, Method
 from trilemma.settings import Settings
 from trilemma.suites.generation import Turn
-from trilemma.tryout.device import DEVICE
 from trilemma.tryout.messages import Ask, Contender, Question
 from trilemma.tryout.rounds import Answer, Round, State
 
@@ -68,7 +67,7 @@ def test_configurations_answer_one_at_a_time_as_the_engine_does(
         time.sleep(0.02)
     assert highest == 1
     answers = finish(found)
-    assert LocalExecutor(settings).reserve(DEVICE) is not None
+    assert LocalExecutor(settings).reserve(settings.device) is not None
     assert descendants() == []
     request = request_of(smollm2, Turn(24, messages=({"role": "user", "content": PROMPT},)))
     expected = smollm2.detokenize(smollm2.generate(request).tokens)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from trilemma.analysis.format import format_figure, key_definition
+from trilemma.analysis.subjects import subject_title
 from trilemma.records import RequestRecord
 from trilemma.workloads import latency
 
@@ -54,3 +57,17 @@ def latencies(requests: Iterable[RequestRecord]) -> dict[str, dict[str, FloatArr
         }
         for workload, group in by_workload.items()
     }
+
+
+def percentile_table(name: str, by_workload: Mapping[str, FloatArray]) -> pd.DataFrame:
+    """One row a workload: how many values of the latency ``name`` there are, and their percentiles in words.
+
+    A percentile that a sample is too small for is empty, and left out where all are.
+    """
+    unit = key_definition(name).unit
+    rows = []
+    for workload, values in by_workload.items():
+        found = {told: percentile(values, percent) for percent, told in STATISTICS.items()}
+        words = {told: None if value is None else format_figure(value, unit) for told, value in found.items()}
+        rows.append({"workload": subject_title(workload), "n": int((~np.isnan(values)).sum()), **words})
+    return pd.DataFrame(rows).dropna(axis="columns", how="all")

@@ -17,12 +17,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trilemma.analysis.points import Points
-from trilemma.analysis.shrinkage import Projection, expected, shrunk
+from trilemma.analysis.shrinkage import expected, shrunk
 from trilemma.analysis.uncertainty import SEED, FloatArray
 
 DRAWS = 1000
 _PRIOR = 0.5
-"""Weight of an imagined item that all answer rightly, and of one that none does: Jeffreys' prior for every share."""
+"""Weight of an imagined item that is answered rightly, and of one that is not: Jeffreys' prior for every share."""
+_OWN = 0.5
+"""How much of that each configuration has to itself."""
+_BY_BITS = 0.5
+"""The share of the draws in which bits are taken to explain a figure."""
 _BATCH = 100
 
 ItemScores = Mapping[str, Mapping[str, Mapping[str, float]]]
@@ -84,7 +88,7 @@ def draw(points: Points, keys: Sequence[str], items: ItemScores | None = None, *
         if table is not None:
             has = np.flatnonzero(np.isfinite(value[:, column]))
             drawn = _resampled_means(table, count, rng)
-            planes[column][:, has] = shrunk(drawn, table.mean(axis=1), _expected(points, has), rng)
+            planes[column][:, has] = _regressed(drawn, table.mean(axis=1), points, has, rng)
             unknown[:, column] = False
             paired.add(key)
             continue
@@ -94,12 +98,11 @@ def draw(points: Points, keys: Sequence[str], items: ItemScores | None = None, *
         middle, doubt, freedom = value[known, column], error[known, column], df[known, column]
         noise = _student(rng, freedom, count) * doubt
         finite = value[np.isfinite(value[:, column]), column]
-        projection = _expected(points, known)
         if (finite > 0).all():
             logs = np.log(middle)
-            planes[column][:, known] = np.exp(shrunk(logs + noise / middle, logs, projection, rng))
+            planes[column][:, known] = np.exp(_regressed(logs + noise / middle, logs, points, known, rng))
         else:
-            planes[column][:, known] = shrunk(middle + noise, middle, projection, rng)
+            planes[column][:, known] = _regressed(middle + noise, middle, points, known, rng)
     return Draws(points, names, np.moveaxis(planes, 0, 2), unknown, frozenset(paired))
 
 
@@ -114,9 +117,21 @@ def together(points: Points, parts: Sequence[Draws]) -> Draws:
     )
 
 
-def _expected(points: Points, rows: NDArray[np.intp]) -> Projection:
+def _regressed(
+    drawn: FloatArray, value: FloatArray, points: Points, rows: NDArray[np.intp], rng: np.random.Generator
+) -> FloatArray:
+    """``drawn`` regressed towards what is expected of a model at its bits, or of a model alone.
+
+    Whether bits say anything of a figure is not known beforehand: half of the draws take it that they do, half that
+    they do not. Either alone is wrong by more (``make bench NAME=calibration``).
+    """
     meta = points.meta.iloc[rows]
-    return expected(meta["model"].tolist(), meta["bits"].to_numpy(dtype=np.float64))
+    models, bits = meta["model"].tolist(), meta["bits"].to_numpy(dtype=np.float64)
+    by_bits = rng.random(len(drawn)) < _BY_BITS
+    found = np.empty_like(drawn)
+    for mine, known in ((by_bits, bits), (~by_bits, np.full(len(bits), np.nan))):
+        found[mine] = shrunk(drawn[mine], value, expected(models, known), rng)
+    return found
 
 
 def scores_by_item(frame: pd.DataFrame) -> dict[str, dict[str, float]]:
@@ -165,16 +180,21 @@ def _common_items(
 def _resampled_means(table: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
     """Weighted means over items, draws x configurations, the same weights for all configurations.
 
-    The Bayesian bootstrap (Rubin, *Annals of Statistics* 9(1), 1981) with half an item that all answer rightly and half
-    an item that none does, which gives every share the posterior of Jeffreys' prior: without them, twelve wrong answers
-    of twelve would prove that no answer is ever right.
+    The Bayesian bootstrap (Rubin, *Annals of Statistics* 9(1), 1981) with half an item that is answered rightly and
+    half an item that is not, which gives every share the posterior of Jeffreys' prior: without them, twelve wrong
+    answers of twelve would prove that no answer is ever right. Half of either is common to all; the other half is each
+    configuration's own, or twelve answers alike would prove that two configurations never differ. Between two, the
+    items that only one of them answers rightly then have the weight of Jeffreys' prior, too.
     """
     configurations, items = table.shape
     whole = np.concatenate([table, np.ones((configurations, 1)), np.zeros((configurations, 1))], axis=1)
-    shape = np.concatenate([np.ones(items), np.full(2, _PRIOR)])
+    shape = np.concatenate([np.ones(items), np.full(2, _PRIOR * (1 - _OWN))])
     means = np.empty((count, configurations))
     # In batches: all weights at once would be draws x items, which for a large suite does not fit.
     for start in range(0, count, _BATCH):
-        weights = rng.standard_gamma(shape, (min(_BATCH, count - start), items + 2))
-        means[start : start + _BATCH] = (weights / weights.sum(axis=1, keepdims=True)) @ whole.T
+        size = min(_BATCH, count - start)
+        weights = rng.standard_gamma(shape, (size, items + 2))
+        right, wrong = rng.standard_gamma(_PRIOR * _OWN, (2, size, configurations))
+        total = weights.sum(axis=1, keepdims=True) + right + wrong
+        means[start : start + _BATCH] = (weights @ whole.T + right) / total
     return means

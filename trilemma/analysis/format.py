@@ -16,6 +16,7 @@ from trilemma.schema import measurement_key, split_key
 BLANK = "–"
 """Stands where there is no figure."""
 
+_FAR_NARROWER = 10
 _SI = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 _SECONDS = tuple(step for step in _SI if step[0] <= 1.0)
 _BINARY = ((2.0**40, "Ti"), (2.0**30, "Gi"), (2.0**20, "Mi"), (2.0**10, "Ki"), (1.0, ""))
@@ -64,7 +65,10 @@ def digits(value: float | None, significant: int = 3) -> str:
     if value == 0:
         return "0"
     exponent = math.floor(math.log10(abs(value)))
-    rounded = round(value, significant - 1 - exponent)
+    try:
+        rounded = round(value, significant - 1 - exponent)
+    except OverflowError:  # up from the largest that there are
+        rounded = value
     if rounded != 0:
         exponent = math.floor(math.log10(abs(rounded)))
     if exponent < -6:
@@ -79,13 +83,22 @@ def number_and_unit(value: float | None, unit: str) -> tuple[str, str]:
 
 
 def interval_text(value: float | None, low: float | None, high: float | None, scale: Scale) -> str:
-    """``±1.2``, or ``93.0 to 97.1`` where the interval is clearly lopsided; empty where it is unknown."""
+    """``±1.2``, or ``93.0 to 97.1`` where the interval is clearly lopsided; empty where it is unknown.
+
+    ``±<0.01`` where it is far narrower than the last digit that is shown of ``value``.
+    """
     if value is None or low is None or high is None or not all(map(_known, (value, low, high))):
         return ""
     below, above = value - low, high - value
     if below < 0 or above < 0 or max(below, above) > 1.5 * min(below, above) + 1e-12 * abs(value):
         return f"{digits(scale.show(low))} to {digits(scale.show(high))}"
-    return f"±{digits(scale.show((high - low) / 2), 2)}"
+    half, last = scale.show((high - low) / 2), _last_digit(scale.show(value))
+    return f"±<{digits(last, 1)}" if 0 < half < last / _FAR_NARROWER else f"±{digits(half, 2)}"
+
+
+def _last_digit(value: float) -> float:
+    """What one step of the last digit is worth that :func:`digits` shows."""
+    return 10.0 ** (math.floor(math.log10(abs(value))) - 2) if value else 0.0
 
 
 def format_figure(value: float | None, unit: str, low: float | None = None, high: float | None = None) -> str:

@@ -15,9 +15,9 @@ from trilemma.analysis.front import BoolArray, FloatArray
 from trilemma.analysis.points import Points
 from trilemma.errors import TrilemmaError
 
-_LIMIT = re.compile(
-    r"^\s*(?P<name>.{1,200}?)\s*(?P<op><=|>=|<|>|≤|≥)\s*(?P<number>[-+.\d,eE]{1,30})\s*(?P<unit>[^\s]{0,20})\s*$"
-)
+_MAX_CHARS = 300
+_OPERATOR = re.compile(r"<=|>=|<|>|≤|≥")
+_AMOUNT = re.compile(r"(?P<number>[-+.0-9,eE]{1,30})\s*(?P<unit>\S{0,20})")
 _SPELLED = {"≤": "<=", "≥": ">=", "<": "<=", ">": ">="}
 _FACTORS = {"": 1.0, "n": 1e-9, "µ": 1e-6, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12} | {
     prefix: 2.0**power for prefix, power in (("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40))
@@ -57,16 +57,21 @@ def parse_limit(text: str, keys: Iterable[str]) -> Limit:
     Raises:
         TrilemmaError: it is not a limit, the figure is unknown or ambiguous, or the unit is another figure's.
     """
-    match = _LIMIT.match(text)
-    if match is None:
-        raise TrilemmaError(f"{text!r} is not a limit.", "Write one as: peak_memory_bytes <= 400 MiB.")
-    key = find_key(match["name"], keys)
+    # Step by step: one expression for all of it would try every way to share out the blanks of a hostile link.
+    sign = _OPERATOR.search(text) if len(text) <= _MAX_CHARS else None
+    name = text[: sign.start()].strip() if sign else ""
+    amount = _AMOUNT.fullmatch(text[sign.end() :].strip()) if sign else None
+    if sign is None or amount is None or not name:
+        raise TrilemmaError(f"{text[:_MAX_CHARS]!r} is not a limit.", "Write one as: peak_memory_bytes <= 400 MiB.")
+    key = find_key(name, keys)
+    factor = _factor(amount["unit"], key_definition(key).unit, text)
     try:
-        number = float(match["number"].replace(",", ""))
+        value = float(amount["number"].replace(",", "")) * factor
     except ValueError:
-        raise TrilemmaError(f"{match['number']!r} in {text!r} is not a number.", "Write one as: 0.5 or 400.") from None
-    factor = _factor(match["unit"], key_definition(key).unit, text)
-    return Limit(key, _SPELLED.get(match["op"], match["op"]), number * factor)
+        value = math.nan
+    if not math.isfinite(value):
+        raise TrilemmaError(f"{amount['number']!r} in {text!r} is not a number.", "Write one as: 0.5 or 400.")
+    return Limit(key, _SPELLED.get(sign[0], sign[0]), value)
 
 
 def within(points: Points, limits: Sequence[Limit]) -> BoolArray:

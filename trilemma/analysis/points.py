@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from trilemma.analysis.front import BoolArray, on_front
 from trilemma.analysis.repeats import ABSENT, Columns, Values, asked_once, repeated
 from trilemma.figures import FIGURES, Better
+from trilemma.records import IMPORTED_FROM
 from trilemma.schema import Artifact, Axis, Method, split_key
 
 META = (
@@ -190,8 +191,8 @@ def configuration_meta(
 def varying_settings(meta: pd.DataFrame) -> pd.Series[str]:
     """Per point, what tells the points apart: engine, settings, adapter and machine, as ``threads 2, context 4096``.
 
-    What is the same for all points is left out, and all of it where nothing differs; but that a device is emulated is
-    always said.
+    What is the same for all points is left out, and all of it where nothing differs; but that a device is emulated, or
+    a run imported, is always said.
     """
     # What is told apart is told once: of a hundred thousand points few are different here.
     names_of = ["settings", "engine", "adapter", "machine", "profile"]
@@ -205,6 +206,8 @@ def varying_settings(meta: pd.DataFrame) -> pd.Series[str]:
     texts = {}
     for pair, one in known.items():
         words = [f"{name.replace('_', ' ')} {one[name]}" for name in varying if name in one]
+        if IMPORTED_FROM in one and IMPORTED_FROM not in varying:
+            words.append(f"imported from {one[IMPORTED_FROM]}")
         texts[pair] = ", ".join([*words, *([f"emulated {pair[-1]}"] if pair[-1] else [])])
     told = np.array([texts[pair] for pair in pairs], dtype=object)
     return pd.Series(told[rows] if len(rows) else rows, index=meta.index, dtype=object)

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trilemma.analysis.front import BoolArray, FloatArray
-from trilemma.analysis.uncertainty import NORMAL, interval, mean_errors
+from trilemma.analysis.uncertainty import NORMAL, MeanErrors, interval, mean_errors
 from trilemma.schema import Method
 
 Places = NDArray[np.intp]
@@ -68,15 +68,17 @@ def repeated(runs: Values, count: int) -> Columns:
     values, own = table
     mean = np.nansum(values, axis=1) / size
     positive = bool(runs.value.min() > 0)
-    errors = mean_errors(np.log(values), own / values) if positive else mean_errors(values, own)
+    elsewhere = np.bincount(group, runs.method == Method.IMPORTED.value) == size
+    errors = _errors(np.log(values) if positive else values, own / values if positive else own, elsewhere)
     low, high = interval(mean, errors, positive)
     # What is known from one run alone is shown as the run has it.
-    estimated = np.isfinite(errors.df) & np.isfinite(errors.error)
+    estimated = (np.isfinite(errors.df) | (size > 1)) & np.isfinite(errors.error)
+    own_low, own_high = (np.where(size == 1, ends[first], np.nan) for ends in (runs.low, runs.high))
     return _spread(
         found, count,
         value=mean,
-        low=np.where(estimated, low, runs.low[first]),
-        high=np.where(estimated, high, runs.high[first]),
+        low=np.where(estimated, low, own_low),
+        high=np.where(estimated, high, own_high),
         error=errors.error * mean if positive else errors.error,
         df=errors.df,
         n=np.bincount(group, runs.n).astype(np.int64),
@@ -86,6 +88,19 @@ def repeated(runs: Values, count: int) -> Columns:
         disturbed=~steady[found],
         left_out=left_out[found],
     )  # fmt: skip
+
+
+def _errors(values: FloatArray, own: FloatArray, elsewhere: BoolArray) -> MeanErrors:
+    """Of means over repeats; what was imported neither lends a variance nor borrows one: it was measured elsewhere."""
+    if not elsewhere.any():
+        return mean_errors(values, own)
+    error, df = np.empty(len(values)), np.full(len(values), np.inf)
+    error[~elsewhere], df[~elsewhere] = mean_errors(values[~elsewhere], own[~elsewhere])
+    count = np.isfinite(values[elsewhere]).sum(axis=1)
+    doubt = own[elsewhere]
+    known = np.isfinite(doubt).sum(axis=1) == count
+    error[elsewhere] = np.where(known, np.sqrt(np.nansum(doubt**2, axis=1)) / count, np.nan)
+    return MeanErrors(error, df)
 
 
 def asked_once(runs: Values, ended: Places, count: int) -> Columns:

@@ -33,9 +33,11 @@ def level_of(subject: str) -> Level | None:
     if match is None:
         return None
     workload = match["name"] + (match["trace"] or "") + (match["think"] or "")
-    if match["rate"] is not None:
-        return Level(workload, "rate", float(match["rate"]))
-    return Level(workload, "users", float(match["users"] or 1))
+    try:
+        kind: Kind = "users" if match["rate"] is None else "rate"
+        return Level(workload, kind, float(match["rate"] or match["users"] or 1))
+    except ValueError:  # such as "e+/s", which only a link made up by somebody has
+        return None
 
 
 def subject_title(subject: str) -> str:

@@ -11,6 +11,7 @@ from trilemma.bench.supervisor import Supervisor
 from trilemma.errors import TrilemmaError
 from trilemma.settings import get_settings
 from trilemma.store import open_store
+from trilemma.store.kept import patiently
 
 
 def main() -> int:
@@ -22,7 +23,7 @@ def main() -> int:
     try:
         settings = get_settings()
         settings.ensure_home()
-        with open_store(settings.database_url) as store:
+        with patiently(lambda: open_store(settings.database_url), settings.database_patience_s) as store:
             supervisor = Supervisor(
                 store,
                 arguments.run,

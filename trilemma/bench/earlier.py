@@ -85,7 +85,9 @@ def worth_lending(store: Store, run: RunRecord, artifact: Artifact, host: HostIn
 def _answers_alike(engine: Engine, run: RunRecord, other: RunRecord) -> bool:
     mine, its = run.spec, other.spec
     return (
-        mine.configuration.engine == its.configuration.engine
+        # Another machine, of the database or of a cluster, computes otherwise.
+        (mine.device, run.machine) == (its.device, other.machine)
+        and mine.configuration.engine == its.configuration.engine
         and mine.engine_version == its.engine_version
         and mine.configuration.adapter_id == its.configuration.adapter_id
         and settings_of_answers(engine.settings_type, mine.configuration.settings)

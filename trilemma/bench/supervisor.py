@@ -25,6 +25,7 @@ from trilemma.bench.events import (
 )
 from trilemma.bench.gpu_watch import GpuWatch
 from trilemma.bench.plan import Plan
+from trilemma.bench.recorder import Pending, Recorder
 from trilemma.bench.results import Evidence, disturbances_of, summarise, with_task_energy
 from trilemma.bench.run_log import tail_of
 from trilemma.effort import suite_seconds
@@ -35,10 +36,11 @@ from trilemma.meters.base import EnergyDomain, Meter, Target
 from trilemma.meters.host import host_info
 from trilemma.meters.prometheus import PrometheusMeter
 from trilemma.meters.sampler import Sampler, open_meters
-from trilemma.records import AnswerRecord, PhaseWindow, RequestRecord, RunRecord
+from trilemma.records import PhaseWindow, RunRecord
 from trilemma.schema import Artifact, Measurement, Phase, RunState
 from trilemma.settings import get_settings
 from trilemma.store import Store
+from trilemma.store.kept import path_of
 from trilemma.workloads import traces
 from trilemma.workloads.traces import TraceLine
 
@@ -67,6 +69,8 @@ class Supervisor:
     ) -> None:
         self._store = store
         self._run = store.run(run_id)
+        kept = path_of(log_path.parent, run_id)
+        self._recorder = Recorder(store, self._run, kept, get_settings().database_patience_s)
         self._log_path = log_path
         self._abandoned = abandoned
         self._cancelled = False
@@ -74,7 +78,7 @@ class Supervisor:
         self._gpus = GpuWatch(self._sampler.meters, self._run.spec)
         self._evidence = Evidence(spec=self._run.spec, artifact=self._artifact())
         self._open_phases: dict[tuple[Phase, str], PhaseWindow] = {}
-        self._pending = _Pending()
+        self._pending = Pending()
         self._progress = (0.0, "Reading the machine at rest", Phase.IDLE)
         self._measured_since = time.monotonic()
         self._failure = ""
@@ -96,7 +100,7 @@ class Supervisor:
         self._sampler.start(Target(pid=None, energy=spec.energy))
         host = self._gpus.host(host_info())
         self._evidence.cores = host.cores
-        self._store.start_run(run_id, host)
+        self._recorder.patiently(lambda: self._store.start_run(run_id, host))
         state, reason = RunState.DONE, ""
         try:
             self._rest()
@@ -122,7 +126,7 @@ class Supervisor:
         if self._abandoned():
             return None
         self._finish(state, reason)
-        return self._store.run(run_id)
+        return self._recorder.patiently(lambda: self._store.run(run_id))
 
     def _rest(self) -> None:
         """Read the idle machine for a few seconds, and see that its GPUs are ours.
@@ -153,22 +157,11 @@ class Supervisor:
             RunError: it failed, crashed, stalled, was cancelled or takes more memory than the device has.
         """
         spec = self._run.spec
-        reference = self._store.artifact(spec.reference_id) if spec.reference_id else None
         engine: Engine = registry.load("trilemma.engines", spec.configuration.engine)()
         check_fits(engine, self._evidence.artifact, spec.configuration)
         oom_kills = oom_kill_count()
         with self._log_path.open("ab", buffering=0) as log:
-            adapter = self._store.artifact(adapter_id) if (adapter_id := spec.configuration.adapter_id) else None
-            plan = Plan(
-                spec=spec,
-                artifact=self._evidence.artifact,
-                reference=reference,
-                adapter=adapter,
-                suites_s=tuple(suite_seconds(self._evidence.artifact, suite) for suite in spec.suites),
-                traces=self._traces(),
-                rivals=rivals_of(self._store, self._run),
-                known=known_answers(self._store, self._run, self._evidence.artifact),
-            )
+            plan = self._recorder.patiently(self._plan)
             self._child = Child("trilemma.bench.measure", plan, EVENT, spec.configuration.profile, log)
         # An endpoint's server is another process, which the measured one has to find first.
         elsewhere = self._evidence.artifact.format == "endpoint"
@@ -204,6 +197,20 @@ class Supervisor:
         if self._child.exit_status != 0:
             raise RunError(describe_exit(self._child.exit_status or 0, oom_kill_count() - oom_kills))
 
+    def _plan(self) -> Plan:
+        spec = self._run.spec
+        adapter_id = spec.configuration.adapter_id
+        return Plan(
+            spec=spec,
+            artifact=self._evidence.artifact,
+            reference=self._store.artifact(spec.reference_id) if spec.reference_id else None,
+            adapter=self._store.artifact(adapter_id) if adapter_id else None,
+            suites_s=tuple(suite_seconds(self._evidence.artifact, suite) for suite in spec.suites),
+            traces=self._traces(),
+            rivals=rivals_of(self._store, self._run),
+            known=known_answers(self._store, self._run, self._evidence.artifact),
+        )
+
     def _traces(self) -> dict[str, tuple[TraceLine, ...]]:
         folder = get_settings().traces_dir
         wanted = {workload.trace for workload in self._run.spec.workloads if workload.trace is not None}
@@ -231,7 +238,7 @@ class Supervisor:
                 self._progress = (fraction, note, self._progress[2])
             case EngineEvent(info=info):
                 emulated = self._watch.describe() if self._watch else {}
-                self._store.set_engine_info(self._run.id, {**info, **emulated})
+                self._recorder.set_engine_info({**info, **emulated})
             case TargetEvent():
                 self._aim(event)
             case FailureEvent(reason=reason):
@@ -269,15 +276,8 @@ class Supervisor:
         fraction, note, phase = self._progress
         elapsed = time.monotonic() - self._measured_since
         remaining = elapsed * (1 - fraction) / fraction if fraction > 0.02 else None
-        self._store.write_batch(
-            self._run.id,
-            phases=list(self._pending.phases.values()),
-            samples=samples,
-            requests=self._pending.requests,
-            answers=answers,
-            progress=(fraction, note, phase, remaining),
-        )
-        self._pending = _Pending()
+        self._recorder.write(self._pending.batch(samples, answers), (fraction, note, phase, remaining))
+        self._pending = Pending()
 
     def _domains(self) -> tuple[EnergyDomain, ...]:
         """The counters of what was metered; those of this machine say nothing of a server elsewhere."""
@@ -294,24 +294,15 @@ class Supervisor:
         self._evidence.gpus = self._gpus.used
         self._evidence.domains = self._domains()
         found = [*summarise(self._evidence), *self._verdict]
-        self._store.set_measurements(self._run.id, with_emulation(found, self._run.spec.configuration.profile))
         disturbances = [*disturbances_of(self._evidence), *self._gpus.disturbances()] if state is RunState.DONE else []
         notes = [f"unreadable event: {line}" for line in self._child.garbled] if self._child else []
         notes += [f"meter {name}: {problem}" for name, problem in self._sampler.problems.items()]
-        self._store.finish_run(
-            self._run.id,
+        if self._recorder.away_s:
+            notes.append(f"the database was away for {self._recorder.away_s:.0f} s; nothing is missing")
+        self._recorder.finish(
             state,
+            with_emulation(found, self._run.spec.configuration.profile),
             reason=reason,
             log_tail=tail_of(self._log_path, notes),
-            disturbed=bool(disturbances),
-            disturbances=tuple(disturbances),
+            disturbances=disturbances,
         )
-
-
-class _Pending:
-    """What came in since the last write."""
-
-    def __init__(self) -> None:
-        self.phases: dict[tuple[Phase, str], PhaseWindow] = {}
-        self.requests: list[RequestRecord] = []
-        self.answers: list[AnswerRecord] = []

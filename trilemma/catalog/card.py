@@ -21,14 +21,24 @@ _RELATIONS = {
 _REPOSITORY = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?")
 
 
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+    """Plain data only, and no merge keys (``<<``): a few nested ones make more entries than any memory holds."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Refuse what would be merged."""
+        if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
+            raise yaml.constructor.ConstructorError(None, None, "a merge key", node.start_mark)
+
+
 def read_card(text: str) -> dict[str, Any]:
     """The metadata of a model card; empty if there is none or it is malformed."""
     match = re.match(r"\A﻿?---\s*\n(.*?)\n---\s*(\n|\Z)", text[:MAX_CARD_CHARS], re.DOTALL)
     if match is None:
         return {}
     try:
-        data = yaml.safe_load(match[1])
-    except (yaml.YAMLError, ValueError, RecursionError):
+        data = yaml.load(match[1], Loader=_Loader)  # noqa: S506 -- as safe as the one that it extends
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError):
+        # PyYAML lets through whatever its constructors trip over: IndexError for `!!int ""`, and so on.
         return {}
     return data if isinstance(data, dict) else {}
 

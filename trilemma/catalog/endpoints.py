@@ -9,6 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import httpx2 as httpx
 
+from trilemma.catalog.addresses import is_metadata, refusal, refuse_metadata, refuse_peer
 from trilemma.catalog.names import clean
 from trilemma.errors import CatalogError
 from trilemma.schema import Artifact
@@ -24,7 +25,7 @@ def checked_address(text: str) -> str:
     """The address of a server in one spelling, with the path that OpenAI's routes are under (``/v1`` as a rule).
 
     Raises:
-        CatalogError: it is no http or https address, or carries a secret.
+        CatalogError: it is no http or https address, carries a secret, or is a cloud's metadata service.
     """
     try:
         parts = urlsplit(text.strip())
@@ -46,6 +47,8 @@ def checked_address(text: str) -> str:
             "An endpoint's address may carry no user, key or query.",
             "Put the key into an environment variable, and its name into the setting api_key_env.",
         )
+    if is_metadata(parts.hostname):
+        raise refusal()
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     place = host if port in (None, _PORTS[parts.scheme]) else f"{host}:{port}"
     return urlunsplit((parts.scheme, place, parts.path.rstrip("/"), "", ""))
@@ -114,9 +117,13 @@ def served_models(address: str, key: str = "") -> list[str]:
     """
     place = checked_address(address)
     headers = {"Authorization": f"Bearer {key}"} if key else {}
+    hooks = {"response": [refuse_peer]}
+    refuse_metadata(place)
     try:
         with (
-            httpx.Client(timeout=10.0, headers=headers, follow_redirects=False, trust_env=False) as client,
+            httpx.Client(
+                timeout=10.0, headers=headers, follow_redirects=False, trust_env=False, event_hooks=hooks
+            ) as client,
             client.stream("GET", f"{place}/models") as response,
         ):
             content = b""
@@ -136,6 +143,6 @@ def served_models(address: str, key: str = "") -> list[str]:
         raise CatalogError(
             f"{place} cannot be reached ({type(error).__name__}).", "Check the address and that the server runs."
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CatalogError(f"{place}/models gives no list of models.", "Name the model yourself.") from error
     return [name for name in names if name.isprintable() and 0 < len(name) <= 200]

@@ -55,6 +55,8 @@ _PRE_TOKENIZERS = {
     "qwen2": _QWEN2,
     "deepseek-r1-qwen": _QWEN2,
 }
+_MAX_TOKEN = 4096
+"""Characters; each way to cut a token in two is looked at. The longest of real vocabularies have some hundred."""
 _SPECIAL = {"bos": "bos", "eos": "eos", "eot": "eot", "unk": "unknown", "pad": "padding"}
 
 
@@ -86,26 +88,28 @@ def read_tokenizer(metadata: Mapping[str, Value], file_name: str) -> GgufTokeniz
     if not isinstance(tokens, list) or not isinstance(types, list) or len(types) != len(tokens):
         raise _damaged(file_name, "its tokens or their types are missing")
     texts = [str(token) for token in tokens]
+    if max(map(len, texts), default=0) > _MAX_TOKEN:
+        raise _damaged(file_name, f"a token is longer than {_MAX_TOKEN:,} characters")
     vocabulary = {text: index for index, text in enumerate(texts)}
     if len(vocabulary) < len(texts):
         raise _damaged(file_name, "a token occurs twice")
     special = _special(metadata, texts, {"bos": 1, "eos": 2, "unk": 0} if kind == "llama" else {})
+    add_bos = bool(metadata.get("tokenizer.ggml.add_bos_token", pre.add_bos)) and "bos" in special
+    add_eos = bool(metadata.get("tokenizer.ggml.add_eos_token", False)) and "eos" in special
     try:
         if kind == "llama":
             tokenizer = _sentencepiece(metadata, vocabulary, _numbers(scores, len(texts)), special["unk"][1])
         else:
             tokenizer = _byte_level(pre, vocabulary, merges)
+        tokenizer.add_tokens(list(_added(texts, types)))
+        ends = [special[name] for name, wanted in (("bos", add_bos), ("eos", add_eos)) if wanted]
+        if ends:
+            around = [special["bos"][1]] * add_bos + ["$A"] + [special["eos"][1]] * add_eos
+            tokenizer.post_processor = processors.TemplateProcessing(
+                single=around, special_tokens=[(text, index) for index, text in ends]
+            )
     except Exception as error:  # The library raises nothing more specific.
         raise _damaged(file_name, clean(error)) from error
-    tokenizer.add_tokens(list(_added(texts, types)))
-    add_bos = bool(metadata.get("tokenizer.ggml.add_bos_token", pre.add_bos)) and "bos" in special
-    add_eos = bool(metadata.get("tokenizer.ggml.add_eos_token", False)) and "eos" in special
-    ends = [special[name] for name, wanted in (("bos", add_bos), ("eos", add_eos)) if wanted]
-    if ends:
-        around = [special["bos"][1]] * add_bos + ["$A"] + [special["eos"][1]] * add_eos
-        tokenizer.post_processor = processors.TemplateProcessing(
-            single=around, special_tokens=[(text, index) for index, text in ends]
-        )
     return GgufTokenizer(tokenizer, special, add_bos)
 
 

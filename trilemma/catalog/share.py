@@ -31,6 +31,8 @@ SUMS = "SHA256SUMS"
 GGUF = "model.gguf"
 _SUM = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9_][A-Za-z0-9._-]{0,199})")
 _MOST_BYTES = 1 << 20
+_BESIDE_BYTES = 64 << 20
+"""What may come beside what an artifact's size counts: a place that anybody may write to has no end otherwise."""
 
 
 class Share:
@@ -135,6 +137,11 @@ class Share:
                 file.write(block)
                 made.update(block)
                 done += len(block)
+                if done > artifact.size_bytes + _BESIDE_BYTES:
+                    raise CatalogError(
+                        f"{name} at {self._shown} is larger than {artifact.label} is.",
+                        "Remove that folder; the worker's machine puts it there again.",
+                    )
                 if progress is not None:
                     progress(done, max(artifact.size_bytes, done))
         if made.hexdigest() != expected:

@@ -23,8 +23,9 @@ _DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 def ecdf_figure(name: str, by_workload: Mapping[str, FloatArray], *, dark: bool = False) -> go.Figure:
     """The empirical distribution of a latency, one step line a workload, with its percentiles marked.
 
-    A percentile that the sample is too small for is not marked. Left is faster here: a distribution is read from
-    small to large, so the axis is not reversed, and its title says which way is better.
+    Of one workload the percentiles are written beside their marks; of several they would lie on each other, and are
+    told when pointed at. A percentile that the sample is too small for is not marked. Left is faster here: a
+    distribution is read from small to large, so the axis is not reversed, and its title says which way is better.
 
     Args:
         name: a figure such as ``ttft_s``.
@@ -49,12 +50,12 @@ def ecdf_figure(name: str, by_workload: Mapping[str, FloatArray], *, dark: bool 
         known = {percent: value for percent, value in marked.items() if value is not None}
         figure.add_scatter(
             x=[value / scale.factor for value in known.values()], y=[percent / 100 for percent in known],
-            mode="markers+text",
+            mode="markers+text" if len(by_workload) == 1 else "markers", name=label,
             text=[f"p{percent}  {digits(value / scale.factor)} {scale.unit}" for percent, value in known.items()],
             textposition=[_BESIDE[percent] for percent in known],
             textfont={"family": FONT, "size": 12, "color": look.text}, cliponaxis=False,
             marker={"size": 8, "color": look.ground, "line": {"width": 2, "color": look.text}},
-            hoverinfo="skip", showlegend=False,
+            hovertemplate="%{fullData.name}<br>%{text}<extra></extra>", showlegend=False,
         )  # fmt: skip
     largest = float(np.nanmax(everything)) / scale.factor if everything.size else 1.0
     least = float(np.nanmin(everything)) / scale.factor if everything.size else 0.0

@@ -10,7 +10,10 @@ import typer
 
 import trilemma
 from trilemma.cli import (
+    archive,
+    audit,
     cluster,
+    imports,
     models,
     plan,
     presets,
@@ -40,7 +43,7 @@ app.command()(models.quantise)
 app.command()(studies.study)
 app.command("profiles")(profiles.listing)
 app.add_typer(presets.app, name="presets")
-app.command("studies")(studies.listing)
+app.add_typer(archive.app, name="studies")
 app.command()(studies.run)
 app.add_typer(queue.app, name="queue")
 app.add_typer(traces.app, name="traces")
@@ -49,12 +52,15 @@ app.add_typer(sample.app, name="sample")
 app.command()(show.show)
 app.command()(plan.plan)
 app.command()(studies.export)
+app.command("import")(imports.import_)
+app.command()(archive.backup)
 app.command()(reports.report)
 app.command()(services.serve)
 app.command()(services.worker)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(cluster.node)
 app.command()(cluster.machines)
 app.command()(services.doctor)
+app.command("audit")(audit.listing)
 
 
 def _print_version(wanted: bool) -> None:

@@ -17,9 +17,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from trilemma.access.guard import Guard
+from trilemma.access.identity import at_terminal
+from trilemma.access.rules import Rules
 from trilemma.analysis.format import BLANK, format_duration
 from trilemma.errors import NotFoundError, TrilemmaError
-from trilemma.records import SAMPLE, RunRecord
+from trilemma.records import RunRecord
 from trilemma.settings import Settings, get_settings
 from trilemma.store import Store, open_store
 
@@ -48,12 +51,26 @@ def report(error: TrilemmaError) -> None:
 
 
 @contextmanager
-def session() -> Iterator[tuple[Settings, Store]]:
-    """The settings and an open store, with the data folder made."""
+def whole_session() -> Iterator[tuple[Settings, Store]]:
+    """The settings and an open store, with the data folder made: for processes that measure."""
     settings = get_settings()
     settings.ensure_home()
     with open_store() as store:
         yield settings, store
+
+
+@contextmanager
+def session() -> Iterator[tuple[Settings, Store]]:
+    """The settings and the store, for reading."""
+    with whole_session() as (settings, store):
+        yield settings, store.reading()
+
+
+@contextmanager
+def acting() -> Iterator[tuple[Settings, Guard]]:
+    """The settings, and what changes the store on behalf of the account at this terminal."""
+    with whole_session() as (settings, store):
+        yield settings, Guard(store, at_terminal(), Rules(), settings)
 
 
 def emit_json(value: Any) -> None:
@@ -71,7 +88,9 @@ def _jsonable(value: Any) -> Any:
 
 def plain(value: object, style: str = "") -> Text:
     """Text from outside (file names, model output): no markup, and no control sequences for the terminal."""
-    text = "".join(c for c in str(value) if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf"))
+    text = "".join(
+        c for c in str(value) if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
+    )
     return Text(text, style=style)
 
 
@@ -106,7 +125,9 @@ def find_run(store: Store, prefix: str) -> RunRecord:
     try:
         return store.run(prefix)
     except NotFoundError:
-        matches = [run for run in [*store.runs(), *store.runs(SAMPLE)] if prefix and run.id.startswith(prefix)]
+        elsewhere = [run for study_id in store.foreign_studies() for run in store.runs(study_id)]
+        known = {run.id: run for run in [*store.runs(), *elsewhere]}
+        matches = [run for run in known.values() if prefix and run.id.startswith(prefix)]
     if len(matches) == 1:
         return matches[0]
     what = f"{len(matches)} runs have ids" if matches else "No run has an id"

@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
+from trilemma.access.roles import Action
 from trilemma.analysis.format import format_figure
-from trilemma.cli.base import Json, age_text, emit_json, err, out, plain, session, table
+from trilemma.cli.base import Json, acting, age_text, emit_json, err, out, plain, session, table
 from trilemma.errors import NotFoundError, SettingsError
 from trilemma.jobs.ray_cluster import PORT, node_command, node_environment
 from trilemma.meters.machine import host_info
@@ -53,12 +54,13 @@ def machines(
     json_: Json = False,
 ) -> None:
     """List the machines of the cluster, what each offers, and what it measures."""
-    with session() as (_, store):
-        if forget is not None:
-            if not store.forget_machine(forget):
+    if forget is not None:
+        with acting() as (_, guard), guard.doing(Action.FORGET_MACHINE, forget) as changed:
+            if not changed.forget_machine(forget):
                 raise NotFoundError(f"No machine is called {forget!r}.", "`trilemma machines` lists them.")
-            out.print(plain(f"{forget} is off the list; it comes back if it joins again."))
-            return
+        out.print(plain(f"{forget} is off the list; it comes back if it joins again."))
+        return
+    with session() as (_, store):
         found = store.machines()
         running = store.runs(states=[RunState.RUNNING])
     busy = {one.name: [run.id for run in running if run.machine == one.name] for one in found}

@@ -19,11 +19,13 @@ from rich.progress import (
 )
 
 from trilemma import registry
+from trilemma.access.guard import Deed, Guard
+from trilemma.access.roles import Action
 from trilemma.analysis.format import BLANK, digits, format_figure
 from trilemma.catalog.base import Offer
 from trilemma.catalog.base import Progress as ProgressCall
 from trilemma.catalog.catalog import DTYPES, LADDER, Catalog
-from trilemma.cli.base import Json, emit_json, err, out, plain, session, table
+from trilemma.cli.base import Json, acting, emit_json, err, out, plain, session, table
 from trilemma.errors import CatalogError
 from trilemma.schema import Artifact
 
@@ -81,7 +83,7 @@ def add_endpoint(
     json_: Json = False,
 ) -> None:
     """Add a model that a server with OpenAI's routes runs."""
-    with session() as (settings, store):
+    with acting() as (settings, guard), guard.doing(Action.ADD_ENDPOINT, address) as store:
         catalog = Catalog(store, settings)
         artifact = catalog.add_endpoint(address, model, quantization=quantization, api_key_env=api_key_env)
     if json_:
@@ -142,7 +144,8 @@ def add(
     json_: Json = False,
 ) -> None:
     """Add weights to the catalog: of this machine, of an installed package, or of the hub."""
-    with session() as (settings, store), _transfer(f"Adding {Path(reference).name}") as advance:
+    title = f"Adding {Path(reference).name}"
+    with acting() as (settings, guard), _transfer(title) as advance, _adding(guard, reference) as store:
         artifact = add_reference(Catalog(store, settings), reference, advance)
     if json_:
         emit_json(artifact)
@@ -156,13 +159,14 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete an artifact; files that Trilemma made or fetched go too, your own stay. Measurements are kept."""
-    with session() as (settings, store):
-        found = store.find_artifact(artifact)
-        runs = store.runs_using(found.id)
+    with acting() as (settings, guard):
+        found = guard.store.find_artifact(artifact)
+        runs = guard.store.runs_using(found.id)
         if not yes:
             used = f" {runs} run{'s' if runs != 1 else ''} measured it; their figures stay." if runs else ""
             typer.confirm(f"Delete {found.label}?{used}", abort=True)
-        removed = Catalog(store, settings).delete(found.id, remove_file=True)
+        with guard.doing(Action.DELETE_WEIGHTS, found.id) as store:
+            removed = Catalog(store, settings).delete(found.id, remove_file=True)
     out.print(plain(f"Deleted {found.label}{'' if removed else '; its file is yours and stays'}."))
 
 
@@ -176,9 +180,9 @@ def quantise(
     wanted = list(dict.fromkeys(name.strip().upper() for name in to.split(",") if name.strip()))
     if not wanted:
         raise typer.BadParameter("Name at least one quantization.", param_hint="--to")
-    with session() as (settings, store):
-        catalog = Catalog(store, settings)
-        parent = store.find_artifact(artifact)
+    with acting() as (settings, guard):
+        catalog = Catalog(guard.store, settings)
+        parent = guard.store.find_artifact(artifact)
         sizes = {name: catalog.predict_size(parent, name) for name in wanted}
         if dry_run:
             _print_ladder(catalog, parent, wanted, as_json=json_)
@@ -186,8 +190,9 @@ def quantise(
         made = []
         for name in wanted:
             title = f"{parent.model} {name} ({format_figure(sizes[name], 'B')})"
-            with _transfer(title, size=False) as advance:
-                made.append(catalog.quantise(parent, name, advance))
+            deed = guard.doing(Action.QUANTISE, f"{parent.label} into {name}", size_bytes=sizes[name])
+            with _transfer(title, size=False) as advance, deed as store:
+                made.append(Catalog(store, settings).quantise(parent, name, advance))
             err.print(plain(f"{made[-1].label}: {format_figure(made[-1].size_bytes, 'B')}, {made[-1].id[:12]}"))
     if json_:
         emit_json(made)
@@ -202,9 +207,10 @@ def convert(
     json_: Json = False,
 ) -> None:
     """Make safetensors of a GGUF model, for vLLM, or GGUF of a PEFT adapter, for llama.cpp: the llama family only."""
-    with session() as (settings, store):
-        parent = store.find_artifact(artifact)
-        with _transfer(f"Converting {parent.label}") as advance:
+    with acting() as (settings, guard):
+        parent = guard.store.find_artifact(artifact)
+        deed = guard.doing(Action.CONVERT, parent.label)
+        with _transfer(f"Converting {parent.label}") as advance, deed as store:
             made = Catalog(store, settings).convert(parent, dtype, advance)
     if json_:
         emit_json(made)
@@ -244,6 +250,10 @@ def add_reference(catalog: Catalog, reference: str, progress: ProgressCall | Non
     if colon and rest and source in names:
         return catalog.add(names[source], rest, progress)
     return catalog.add_path(Path(reference).expanduser(), progress)
+
+
+def _adding(guard: Guard, reference: str) -> Deed:
+    return guard.doing(Action.ADD_WEIGHTS, reference)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,16 +23,24 @@ from trilemma.workloads import PROMPT_SETS, traces
 _Model = TypeVar("_Model", bound=BaseModel)
 FindArtifact = Callable[[str], Artifact]
 FindDevice = Callable[[str], DeviceProfile]
+MAX_BYTES = 16 * 2**20
+"""Of a study file."""
+MAX_COMBINATIONS = 10_000
+"""Of swept settings: lists multiply, and a line of text could ask for more than any memory holds."""
 _HASHES = ("file", "trace")
 _STUDY_FIELDS = set(StudySpec.model_fields)
 _FILE_FIELDS = _STUDY_FIELDS | {"artifacts", "engine", "settings", "devices", "adapters"}
 
 
 def scalar(text: str) -> JsonValue:
-    """``text`` as JSON where it is (4, true, null), else as it stands (q8_0)."""
+    """``text`` as JSON where it is (4, true, null), else as it stands (q8_0, also NaN and Infinity)."""
+
+    def refuse(name: str) -> None:
+        raise ValueError(f"{name} is no JSON")
+
     try:
-        value: JsonValue = json.loads(text)
-    except ValueError:
+        value: JsonValue = json.loads(text, parse_constant=refuse)
+    except (ValueError, RecursionError):
         return text
     return value
 
@@ -65,10 +74,11 @@ def workload(value: str | Mapping[str, Any]) -> WorkloadSpec:
     name = str(fields.get("name", ""))
     limits = {key: fields.pop(f"{key.removesuffix('_s')}_limit_s", None) for key in ("ttft_s", "tpot_s")}
     if any(limit is not None for limit in limits.values()):
-        fields["limits"] = {**(fields.get("limits") or {}), **{k: v for k, v in limits.items() if v is not None}}
+        given = {key: value for key, value in limits.items() if value is not None}
+        fields["limits"] = {**_inner(fields, "limits", name), **given}
     if not isinstance(fields.get("sweep", []), list | tuple):
         fields["sweep"] = [scalar(part) for part in str(fields["sweep"]).split(";")]
-    if fields.get("sweep") and "rate" not in fields and any(float(v) != int(float(v)) for v in fields["sweep"]):
+    if "rate" not in fields and any(isinstance(v, float) and not v.is_integer() for v in fields.get("sweep", ())):
         fields["rate"] = fields["sweep"][0]
     if fields.get("trace"):
         folder = get_settings().traces_dir
@@ -91,14 +101,27 @@ def suite(value: str | Mapping[str, Any]) -> SuiteSpec:
     """
     fields = dict(value) if isinstance(value, Mapping) else _named(value, short="limit")
     stopping = {name: fields.pop(key) for name in StoppingRule.model_fields if (key := f"stop_{name}") in fields}
+    name = str(fields.get("name", ""))
     if stopping:
-        fields["stopping"] = {**(fields.get("stopping") or {}), **stopping}
+        fields["stopping"] = {**_inner(fields, "stopping", name), **stopping}
     options = {key: fields.pop(key) for key in list(fields) if key not in SuiteSpec.model_fields}
-    if options:
-        fields["options"] = {**fields.get("options", {}), **options}
-    if fields.get("name") == "own" and (beginning := fields.get("options", {}).get("file")):
+    if options or "options" in fields:
+        fields["options"] = {**_inner(fields, "options", name), **options}
+    if name == "own" and (beginning := fields.get("options", {}).get("file")):
         fields["options"]["file"] = questions.find(get_settings().questions_dir, str(beginning))
-    return _validated(SuiteSpec, fields, f"suite {fields.get('name', '')}")
+    return _validated(SuiteSpec, fields, f"suite {name}")
+
+
+def _inner(fields: Mapping[str, Any], field: str, what: str) -> Mapping[str, Any]:
+    """The table in a field, empty without one.
+
+    Raises:
+        StudyError: it is something else.
+    """
+    found = fields.get(field) or {}
+    if not isinstance(found, Mapping):
+        raise StudyError(f"{what[:60]}: {field} is no table.", "Give it names and values; see docs/user-guide.md.")
+    return found
 
 
 def _named(text: str, short: str = "") -> dict[str, Any]:
@@ -109,8 +132,14 @@ def _named(text: str, short: str = "") -> dict[str, Any]:
 
 
 def sweep(settings: Mapping[str, Any]) -> list[dict[str, JsonValue]]:
-    """Every combination of settings whose values are lists; ``[{}]`` for none."""
+    """Every combination of settings whose values are lists; ``[{}]`` for none.
+
+    Raises:
+        StudyError: there are more than :data:`MAX_COMBINATIONS`.
+    """
     choices = [value if isinstance(value, list) else [value] for value in settings.values()]
+    if (count := math.prod(map(len, choices))) > MAX_COMBINATIONS:
+        raise StudyError(f"The settings make {count:,} combinations.", f"Sweep at most {MAX_COMBINATIONS:,}.")
     return [dict(zip(settings, values, strict=True)) for values in itertools.product(*choices)]
 
 
@@ -193,6 +222,8 @@ def study_file(path: Path, find: FindArtifact, find_device: FindDevice = find_pr
             ]
         data["workloads"] = [workload(entry) for entry in data.get("workloads", [])]
         data["suites"] = [suite(entry) for entry in data.get("suites", [])]
+    except ValidationError as error:
+        raise _wrong(path.name, error) from error
     except (KeyError, TypeError, AttributeError) as error:
         raise StudyError(
             f"{path.name} does not describe a study: {error!r} is missing or of the wrong kind.",
@@ -224,13 +255,17 @@ def _known() -> str:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise StudyError(f"{path} is larger than {MAX_BYTES >> 20} MiB.", "Make several studies of it.")
+        text = content.decode("utf-8")
         data = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
     except OSError as error:
         raise StudyError(
             f"{path} cannot be read ({error.strerror}).", "Give the path of a TOML or JSON file."
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StudyError(f"{path} is neither valid TOML nor JSON: {error}", "Mend the file and try again.") from error
     if not isinstance(data, dict):
         raise StudyError(f"{path} holds no table.", "A study file is one JSON object or a TOML file.")
@@ -241,6 +276,11 @@ def _validated(model: type[_Model], fields: Mapping[str, Any], what: str) -> _Mo
     try:
         return model.model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise StudyError(f"{what}: {where}: {first['msg']}.", "Mend it and try again.") from error
+        raise _wrong(what, error) from error
+
+
+def _wrong(what: str, error: ValidationError) -> StudyError:
+    """What is wrong first."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    return StudyError(f"{what}: {where}: {first['msg']}.", "Mend it and try again.")

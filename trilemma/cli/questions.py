@@ -8,7 +8,8 @@ from typing import Annotated, get_args
 
 import typer
 
-from trilemma.cli.base import Json, emit_json, err, out, plain, session, table
+from trilemma.access.roles import Action
+from trilemma.cli.base import Json, acting, emit_json, err, out, plain, session, table
 from trilemma.errors import StudyError, SuiteDataError
 from trilemma.suites.custom import file as questions
 from trilemma.suites.custom.question import SCORINGS, Question, Scoring
@@ -47,12 +48,13 @@ def add(
     json_: Json = False,
 ) -> None:
     """Check a file of questions and keep it, so that a study can name it: own:file=BEGINNING."""
-    with session() as (settings, _):
+    with acting() as (settings, guard):
         data, usual = _bytes(file), _scoring(scoring)
         sheet = questions.read(data, usual)
         if sheet.problems:
             _problems(sheet)
-        digest = questions.add(settings.questions_dir, data, usual)
+        with guard.doing(Action.ADD_FILE, f"questions {file.name}", size_bytes=len(data)):
+            digest = questions.add(settings.questions_dir, data, usual)
         if json_:
             emit_json({"file": digest, "questions": len(sheet.questions)})
             return

@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
+from trilemma.access.roles import Action
 from trilemma.analysis.format import format_duration
 from trilemma.cli.base import (
     Json,
+    acting,
     age_text,
     emit_json,
     find_run,
@@ -101,7 +103,7 @@ def find_study(store: Store, text: str) -> StudyRecord:
 @app.command()
 def pause() -> None:
     """Start no further run; the one that is measured now goes on to its end."""
-    with session() as (_, store):
+    with acting() as (_, guard), guard.doing(Action.PAUSE) as store:
         store.pause_queue()
     out.print("Paused. The run that is measured now goes on to its end.")
 
@@ -109,7 +111,7 @@ def pause() -> None:
 @app.command()
 def resume() -> None:
     """Go on with the queue."""
-    with session() as (_, store):
+    with acting() as (_, guard), guard.doing(Action.RESUME) as store:
         store.resume_queue()
     out.print("The queue goes on.")
 
@@ -117,22 +119,24 @@ def resume() -> None:
 @app.command()
 def cancel(runs: Annotated[list[str], typer.Argument(help="Ids of runs, or their beginnings.")]) -> None:
     """Cancel runs: waiting ones at once, a running one with its whole process group."""
-    with session() as (_, store):
-        for record in [find_run(store, prefix) for prefix in runs]:
+    with acting() as (_, guard):
+        for record in [find_run(guard.store, prefix) for prefix in runs]:
             if record.state.final:
                 out.print(f"{record.id[:12]} is {record.state.label} already.")
                 continue
-            store.request_cancel(record.id)
+            with guard.doing(Action.CANCEL_RUN, record.id) as store:
+                store.request_cancel(record.id)
             out.print(f"{record.id[:12]} is being cancelled.")
 
 
 @app.command()
 def retry(runs: Annotated[list[str], typer.Argument(help="Ids of failed or cancelled runs.")]) -> None:
     """Put failed or cancelled runs back into the queue."""
-    with session() as (_, store):
-        for record in [find_run(store, prefix) for prefix in runs]:
+    with acting() as (_, guard):
+        for record in [find_run(guard.store, prefix) for prefix in runs]:
             if record.state not in (RunState.FAILED, RunState.CANCELLED):
                 out.print(f"{record.id[:12]} is {record.state.label}: nothing to retry.")
                 continue
-            store.retry(record.id)
+            with guard.doing(Action.RETRY_RUN, record.id) as store:
+                store.retry(record.id)
             out.print(f"{record.id[:12]} waits again.")

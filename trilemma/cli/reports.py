@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import math
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -12,12 +10,13 @@ import typer
 
 from trilemma.cli.base import Json, emit_json, err, out, plain, session
 from trilemma.cli.queue import find_study
-from trilemma.errors import DiskFullError, ReportError
+from trilemma.errors import ReportError
 from trilemma.planning.demand import Demand
 from trilemma.planning.plan import default_assumptions
 from trilemma.planning.tables import load_tables
 from trilemma.presets import find_preset
 from trilemma.schema import Axis
+from trilemma.whole_files import written_whole
 
 
 def report(
@@ -66,10 +65,13 @@ def report(
             assumed = default_assumptions(load_tables(settings.home), Demand(requests_per_day=requests))
             view = view.model_copy(update={"plan": PlanView(assumptions=assumed)})
         page = html_report(store, record.id, view)
-    _write(targets[0], page)
+    with written_whole(targets[0], ReportError) as file:
+        file.write_bytes(page)
     if pdf:
         err.print("Printing ...")
-        _write(targets[1], pdf_report(page))
+        made = pdf_report(page)
+        with written_whole(targets[1], ReportError) as file:
+            file.write_bytes(made)
     if json_:
         emit_json({"study": record.id, "paths": [str(target) for target in targets]})
     else:
@@ -88,20 +90,3 @@ def _weights(text: str) -> dict[Axis, float]:
     if len(values) != len(Axis) or not all(math.isfinite(one) and one >= 0 for one in values) or not sum(values):
         raise ReportError(f"{text!r} is not three weights.", f"Write them as 20,45,35: {', '.join(Axis)}.")
     return dict(zip(Axis, values, strict=True))
-
-
-def _write(target: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    scratch = target.with_name(f".{target.name}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        scratch.write_bytes(content)
-        scratch.replace(target)
-    except OSError as error:
-        with suppress(OSError):
-            scratch.unlink()
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(
-                f"The disk is full; {target} was not written.", "Free some space, or write it elsewhere."
-            ) from error
-        raise ReportError(f"{target} cannot be written ({error.strerror}).", "Choose another folder.") from error

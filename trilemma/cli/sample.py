@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from trilemma.cli.base import Json, emit_json, out, plain, session
+from trilemma.access.roles import Action
+from trilemma.cli.base import Json, acting, emit_json, out, plain, session
 from trilemma.cli.queue import find_study
-from trilemma.errors import StoreError
 from trilemma.sample.file import dumps
 from trilemma.sample.loading import add_sample
 from trilemma.sample.pack import whole_study
+from trilemma.whole_files import written_whole
 
 app = typer.Typer(
     help="Add or remove the sample study: results of another machine, to look around before you measure.",
@@ -23,7 +24,7 @@ app = typer.Typer(
 @app.command()
 def add(json_: Json = False) -> None:
     """Add the sample study, which stays apart from what you measure."""
-    with session() as (_, store):
+    with acting() as (_, guard), guard.doing(Action.CHANGE_SAMPLE, "add") as store:
         record = add_sample(store)
     if json_:
         emit_json(record)
@@ -36,7 +37,7 @@ def add(json_: Json = False) -> None:
 @app.command()
 def remove(json_: Json = False) -> None:
     """Remove the sample study; it does not come back by itself."""
-    with session() as (_, store):
+    with acting() as (_, guard), guard.doing(Action.CHANGE_SAMPLE, "remove") as store:
         removed = store.remove_sample()
     if json_:
         emit_json({"removed": removed})
@@ -52,8 +53,6 @@ def pack(
     """Write a study as the file that comes with the package: results, without weights, questions and names."""
     with session() as (_, store):
         data = dumps(whole_study(store, find_study(store, study).id))
-    try:
-        file.write_bytes(data)
-    except OSError as error:
-        raise StoreError(f"{file} cannot be written ({error.strerror}).", "Choose another folder.") from error
+    with written_whole(file) as path:
+        path.write_bytes(data)
     out.print(plain(f"Wrote {file}: {len(data):,} bytes."))

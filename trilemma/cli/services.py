@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Annotated
 
 import typer
 
-from trilemma.cli.base import Json, emit_json, err, out, plain, report, session, table
+from trilemma import logs
+from trilemma.cli.base import Json, emit_json, err, out, plain, report, table, whole_session
 from trilemma.doctor import Status, diagnose
 from trilemma.errors import StoreError
 from trilemma.jobs.crew import work
 from trilemma.sample.loading import offer_sample
-from trilemma.serve import PORT
+from trilemma.serve import PORT, lets_anyone_in
 from trilemma.serve import serve as serve_both
 from trilemma.settings import get_settings
 from trilemma.store import Store
 
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _MARKS = {Status.OK: ("ok", "green"), Status.WARN: ("note", "yellow"), Status.MISSING: ("missing", "red")}
 
 
@@ -26,17 +25,27 @@ def serve(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the dashboard.")] = PORT,
     worker: Annotated[bool, typer.Option(help="Start a worker beside the dashboard.")] = True,
     browser: Annotated[bool, typer.Option(help="Open the browser.")] = True,
+    metrics: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Also answer Prometheus, at this port of the same address.")
+    ] = None,
+    allow_anyone: Annotated[
+        bool, typer.Option("--allow-anyone", help="Listen to the network without a log-in; everybody may do all.")
+    ] = False,
 ) -> None:
     """Start the dashboard and a worker; ctrl-C ends both."""
-    with session() as (settings, store):  # What cannot be used is better said now than by two children.
+    with whole_session() as (settings, store):  # What cannot be used is better said now than by two children.
         if settings.sample:
             _offer_sample(store)
-    if host not in _LOOPBACK:
+    anyone = lets_anyone_in(host, settings, allow_anyone=allow_anyone)
+    if anyone:
         err.print(
-            "Whoever reaches this address can start measurements and delete weights: Trilemma has no log-in.",
+            "Whoever reaches this address can start measurements and delete weights: there is no log-in.",
             style="yellow",
         )
-    serve_both(host=host, port=port, worker=worker, browser=browser, say=lambda text: err.print(plain(text)))
+    serve_both(
+        host=host, port=port, worker=worker, browser=browser, metrics=metrics, allow_anyone=anyone,
+        say=lambda text: err.print(plain(text)),
+    )  # fmt: skip
 
 
 def _offer_sample(store: Store) -> None:
@@ -51,8 +60,8 @@ def worker(
     drain: Annotated[bool, typer.Option("--drain", help="End when the queue is empty.")] = False,
 ) -> None:
     """Measure what is queued, one run at a time and machine, until ctrl-C."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    with session() as (settings, store):
+    with whole_session() as (settings, store):
+        logs.configure(settings.log_format)
         work(store, settings, drain=drain)
 
 

@@ -9,18 +9,24 @@ from typing import Annotated
 
 import typer
 
+from trilemma.access.guard import Guard
+from trilemma.access.identity import at_terminal
+from trilemma.access.roles import Action
+from trilemma.access.rules import Rules
 from trilemma.analysis.format import format_duration, format_figure
 from trilemma.cli import parse
-from trilemma.cli.base import Json, age_text, emit_json, err, out, plain, session, table
+from trilemma.cli.base import Json, acting, age_text, emit_json, err, out, plain, session, table, whole_session
 from trilemma.cli.queue import find_study
 from trilemma.cli.show import print_run, run_document
 from trilemma.errors import RunError, StudyError
+from trilemma.interop.writing import SUFFIXES, export_runs
 from trilemma.jobs.crew import work
 from trilemma.profiles import NO_DEVICE, find_profile
 from trilemma.progress import following
 from trilemma.schema import EnergyCoefficients, RunSpec, RunState, StudySpec
 from trilemma.settings import Settings
 from trilemma.store import Store
+from trilemma.store.export import SUFFIXES as FORMATS
 from trilemma.store.export import Format, export_study
 from trilemma.study import Estimate, estimate, plan, submit
 
@@ -72,7 +78,8 @@ def study(
     json_: Json = False,
 ) -> None:
     """Queue a study: models x settings x repeats, each under the workloads and asked the suites."""
-    with session() as (settings, store):
+    with acting() as (settings, guard):
+        store = guard.store
         if file is not None:
             if models or set_ or workloads or suites or devices or adapters or machines or gpus or gpu_type:
                 raise typer.BadParameter("A file describes the whole study: leave the other options out.")
@@ -88,7 +95,8 @@ def study(
         if dry_run:
             _print_plan(store, spec, runs, expected, as_json=json_)
             return
-        record = submit(store, spec)
+        with guard.doing(Action.SUBMIT, spec.name, spec=spec) as changed:
+            record = submit(changed, spec)
         if json_:
             emit_json({"study": record, "estimate": vars(expected), "runs": store.runs(study_id=record.id)})
             return
@@ -196,13 +204,14 @@ def run(
     """Measure one configuration now, in the foreground, and show its figures."""
     if not workloads and not suites:
         workloads = ["short_chat"]
-    with session() as (settings, store):
+    with whole_session() as (settings, store):
         spec = _spec(
             store, settings, name, [artifact], engine, set_ or [], workloads or [], suites or [], [device], [], 1
         )
         if len(spec.configurations) > 1:
             raise StudyError("`trilemma run` measures one configuration.", "Use `trilemma study` to sweep settings.")
-        record = submit(store, spec)
+        with Guard(store, at_terminal(), Rules(), settings).doing(Action.SUBMIT, spec.name, spec=spec) as changed:
+            record = submit(changed, spec)
         wanted = store.runs(study_id=record.id)[-1]
         if wanted.state.verdict:
             err.print("This was measured before; its figures are shown.")
@@ -241,14 +250,21 @@ def _measure(store: Store, settings: Settings, study_id: str, run_id: str) -> No
 
 def export(
     study: Annotated[str, typer.Argument(help="Id of the study, the id's beginning, or its name.")],
-    path: Annotated[Path, typer.Argument(help="A new folder, or a file ending in .zip.")],
-    format_: Annotated[Format, typer.Option("--format", help="Of the tables in it.")] = "csv",
+    path: Annotated[
+        Path, typer.Argument(help="A new folder or .zip of everything; or .jsonl, .csv, .parquet for figures alone.")
+    ],
+    format_: Annotated[Format | None, typer.Option("--format", help="Of the tables in a folder or archive.")] = None,
     json_: Json = False,
 ) -> None:
-    """Write a study's runs, figures, samples, requests and answers as files."""
+    """Write a study's runs, figures, samples, requests and answers as files, or its figures as one file."""
+    single = path.suffix.lower() in SUFFIXES
+    if single and format_ is not None and path.suffix.lower() != f".{FORMATS[format_]}":
+        raise typer.BadParameter(f"{path.name} is one file, and its name says another format.", param_hint="--format")
     with session() as (_, store):
         record = find_study(store, study)
-        written = export_study(store, record.id, path, format_)
+        written = (
+            export_runs(store, record.id, path) if single else export_study(store, record.id, path, format_ or "csv")
+        )
     if json_:
         emit_json({"study": record.id, "path": str(written)})
     else:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from trilemma.cli.base import Json, emit_json, out, session, table
+from trilemma.access.roles import Action
+from trilemma.cli.base import Json, acting, emit_json, out, session, table
 from trilemma.errors import StudyError
 from trilemma.workloads import traces
 
@@ -44,14 +45,15 @@ def add(
     json_: Json = False,
 ) -> None:
     """Check a trace and keep it, so that a workload can name it: short_chat:trace=BEGINNING."""
-    with session() as (settings, _):
+    with acting() as (settings, guard):
         try:
             if file.stat().st_size > traces.MAX_BYTES:
                 raise StudyError(f"{file} is larger than {traces.MAX_BYTES >> 20} MiB.", "Use a part of it.")
             data = file.read_bytes()
         except OSError as error:
             raise StudyError(f"{file} cannot be read ({error.strerror}).", "Give the path of a file.") from error
-        digest = traces.add(settings.traces_dir, data)
+        with guard.doing(Action.ADD_FILE, f"trace {file.name}", size_bytes=len(data)):
+            digest = traces.add(settings.traces_dir, data)
         lines = traces.load(settings.traces_dir, digest)
         if json_:
             emit_json({"trace": digest, "requests": len(lines)})

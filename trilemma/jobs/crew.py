@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from typing import Any
 
 from trilemma import registry
-from trilemma.errors import RunError, StoreError, TrilemmaError
+from trilemma.errors import DatabaseUnavailableError, RunError, StoreError, TrilemmaError
 from trilemma.jobs.base import Executor
 from trilemma.jobs.local import LocalExecutor
 from trilemma.jobs.worker import Worker, stopped_by_signals
@@ -18,7 +19,8 @@ from trilemma.store import Store
 log = logging.getLogger(__name__)
 
 _LOOK_S = 2.0
-_CREW = "crew"
+_CREW = "crew of {}"
+"""The lock of those who work through the queue of a device; no device can be called so."""
 
 
 def work(
@@ -44,8 +46,8 @@ def work(
         return
     with stopped_by_signals(stop):
         # One hands out the runs; another waits until it is gone, or has left nothing to do.
-        while (lock := LocalExecutor(settings).reserve(_CREW)) is None:
-            if stop.wait(_LOOK_S) or (drain and _idle(store)):
+        while (lock := LocalExecutor(settings).reserve(_CREW.format(settings.device))) is None:
+            if stop.wait(_LOOK_S) or (drain and _idle(store, settings.device)):
                 return
         try:
             _Crew(store, settings, executor, options).run(stop, drain=drain)
@@ -65,25 +67,30 @@ class _Crew:
 
     def run(self, stop: threading.Event, *, drain: bool) -> None:
         known: set[str] = set()
+        device, patience_s = self._settings.device, self._settings.database_patience_s
+        give_up_at = time.monotonic() + patience_s
         try:
             while not stop.is_set():
                 try:
-                    machines = self._executor.machines()
-                    self._store.see_machines(machines)
+                    machines, lanes = self._executor.machines(), self._executor.lanes()
+                    self._store.see_machines(machines, device)
+                    done = drain and _idle(self._store, device)
                 except (RunError, StoreError) as error:
-                    if drain:
+                    away = isinstance(error, DatabaseUnavailableError) and time.monotonic() < give_up_at
+                    if drain and not away:
                         raise
                     log.error("%s Trying again.", error)
                     stop.wait(_LOOK_S)
                     continue
+                give_up_at = time.monotonic() + patience_s
                 names = {machine.name for machine in machines}
                 for name in sorted(names ^ known):
                     log.info("%s is %s", name, "there" if name in names else "gone")
                 known = names
                 self._threads = [thread for thread in self._threads if thread.is_alive()]
-                if drain and _idle(self._store):
+                if done:
                     break
-                for _ in range(len(self._threads), self._executor.lanes()):
+                for _ in range(len(self._threads), lanes):
                     self._add(stop)
                 stop.wait(_LOOK_S if not drain else _LOOK_S / 4)
         finally:
@@ -107,6 +114,10 @@ class _Crew:
             log.exception("A worker ended")
 
 
-def _idle(store: Store) -> bool:
-    open_states = (RunState.RUNNING,) if store.queue_paused() else (RunState.WAITING, RunState.RUNNING)
-    return not store.runs(states=open_states, limit=1)
+def _idle(store: Store, device: str) -> bool:
+    """Whether nothing of this device's is left to wait for; looked for in the order in which a run comes by."""
+    if store.waiting_needs(device):  # none, where the queue is paused
+        return False
+    if any(run.spec.device == device for run in store.runs(states=(RunState.RUNNING,))):
+        return False
+    return store.queue_paused() or not store.reruns_due(device)

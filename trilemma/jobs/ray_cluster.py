@@ -7,13 +7,14 @@ import functools
 import importlib
 import io
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from trilemma.errors import RunError
-from trilemma.needs import Needs
+from trilemma.needs import MACHINE_NAME, Needs
 from trilemma.records import Machine
 from trilemma.settings import Settings
 
@@ -143,6 +144,7 @@ def machines_of(ray: Any) -> dict[str, Machine]:
     for node in ray.nodes():
         resources: dict[str, float] = node.get("Resources") or {}
         names = [key.removeprefix(_MACHINE) for key in resources if key.startswith(_MACHINE)]
+        names = [name for name in names if re.fullmatch(MACHINE_NAME, name)]
         if node.get("Alive") and names and resources.get(SLOT, 0) >= 1:
             types = [key.removeprefix(_TYPE) for key in resources if key.startswith(_TYPE)]
             found[str(node["NodeID"])] = Machine(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from trilemma.jobs.base import Command, Identity
+from trilemma.jobs.local import LocalExecutor
 from trilemma.jobs.ray_cluster import SLOT, bundle_of, connect, machines_of, offered
 from trilemma.jobs.ray_node import Agent
 from trilemma.jobs.ray_run import ANSWER_S, Journey, RayHandle
@@ -74,8 +75,11 @@ class RayExecutor:
         return None
 
     def clear(self, run_id: str, worker_id: str, process: Identity | None) -> bool:
-        """Nothing is left to end: agents end with the worker that made them, and their runs with them."""
-        return True
+        """End what a worker without a cluster left on this machine.
+
+        On others nothing is left to end: agents end with the worker that made them, and their runs with them.
+        """
+        return LocalExecutor(self._settings).clear(run_id, worker_id, process)
 
 
 class RayReservation:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,11 +31,10 @@ from trilemma.schema import Artifact, RunSpec
 from trilemma.settings import Settings, get_settings
 from trilemma.store import Store, open_store
 
-DEVICE_WAIT_S = 60.0
-"""How long an earlier agent's run may take to notice that it is alone, and end."""
 _LOG_BYTES = 1 << 18
-_WORKER = "worker"
-"""The file that says whose attempt a workspace is of."""
+_LOOK_S = 0.1
+_ATTEMPT = "attempt"
+"""The file that says by what name the processes of a workspace's attempt go."""
 
 
 class Agent:
@@ -138,8 +136,10 @@ class Agent:
         _check_engine(parcel.run.spec)
         if parcel.run.spec.needs.gpus:  # else the run sees all that the machine shows
             os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, load_ray().get_gpu_ids()))
-        inside = self._make_workspace(parcel, worker_id)
+        attempt = f"{worker_id}:{parcel.run.attempt}"  # what an earlier one left may be ended, and this one not
+        inside = self._make_workspace(parcel, attempt)
         self._reservation = self._reserve(LocalExecutor(self._settings, inside))
+        self._note = ""
         write_files(inside, files)
         artifacts = [self._bring(artifact) for artifact in parcel.artifacts]
         store = open_store(inside.database_url)
@@ -149,43 +149,43 @@ class Agent:
         self._run_id, self._log = parcel.run.id, inside.logs_dir / f"{parcel.run.id}.log"
         if self._cancelled.is_set():
             raise RunCancelledError("The run was cancelled.", "Retry it from the queue.")
-        handle = self._reservation.start(parcel.run, store, worker_id, command, self._log)
+        handle = self._reservation.start(parcel.run, store, attempt, command, self._log)
         self._store, self._handle = store, handle
 
-    def _make_workspace(self, parcel: Parcel, worker_id: str) -> Settings:
+    def _make_workspace(self, parcel: Parcel, attempt: str) -> Settings:
         """A data folder for this attempt alone; what agents that are gone have left behind is ended and removed."""
         base = self._settings.home / "node"
         for left in base.glob("*-*-*"):
-            run_id, _, pid = left.name.split("-")
+            run_id, _, pid = left.name.rsplit("-", 2)
             if pid.isdigit() and not psutil.pid_exists(int(pid)):
                 with suppress(OSError):
-                    LocalExecutor(self._settings).clear(run_id, (left / _WORKER).read_text(), None)
+                    LocalExecutor(self._settings).clear(run_id, (left / _ATTEMPT).read_text(), None)
                 shutil.rmtree(left, ignore_errors=True)
         if not parcel.run.id.isalnum():
             raise RunError(f"{parcel.run.id!r} cannot be the id of a run.")
         self._workspace = base / f"{parcel.run.id}-{parcel.run.attempt}-{os.getpid()}"
         inside = self._settings.model_copy(update={"home": self._workspace, "database": ""})
         inside.ensure_home()
-        (self._workspace / _WORKER).write_text(worker_id)
+        (self._workspace / _ATTEMPT).write_text(attempt)
         tasks = self._settings.home / "lm_eval_tasks"
         if tasks.is_dir():
             (inside.home / tasks.name).symlink_to(tasks)
         return inside
 
     def _reserve(self, executor: LocalExecutor) -> LocalReservation:
-        """The device, or one of its slots, against whatever else measures here: a worker, a try-out, an orphan."""
-        slots = self._settings.slots
-        devices = ["local"] if slots == 1 else [f"local-{number}" for number in range(slots)]
-        deadline = time.monotonic() + DEVICE_WAIT_S
-        while not self._cancelled.is_set() and time.monotonic() < deadline:
-            for device in devices:
-                if (found := executor.reserve(device)) is not None:
+        """The device, or one of its slots, against whatever else measures here: a worker, a try-out, an orphan.
+
+        It is waited for as a worker waits for it: to fail the run would fail all that come to this machine after it.
+        """
+        device, slots = self._settings.device, self._settings.slots
+        devices = [device] if slots == 1 else [f"{device}-{number}" for number in range(slots)]
+        while True:
+            for one in devices:
+                if (found := executor.reserve(one)) is not None:
                     return found
-            self._note = "Waiting for what else measures on this machine"
-            time.sleep(0.1)
-        raise RunError(
-            "Something else measures on this machine.", "Stop the worker or the try-out that runs there, then retry."
-        )
+            self._note = "Waiting for what else measures on its machine"
+            if self._cancelled.wait(_LOOK_S):
+                raise RunCancelledError("The run was cancelled.", "Retry it from the queue.")
 
     def _bring(self, artifact: Artifact) -> Artifact:
         """The artifact with its path here, its hash checked.

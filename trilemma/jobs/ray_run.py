@@ -19,6 +19,7 @@ from trilemma.records import RunRecord, WholeRun
 from trilemma.schema import RunState
 from trilemma.settings import Settings
 from trilemma.store import Store
+from trilemma.store.kept import patiently
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,8 @@ _putting = threading.Lock()
 ANSWER_S = 10.0
 _LOST_S = 60.0
 """A machine that Ray holds for alive, but that has not answered for so long, is lost."""
+_AGENT_S = 180.0
+"""How long its first answer may take: before it a process is started, perhaps beside others."""
 
 
 class Journey:
@@ -40,6 +43,9 @@ class Journey:
         self._agent = agent
         self.run = run
         self.store = store
+        self.patience_s = settings.database_patience_s
+        self.over = threading.Event()
+        """Set when nothing that it brings counts any more."""
 
     def begin(self, worker_id: str, command: Command) -> str:
         """Bring the run to the machine and start it there; why that cannot be, or nothing.
@@ -64,6 +70,8 @@ class Journey:
                     with _putting:
                         share.put(artifact, hashes)
         parcel = pack(parcel_of(self.store, self.run, greeting.host))
+        if self.over.is_set():  # the store may be at another attempt by now
+            return "It was ended before it had begun."
         self.store.start_run(self.run.id, greeting.host)
         return str(self._ask("start", parcel, files_of(self._settings, self.run), worker_id, command))
 
@@ -97,6 +105,11 @@ class Journey:
         errors = self._ray.exceptions
         return isinstance(error, errors.RayActorError) and not isinstance(error, errors.ActorUnavailableError)
 
+    def unreached(self, error: Exception) -> bool:
+        """Whether it was the machine or the way to it that failed, and not what the agent did."""
+        errors = self._ray.exceptions
+        return isinstance(error, errors.RayError) and not isinstance(error, errors.RayTaskError)
+
     def _ask(self, question: str, *arguments: Any, timeout: float | None = None) -> Any:
         return self._ray.get(getattr(self._agent, question).remote(*arguments), timeout=timeout)
 
@@ -116,6 +129,7 @@ class RayHandle:
         self._log_size = 0
         self._last_ns = -1
         self._answered = time.monotonic()
+        self._silence_s = _AGENT_S
         self._ending: Ending | None = None
         self._begun = threading.Event()
         log_path.write_bytes(b"")  # of this attempt alone
@@ -156,18 +170,22 @@ class RayHandle:
                 log.info("Run %s could not be ended in order: %s", self._journey.run.id, error)
                 ending = Ending(-9, "It was ended with its agent.")
             self._ending = ending
+        self._journey.over.set()
         return self._ending
 
     def _begin(self, worker_id: str, command: Command) -> None:
         try:
-            refused = self._journey.begin(worker_id, command)
+            # The store is asked before the agent is told to start: so all of it may be done again.
+            refused = patiently(
+                lambda: self._journey.begin(worker_id, command), self._journey.patience_s, self._journey.over.is_set
+            )
         except TrilemmaError as error:
             refused = str(error)
         except Exception as error:
-            refused = f"{self._machine} cannot measure it ({type(error).__name__}: {str(error)[:500]}). Retry it."
-            if self._journey.gone(error):
+            if self._journey.unreached(error):
                 self._ending = self._lost()
                 return
+            refused = f"{self._machine} cannot measure it ({type(error).__name__}: {str(error)[:500]}). Retry it."
         if refused:
             self._ending = Ending(1, refused)
         else:
@@ -178,13 +196,12 @@ class RayHandle:
         try:
             answer = ask()
         except Exception as error:
-            silent_s = time.monotonic() - self._answered
-            if self._journey.gone(error) or silent_s > _LOST_S:
+            if self._journey.gone(error) or time.monotonic() - self._answered > self._silence_s:
                 self._ending = self._lost()
             else:
                 log.warning("%s does not answer: %s", self._machine, str(error)[:200])
             return None
-        self._answered = time.monotonic()
+        self._answered, self._silence_s = time.monotonic(), _LOST_S
         return answer
 
     def _take(self, report: Report, text: bytes) -> bool:

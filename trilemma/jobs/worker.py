@@ -15,19 +15,21 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
 from trilemma import registry
-from trilemma.errors import NotFoundError, StoreError
+from trilemma.errors import DatabaseUnavailableError, NotFoundError, StoreError
 from trilemma.jobs.base import Command, Ending, Executor, Handle, Identity, Reservation
 from trilemma.jobs.processes import alive
 from trilemma.records import RunRecord
 from trilemma.schema import RunState
 from trilemma.settings import Settings
 from trilemma.store import Store
+from trilemma.store.kept import path_of, patiently, restore
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +77,7 @@ class Worker:
         settings: Of the same store: a run's process finds its store through them.
         executor: Where runs run; None for the one that the settings name.
         command: What measures the run of a given id.
-        device: Whose runs to take.
+        device: Whose runs to take; None for this machine's, as the settings name it.
         poll_s: How often the run's process and its cancellation are looked at, s.
         grace_s: How long a cancelled run may take to end by itself, s.
         max_interruptions: A run whose worker vanished so many times is failed instead of tried again.
@@ -88,7 +90,7 @@ class Worker:
         executor: Executor | None = None,
         *,
         command: Command = bench_command,
-        device: str = "local",
+        device: str | None = None,
         poll_s: float = 0.5,
         grace_s: float = 5.0,
         max_interruptions: int = 3,
@@ -98,7 +100,7 @@ class Worker:
         self._settings = settings
         self._executor = executor or registry.load("trilemma.executors", settings.executor_name)(settings)
         self._command = command
-        self._device = device
+        self._device = device or settings.device
         self._poll_s = poll_s
         self._grace_s = grace_s
         self._max_interruptions = max_interruptions
@@ -115,11 +117,13 @@ class Worker:
             How many runs were started.
 
         Raises:
-            StoreError: the store or the data folder cannot be used (only at the beginning; later it is tried again).
+            StoreError: the store or the data folder cannot be used (only at the beginning; later it is tried again;
+                with ``once`` or ``drain``, a database that is away is waited for as long as the settings say).
         """
         stop = stop or threading.Event()
         self._settings.ensure_home()
         started = 0
+        give_up_at = time.monotonic() + self._settings.database_patience_s
         _working.add(self.id)
         try:
             with stopped_by_signals(stop):
@@ -129,11 +133,13 @@ class Worker:
                     except NotFoundError:  # deleted under our hands
                         continue
                     except StoreError as error:
-                        if once or drain:
+                        away = isinstance(error, DatabaseUnavailableError) and time.monotonic() < give_up_at
+                        if (once or drain) and not away:
                             raise
                         log.error("%s Trying again in %.0f s.", error, _RETRY_S)
                         stop.wait(_RETRY_S)
                         continue
+                    give_up_at = time.monotonic() + self._settings.database_patience_s
                     started += worked
                     if once or (drain and not worked and self._idle()):
                         break
@@ -147,7 +153,8 @@ class Worker:
         """Mend what dead workers left, then do the next run; False when none can start now."""
         self.recover()
         for run_id in self._store.reruns_due(self._device):
-            log.info("Run %s was disturbed; it is measured once more as %s", run_id, self._store.add_rerun(run_id))
+            again = self._store.add_rerun(run_id)
+            log.info("Run %s was disturbed; it is measured once more as %s", run_id, again, extra={"run": run_id})
         for needs in self._store.waiting_needs(self._device):
             reservation = self._executor.reserve(self._device, needs)
             if reservation is None:
@@ -163,12 +170,17 @@ class Worker:
         return False
 
     def recover(self) -> None:
-        """Put runs whose worker is gone back into the queue, their processes ended."""
+        """Put runs whose worker is gone back into the queue, their processes ended.
+
+        Several workers may find the same one: it is given back only while it is still the lost worker's.
+        """
         for run, worker_id, process in self._orphans():
             if not self._executor.clear(run.id, worker_id, process):
-                log.warning("What is left of run %s does not end", run.id)
+                log.warning("What is left of run %s does not end", run.id, extra={"run": run.id})
                 continue
-            log.warning("The worker of run %s vanished", run.id)
+            if self._restore(run.id):
+                continue
+            log.warning("The worker of run %s vanished", run.id, extra={"run": run.id})
             self._start_over(run.id, worker_id, "Its worker vanished; it starts over.", "its worker vanished")
 
     def _start_over(self, run_id: str, worker_id: str, reason: str, cause: str) -> None:
@@ -205,12 +217,12 @@ class Worker:
 
     def _measure(self, run: RunRecord, reservation: Reservation, stop: threading.Event) -> None:
         path = log_path(self._settings, run.id)
-        log.info("Run %s, attempt %d, begins; its log is %s", run.id, run.attempt, path)
+        log.info("Run %s, attempt %d, begins; its log is %s", run.id, run.attempt, path, extra={"run": run.id})
         try:
             handle = reservation.start(run, self._store, self.id, self._command, path)
         except OSError as error:
             reason = f"The run could not be started ({error}). Check the disk and the installation, then retry."
-            self._store.finish_run(run.id, RunState.FAILED, reason=reason)
+            self._store.finish_run(run.id, RunState.FAILED, reason=reason, owner=self.id)
             return
         cancelled = False
         try:
@@ -227,19 +239,35 @@ class Worker:
         except BaseException:
             handle.stop(0)
             raise
-        tail = log_tail(self._settings, run.id)
+        if ending is None:
+            self._settle(run.id, None, cancelled=cancelled)
+        else:  # what it recorded, or could not record, shall not be lost with the database's being away
+            patience_s = self._settings.database_patience_s
+            patiently(lambda: self._settle(run.id, ending, cancelled=False), patience_s, stop.is_set)
+
+    def _settle(self, run_id: str, ending: Ending | None, *, cancelled: bool) -> None:
+        """See to it that a run whose process is gone has an end in the store."""
+        tail = log_tail(self._settings, run_id)
         if cancelled:
             reason = "Cancelled while it ran."
-            self._store.finish_run(run.id, RunState.CANCELLED, reason=reason, log_tail=tail, owner=self.id)
+            self._store.finish_run(run_id, RunState.CANCELLED, reason=reason, log_tail=tail, owner=self.id)
         elif ending is None:
-            self._store.release(run.id, "The worker was stopped; the run starts over.", owner=self.id)
+            self._store.release(run_id, "The worker was stopped; the run starts over.", owner=self.id)
         elif ending.lost:
-            log.warning("Run %s: %s", run.id, ending.explanation)
-            self._start_over(run.id, self.id, ending.explanation, "its machine was lost")
-        elif self._store.run(run.id).state is RunState.RUNNING:
+            log.warning("Run %s: %s", run_id, ending.explanation, extra={"run": run_id})
+            self._start_over(run_id, self.id, ending.explanation, "its machine was lost")
+        elif self._store.run(run_id).state is RunState.RUNNING and not self._restore(run_id):
             reason = ending.explanation
-            self._store.finish_run(run.id, RunState.FAILED, reason=reason, log_tail=tail, owner=self.id)
-        log.info("Run %s is %s", run.id, self._store.run(run.id).state.label)
+            self._store.finish_run(run_id, RunState.FAILED, reason=reason, log_tail=tail, owner=self.id)
+        state = self._store.run(run_id).state
+        log.info("Run %s is %s", run_id, state.label, extra={"run": run_id, "state": state.value})
+
+    def _restore(self, run_id: str) -> bool:
+        """Record what a run kept in a file while the database was away; whether it is finished by that."""
+        restored = restore(self._store, path_of(self._settings.logs_dir, run_id), run_id)
+        if restored:
+            log.info("Run %s is recorded from the file in which it was kept", run_id, extra={"run": run_id})
+        return restored
 
     def _watch(self, run_id: str, handle: Handle, stop: threading.Event) -> Ending | None:
         """The run's ending by itself; None when it shall be stopped."""

@@ -10,10 +10,11 @@ from typing import Any, ClassVar
 
 import httpx2 as httpx
 
+from trilemma.catalog.addresses import refuse_metadata, refuse_peer
 from trilemma.catalog.names import clean
 from trilemma.engines.base import Availability
 from trilemma.engines.remote import PowerQuery
-from trilemma.errors import MeterError
+from trilemma.errors import CatalogError, MeterError
 from trilemma.meters.base import EnergyDomain, Target
 from trilemma.schema import Method
 
@@ -59,6 +60,11 @@ class PrometheusMeter:
     def start(self, target: Target) -> None:
         """Begin asking, the first time before this returns; goes on where it was when the target changes."""
         if self._thread is None:
+            try:
+                refuse_metadata(self._url)
+            except CatalogError as error:
+                self._problem = str(error)
+                return
             with self._client() as client:
                 self._ask(client)
             self._thread = threading.Thread(target=self._run, name="prometheus", daemon=True)
@@ -90,7 +96,8 @@ class PrometheusMeter:
 
     @staticmethod
     def _client() -> httpx.Client:
-        return httpx.Client(timeout=5.0, follow_redirects=False, trust_env=False)
+        hooks = {"response": [refuse_peer]}
+        return httpx.Client(timeout=5.0, follow_redirects=False, trust_env=False, event_hooks=hooks)
 
     def _run(self) -> None:
         with self._client() as client:
@@ -115,6 +122,7 @@ class PrometheusMeter:
             IndexError,
             TypeError,
             RecursionError,
+            CatalogError,
         ) as error:
             told = clean(f"{type(error).__name__}: {error}", 120)
             with self._lock:

@@ -20,12 +20,12 @@ from trilemma.analysis.points import Points, configuration_points
 from trilemma.analysis.preferences import axis_keys, read_limit
 from trilemma.charts.palette import model_colours
 from trilemma.errors import ReportError
-from trilemma.records import SAMPLE, RunRecord, SampleFacts, StudyRecord, Vote
+from trilemma.records import RunRecord, SampleFacts, StudyRecord, Vote
 from trilemma.report.decision import Decision, decide
-from trilemma.report.scrub import Scrubber
 from trilemma.report.to_plan import ToPlan, to_plan
 from trilemma.report.view import View
 from trilemma.schema import Axis
+from trilemma.scrub import Scrubber
 from trilemma.store import Store
 
 _A_COLUMN_AXIS = 3
@@ -36,12 +36,13 @@ _A_COLUMN_AXIS = 3
 class Material:
     """What a report is made of.
 
-    ``sample`` is set where the study is the sample study. ``points`` are all configurations with a finished run and
-    all their figures; ``shown`` those that pass the view's choices and limits, which are the ones drawn. ``odds`` has
-    one entry for each of ``shown``: how often it is on the front of ``axes``. ``unmeasured`` are limits on figures
-    that the study has not measured, as somebody wrote them. ``decision`` is None where the study lacks one of the
-    three axes, ``to_plan`` where the view plans nothing. ``votes`` are those between ``points``.
-    ``versions`` has by key the versions of the definitions that figures were stored under.
+    ``sample`` is set where the study was not measured here: the sample study, or an imported one. ``points`` are
+    all configurations with a finished run and all their figures; ``shown`` those that pass the view's choices and
+    limits, which are the ones drawn. ``odds`` has one entry for each of ``shown``: how often it is on the front of
+    ``axes``. ``unmeasured`` are limits on figures that the study has not measured, as somebody wrote them.
+    ``decision`` is None where the study lacks one of the three axes, ``to_plan`` where the view plans nothing.
+    ``votes`` are those between ``points``. ``versions`` has by key the versions of the definitions that figures
+    were stored under.
     """
 
     study: StudyRecord
@@ -110,7 +111,7 @@ def gather(store: Store, study_id: str, view: View) -> Material:
     pick = decision.told.pick if decision is not None else None
     return Material(
         study=study,
-        sample=store.sample() if study.id == SAMPLE else None,
+        sample=store.origin(study.id),
         view=view,
         runs=store.runs(study.id),
         keys=keys,

@@ -32,10 +32,11 @@ def raw_figures(store: Store, material: Material) -> dict[str, Any]:
     frame = store.figure_frame(study_id=material.study.id).sort_values(["run_id", "key"], kind="stable")
     measured = rows_of(frame[list(_MEASUREMENT_COLUMNS)])
     names = sorted({split_key(key)[0] for key in frame["key"]} & set(FIGURES))
+    points = store.points_of([run.id for run in material.runs])
     found: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
-        "study": material.study.model_dump(mode="json", exclude={"runs_by_state"}),
+        "study": material.study.model_dump(mode="json", exclude={"runs_by_state", "created_by"}),
         "view": material.view.model_dump(mode="json"),
         "axes": material.axes,
         "figures": {name: FIGURES[name].model_dump(mode="json") for name in names},
@@ -47,7 +48,7 @@ def raw_figures(store: Store, material: Material) -> dict[str, Any]:
             )
         },
         "measurements": {"columns": measured[0], "rows": measured[1]},
-        "runs": [_run(run, store.point_of(run.id)) for run in material.runs],
+        "runs": [_run(run, points[run.id]) for run in material.runs],
     }
     if votes := voted_pairs(material):
         strong = strengths(votes) or {}

@@ -19,6 +19,8 @@ from trilemma.records import StudyRecord, WholeRun, WholeStudy
 from trilemma.schema import Artifact
 
 FORMAT, VERSION = "trilemma-sample", 1
+MAX_BYTES = 256 * 2**20
+"""Unpacked; a few kilobytes can be packed so that they unpack to any size."""
 PACKAGED = Path(__file__).with_name("sample.jsonl.gz")
 
 
@@ -27,10 +29,10 @@ def dumps(whole: WholeStudy) -> bytes:
     head = {
         "format": FORMAT,
         "version": VERSION,
-        "study": whole.study.model_dump(mode="json"),
+        "study": whole.study.model_dump(mode="json", exclude={"created_by"}),
         "artifacts": [artifact.model_dump(mode="json") for artifact in whole.artifacts],
     }
-    lines = [_json(head), *(_json(run.model_dump(mode="json")) for run in whole.runs)]
+    lines = [_json(head), *(_json(run.model_dump(mode="json", exclude={"run": {"created_by"}})) for run in whole.runs)]
     return gzip.compress("".join(f"{line}\n" for line in lines).encode(), compresslevel=9, mtime=0)
 
 
@@ -41,7 +43,7 @@ def loads(data: bytes) -> WholeStudy:
         StoreError: it is damaged, or of another version.
     """
     try:
-        first, *lines = gzip.decompress(data).decode().rstrip("\n").split("\n")
+        first, *lines = _unpacked(data).decode().rstrip("\n").split("\n")
         head = json.loads(first)
         if (head["format"], head["version"]) != (FORMAT, VERSION):
             raise ValueError(f"it is of the form {head['format']} {head['version']}")
@@ -50,10 +52,27 @@ def loads(data: bytes) -> WholeStudy:
             artifacts=tuple(Artifact.model_validate(one) for one in head["artifacts"]),
             runs=tuple(WholeRun.model_validate_json(line) for line in lines),
         )
-    except (OSError, EOFError, zlib.error, ValueError, LookupError, TypeError, ValidationError) as error:
+    except (
+        OSError,
+        EOFError,
+        zlib.error,
+        ValueError,
+        LookupError,
+        TypeError,
+        RecursionError,
+        ValidationError,
+    ) as error:
         raise StoreError(
             f"The packed study cannot be read ({error}).", "Install Trilemma again, or set TRILEMMA_SAMPLE=0."
         ) from error
+
+
+def _unpacked(data: bytes) -> bytes:
+    unpacking = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)  # gzip
+    content = unpacking.decompress(data, MAX_BYTES)
+    if unpacking.unconsumed_tail or not unpacking.eof:
+        raise ValueError("it is cut short, or unpacks to more than it may")
+    return content
 
 
 def packaged() -> WholeStudy:

@@ -102,6 +102,7 @@ def _run(run: RunRecord, ids: Mapping[str, str]) -> RunRecord:
         "study_ids": (SAMPLE,),
         "spec": run.spec.model_copy(update={"device": SAMPLE}),
         "rerun_of": ids.get(run.rerun_of or ""),
+        "created_by": None,
         "host": host,
         "log_tail": NO_LOG if run.log_tail else "",
         "engine_info": {name: value for name, value in run.engine_info.items() if not _FOLDER.search(str(value))},

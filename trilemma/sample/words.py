@@ -1,4 +1,4 @@
-"""How the sample study is spoken of."""
+"""How the sample study, and studies out of files, are spoken of."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def study_name(host: HostInfo, moment: datetime) -> str:
 
 def note(facts: SampleFacts) -> str:
     """What stands by every figure of it."""
-    return f"Sample study, {whence(facts)}"
+    return f"{'Imported' if facts.imported else 'Sample'} study, {whence(facts)}"
 
 
 def whence(facts: SampleFacts) -> str:

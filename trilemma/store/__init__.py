@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from trilemma.errors import StoreError
 from trilemma.settings import get_settings
+from trilemma.store.archive import ArchiveStore
 from trilemma.store.artifacts import ArtifactStore
+from trilemma.store.audit import AuditStore, Trail
 from trilemma.store.database import Database
+from trilemma.store.imports import ImportStore
 from trilemma.store.machines import MachineStore
 from trilemma.store.migrate import migrate
 from trilemma.store.queue import QueueStore
-from trilemma.store.reading import ReadStore
-from trilemma.store.sample import SampleStore
 from trilemma.store.transfer import TransferStore
 from trilemma.store.votes import VoteStore
 
 __all__ = ["Store", "open_store"]
 
 
-class Store(ArtifactStore, QueueStore, TransferStore, ReadStore, SampleStore, VoteStore, MachineStore):
+class Store(
+    ArtifactStore, QueueStore, TransferStore, ArchiveStore, ImportStore, VoteStore, AuditStore, MachineStore
+):
     """Everything that is kept: the catalog, studies, the queue, what runs recorded, and their figures.
 
     A context manager. Safe to share between threads; each process opens its own, which is cheap.
@@ -28,8 +34,38 @@ class Store(ArtifactStore, QueueStore, TransferStore, ReadStore, SampleStore, Vo
 
     @property
     def url(self) -> str:
-        """The database's URL, its password hidden."""
-        return self._db.url.render_as_string(hide_password=True)
+        """The database's file or URL, the latter without its password and options."""
+        return self._db.shown
+
+    def about(self) -> str:
+        """Name and version of the program behind it, and how long it took to answer."""
+        begin = time.perf_counter()
+        with self._db.read() as connection:
+            version = self._db.dialect.version(connection)
+        return f"{version}, {self.url}, answered in {(time.perf_counter() - begin) * 1e3:.0f} ms"
+
+    def backup(self, target: Path) -> None:
+        """Copy the whole database to a new file, also while it is used.
+
+        Raises:
+            StoreError: the file exists or cannot be written, or the database is a server's.
+        """
+        if target.exists():
+            raise StoreError(f"{target} exists already.", "Choose another name, or move it away.")
+        with self._db.errors():
+            self._db.dialect.backup(target)
+
+    def reading(self) -> Store:
+        """The same store, for reading alone: a method that writes raises AccessError."""
+        return Store(self._db.sealed())
+
+    def reading_as(self, kind: type[Store]) -> Store:
+        """As :meth:`reading`, by a class that shows less."""
+        return kind(self._db.sealed())
+
+    def acting(self, trail: Trail) -> Store:
+        """The same store for one action: its writes leave a row in the log, and say who asked for what is added."""
+        return Store(self._db.witnessed(trail), by=trail.entry.who)
 
     def close(self) -> None:
         """Close the connections."""

@@ -8,10 +8,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from trilemma.errors import NotFoundError
-from trilemma.records import SAMPLE
 from trilemma.schema import Artifact
 from trilemma.store import tables as t
 from trilemma.store.base import StoreBase
+from trilemma.store.studies import is_own
 
 _MIN_PREFIX = 4
 
@@ -25,16 +25,18 @@ class ArtifactStore(StoreBase):
         The first ``added_at`` and ``source`` stay, derivations add up, and a field that ``a`` leaves empty keeps its
         value.
         """
-        with self._db.write() as connection:
+        with self._db.write(durable=True) as connection:
             where = t.artifacts.c.id == a.id
-            query = sa.select(t.artifacts.c.document).where(where).with_for_update()
-            document = connection.execute(query).scalar()
-            if document is not None:
-                old = Artifact.model_validate(document)
+            columns = (t.artifacts.c.document, t.artifacts.c.forgotten, t.artifacts.c.created_by)
+            row = connection.execute(sa.select(*columns).where(where).with_for_update()).one_or_none()
+            by = self._by
+            if row is not None:
+                old = Artifact.model_validate(row.document)
+                by = by if row.forgotten else row.created_by
                 # What is known from the sample study alone says nothing of the file that is added here.
                 a = _merge(old, a) if old.path else a
                 connection.execute(sa.delete(t.artifacts).where(where))
-            connection.execute(sa.insert(t.artifacts).values(artifact_row(a, forgotten=False)))
+            connection.execute(sa.insert(t.artifacts).values(artifact_row(a, forgotten=False) | {"created_by": by}))
             self._changed(connection)
         return a
 
@@ -113,7 +115,7 @@ class ArtifactStore(StoreBase):
     def runs_using(self, artifact_id: str) -> int:
         """How many runs of the user's own measure this artifact."""
         query = sa.select(sa.func.count()).select_from(t.runs)
-        query = query.where(t.runs.c.artifact_id == artifact_id, t.runs.c.device != SAMPLE)
+        query = query.where(t.runs.c.artifact_id == artifact_id, is_own(t.runs))
         with self._db.read() as connection:
             return int(connection.execute(query).scalar_one())
 

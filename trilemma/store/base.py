@@ -12,10 +12,16 @@ from trilemma.store.database import Database
 
 
 class StoreBase:
-    """Holds the database, and the attempt that each run started by this store is at."""
+    """Holds the database, and the attempt that each run started by this store is at.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        database: Where everything is kept.
+        by: Who asks for what is added; None where nobody in particular does.
+    """
+
+    def __init__(self, database: Database, by: str | None = None) -> None:
         self._db = database
+        self._by = by
         self._attempts: dict[str, int] = {}
 
     def version(self) -> int:

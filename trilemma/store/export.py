@@ -19,24 +19,23 @@ and Parquet have the text as it is.
 from __future__ import annotations
 
 import csv
-import errno
 import json
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from trilemma.errors import DiskFullError, StoreError
+from trilemma.errors import StoreError
 from trilemma.records import SAMPLE
 from trilemma.schema import Measurement, utc_now
 from trilemma.store import Store
+from trilemma.whole_files import written_whole
 
-Format = Literal["csv", "json", "parquet"]
+Format = Literal["csv", "json", "jsonl", "parquet"]
 Row = Mapping[str, Any]
 
-SUFFIXES: dict[Format, str] = {"csv": "csv", "json": "jsonl", "parquet": "parquet"}
+SUFFIXES: dict[Format, str] = {"csv": "csv", "json": "jsonl", "jsonl": "jsonl", "parquet": "parquet"}
 
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # OWASP, "CSV Injection"
 
@@ -59,23 +58,13 @@ def export_study(store: Store, study_id: str | None, target: Path | str, fmt: Fo
     target = Path(target).expanduser()
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise StoreError(f"{target} exists already.", "Choose another name, or move it away.")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as scratch:
-            folder = Path(scratch) / "trilemma"
-            folder.mkdir()
-            _write(store, study_id, folder, fmt)
-            if target.suffix.lower() == ".zip":
-                made = Path(shutil.make_archive(f"{scratch}/archive", "zip", scratch, folder.name))
-                made.replace(target)
-            else:
-                folder.replace(target)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(
-                f"The disk is full; {target} was not written.", "Free some space, or export elsewhere."
-            ) from error
-        raise StoreError(f"{target} cannot be written ({error.strerror}).", "Choose another folder.") from error
+    with written_whole(target) as made:
+        zipped = target.suffix.lower() == ".zip"
+        folder = made.with_name("trilemma") if zipped else made
+        folder.mkdir()
+        _write(store, study_id, folder, fmt)
+        if zipped:
+            Path(shutil.make_archive(f"{made}", "zip", made.parent, folder.name)).replace(made)
     return target
 
 
@@ -87,10 +76,10 @@ def _write(store: Store, study_id: str | None, folder: Path, fmt: Format) -> Non
     def table(name: str, rows: Sequence[Row]) -> None:
         if rows:
             counts[f"{name}.{SUFFIXES[fmt]}"] = len(rows)
-            _write_table(folder / f"{name}.{SUFFIXES[fmt]}", rows, fmt)
+            write_table(folder / f"{name}.{SUFFIXES[fmt]}", rows, fmt)
 
-    runs = store.runs(study_id)
-    table("runs", [_run_row(run.model_dump(mode="json")) for run in runs])
+    runs = store.all_runs() if study_id is None else store.runs(study_id)
+    table("runs", [_run_row(run.model_dump(mode="json", exclude={"created_by"})) for run in runs])
     table(
         "measurements",
         [{"run_id": run.id} | _flat(m) for run in runs for m in store.measurements(run.id)],
@@ -113,7 +102,7 @@ def _write(store: Store, study_id: str | None, folder: Path, fmt: Format) -> Non
         "format": "trilemma-export",
         "version": 1,
         "created_at": utc_now().isoformat(),
-        "studies": [study.model_dump(mode="json") for study in studies],
+        "studies": [study.model_dump(mode="json", exclude={"created_by"}) for study in studies],
         "artifacts": [a.model_dump(mode="json", exclude={"path"}) for a in store.artifacts()],
         "rows": counts,
     }
@@ -138,13 +127,14 @@ def _flat(measurement: Measurement) -> dict[str, Any]:
     return {"key": measurement.key} | own | measurement.provenance.model_dump(mode="json")
 
 
-def _write_table(path: Path, rows: Sequence[Row], fmt: Format) -> None:
+def write_table(path: Path, rows: Sequence[Row], fmt: Format, columns: Sequence[str] = ()) -> None:
+    """Write rows as a table; ``columns`` come first, in that order, whether or not a row has them."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if fmt == "json":
+    if fmt in ("json", "jsonl"):
         with path.open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         return
-    columns = list(dict.fromkeys(name for row in rows for name in row))
+    columns = list(dict.fromkeys((*columns, *(name for row in rows for name in row))))
     if fmt == "csv":
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)

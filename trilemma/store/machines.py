@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 from trilemma.needs import ANYWHERE, Needs
 from trilemma.records import Machine
 from trilemma.schema import RunState, utc_now
+from trilemma.settings import get_settings
 from trilemma.store import tables as t
 from trilemma.store.base import StoreBase
 
@@ -19,33 +20,42 @@ FRESH = timedelta(minutes=1)
 
 
 class MachineStore(StoreBase):
-    """What the worker of a cluster last saw of its machines."""
+    """What the worker of a cluster last saw of its machines.
 
-    def see_machines(self, machines: Sequence[Machine]) -> None:
+    A cluster works through the queue of one device, which :attr:`~trilemma.settings.Settings.device` names where nobody
+    says another: other machines that share the database may have clusters of their own.
+    """
+
+    def see_machines(self, machines: Sequence[Machine], device: str | None = None) -> None:
         """State which machines there are now; one that is missing is kept as not alive."""
+        device, m = device or get_settings().device, t.machines.c
         rows = [
-            {"name": one.name, "seen_at": one.seen_at, "alive": one.alive, "document": one.model_dump(mode="json")}
+            {"device": device, "name": one.name, "seen_at": one.seen_at, "alive": one.alive,
+             "document": one.model_dump(mode="json")}
             for one in machines
-        ]
+        ]  # fmt: skip
         with self._db.write() as connection:
-            connection.execute(sa.delete(t.machines).where(t.machines.c.name.in_([row["name"] for row in rows])))
-            connection.execute(sa.update(t.machines).values(alive=False))
+            named = m.name.in_([row["name"] for row in rows])
+            connection.execute(sa.delete(t.machines).where(m.device == device, named))
+            connection.execute(sa.update(t.machines).where(m.device == device).values(alive=False))
             if rows:
                 connection.execute(sa.insert(t.machines), rows)
 
-    def machines(self) -> list[Machine]:
+    def machines(self, device: str | None = None) -> list[Machine]:
         """All machines that were ever seen, by name; those not seen for a minute are not alive."""
+        query = sa.select(t.machines).where(t.machines.c.device == (device or get_settings().device))
         with self._db.read() as connection:
-            rows = connection.execute(sa.select(t.machines).order_by(t.machines.c.name)).all()
+            rows = connection.execute(query.order_by(t.machines.c.name)).all()
         since = utc_now() - FRESH
         return [
             Machine.model_validate(row.document | {"alive": bool(row.alive) and row.seen_at >= since}) for row in rows
         ]
 
-    def forget_machine(self, name: str) -> bool:
+    def forget_machine(self, name: str, device: str | None = None) -> bool:
         """Take a machine off the list; whether it was on it. One that is there is listed again."""
+        mine = sa.and_(t.machines.c.device == (device or get_settings().device), t.machines.c.name == name)
         with self._db.write() as connection:
-            return connection.execute(sa.delete(t.machines).where(t.machines.c.name == name)).rowcount > 0
+            return connection.execute(sa.delete(t.machines).where(mine)).rowcount > 0
 
 
 def waiting(connection: Connection, device: str, limit: int | None = None) -> list[tuple[str, Needs]]:
@@ -74,8 +84,9 @@ def waiting(connection: Connection, device: str, limit: int | None = None) -> li
 def _homes(connection: Connection, device: str) -> dict[str, str]:
     """By waiting run the machine that has had another run of the same configuration in one of its studies."""
     r, mine, its, other = t.runs, t.study_runs.alias(), t.study_runs.alias(), t.runs.alias()
-    fresh = t.machines.c.seen_at >= utc_now() - FRESH
-    there = connection.execute(sa.select(t.machines.c.name).where(t.machines.c.alive.is_(True), fresh)).scalars().all()
+    m = t.machines.c
+    seen = sa.and_(m.device == device, m.alive.is_(True), m.seen_at >= utc_now() - FRESH)
+    there = connection.execute(sa.select(m.name).where(seen)).scalars().all()
     if not there:
         return {}
     query = (

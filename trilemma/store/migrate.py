@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-import filelock
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
 
 from trilemma.errors import DatabaseTooNewError, StoreError
-from trilemma.store.database import BUSY_TIMEOUT_S, Database
+from trilemma.store.database import Database
 
-HEAD = "0003"
+HEAD = "0005"
 """The newest revision, known without importing alembic so that opening is quick; a test holds it to the scripts."""
 
 _SCRIPTS = Path(__file__).with_name("migrations")
@@ -25,11 +22,10 @@ def migrate(database: Database) -> None:
         DatabaseTooNewError: a newer Trilemma wrote it.
         StoreError: it cannot be read or written, or belongs to another program.
     """
-    exists = database.path is None or (database.path.exists() and database.path.stat().st_size > 0)
-    if exists and _revision(database) == HEAD:
+    if database.dialect.is_there() and _revision(database) == HEAD:
         return
-    with _alone(database):
-        database.use_wal()
+    with database.dialect.alone(), database.errors():
+        database.dialect.prepare(database.engine)
         if (revision := _revision(database)) != HEAD:
             _upgrade(database, revision)
 
@@ -40,9 +36,8 @@ def _revision(database: Database) -> str | None:
         if not names:
             return None
         if "alembic_version" not in names or "runs" not in names:
-            shown = database.url.render_as_string(hide_password=True)
             raise StoreError(
-                f"The database {shown} belongs to another program.",
+                f"The database {database.shown} belongs to another program.",
                 "Set TRILEMMA_DATABASE or TRILEMMA_HOME to another place.",
             )
         return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
@@ -61,30 +56,6 @@ def _upgrade(database: Database, revision: str | None) -> None:
             f"A newer version of Trilemma wrote the database (its schema is {revision}, this one knows {HEAD}).",
             "Upgrade Trilemma (pip install -U trilemma), or set TRILEMMA_HOME to another folder.",
         )
-    with database.write() as connection:
-        _lock(connection)
+    with database.write(durable=True) as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
-
-
-def _alone(database: Database) -> AbstractContextManager[object]:
-    """A lock beside a SQLite file: switching it to write-ahead mode does not wait its turn by itself."""
-    if database.path is None:
-        return nullcontext()
-    try:
-        return filelock.FileLock(f"{database.path}.lock", timeout=BUSY_TIMEOUT_S).acquire()
-    except filelock.Timeout as error:
-        raise StoreError(
-            f"Another process has been upgrading {database.path} for {BUSY_TIMEOUT_S:.0f} s.", "Wait for it, or end it."
-        ) from error
-    except OSError as error:
-        raise StoreError(
-            f"The folder {database.path.parent} cannot be written ({error.strerror}).",
-            "Check its permissions, or set TRILEMMA_HOME to a folder that you may write to.",
-        ) from error
-
-
-def _lock(connection: Connection) -> None:
-    """PostgreSQL's counterpart of the file lock; held until the transaction ends."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(7_451_163)))

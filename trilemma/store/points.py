@@ -2,28 +2,30 @@
 
 A configuration that several machines have measured is several points, each under an id of its own. The machine that
 measured it first leaves the configuration's id as it is, so that addresses and votes go on to mean what they meant; on
-another it is ``<configuration>.<machine>``.
+another it is ``<configuration>.<machine>``. What came in a file is counted by itself, as it is shown.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from trilemma.records import HostInfo
+from trilemma.records import HostInfo, is_foreign
 from trilemma.schema import content_id
 from trilemma.store import tables as t
-from trilemma.store.studies import is_own
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _ID_DIGITS = 8
+
+PLACE: Sequence[sa.ColumnElement[str]] = (t.runs.c.host_id, t.runs.c.device)
+"""The columns by which :meth:`MachinePoints.name` knows where a run was measured."""
 
 
 @dataclass(frozen=True)
@@ -32,17 +34,21 @@ class MachinePoints:
 
     labels: Mapping[str, str]
     """By host: what its machine is called."""
-    ids: Mapping[tuple[str, str], str]
-    """By configuration and host."""
+    ids: Mapping[tuple[str, str, str], str]
+    """By configuration, host and origin, see :func:`_origin`."""
+
+    def of(self, configuration_id: str, host_id: str | None, device: str) -> str:
+        """The id of a run's point."""
+        return self.ids.get((configuration_id, host_id or "", _origin(device)), configuration_id)
 
     def name(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """``frame`` with the ids of points for those of configurations, and machine in place of host_id."""
+        """``frame`` with the ids of points for those of configurations, and machine in place of :data:`PLACE`."""
         hosts = frame["host_id"]
         if self.ids:
-            pairs = zip(frame["configuration_id"], hosts, strict=True)
-            frame["configuration_id"] = [self.ids.get((one, host), one) for one, host in pairs]
+            places = zip(frame["configuration_id"], hosts, frame["device"], strict=True)
+            frame["configuration_id"] = [self.of(*place) for place in places]
         frame["machine"] = hosts.map(self.labels).astype(object).where(lambda column: column.notna(), None)
-        return frame.drop(columns="host_id")
+        return frame.drop(columns=["host_id", "device"])
 
 
 def machine_points(connection: Connection) -> MachinePoints:
@@ -50,23 +56,22 @@ def machine_points(connection: Connection) -> MachinePoints:
     hosts = {key: HostInfo.model_validate(document) for key, document in connection.execute(sa.select(t.hosts))}
     machines = {key: machine_of(host) for key, host in hosts.items()}
     labels = _labels({machines[key]: host for key, host in hosts.items()})
-    ids: dict[tuple[str, str], str] = {}
+    ids: dict[tuple[str, str, str], str] = {}
     if len(labels) > 1:
         r = t.runs.c
-        seen = sa.select(r.configuration_id, r.host_id, sa.func.min(r.number).label("first"))
-        seen = seen.where(is_own(t.runs), r.host_id.is_not(None)).group_by(r.configuration_id, r.host_id)
-        first: dict[str, str] = {}
-        measured = defaultdict(list)
-        for configuration, host, _ in connection.execute(seen.order_by("first")):
-            first.setdefault(configuration, machines[host])
-            measured[configuration].append(host)
-        ids = {
-            (configuration, host): f"{configuration}.{machines[host]}"
-            for configuration, found in measured.items()
-            for host in found
-            if machines[host] != first[configuration]
-        }
+        seen = sa.select(r.configuration_id, r.host_id, r.device, sa.func.min(r.number).label("first"))
+        seen = seen.where(r.host_id.is_not(None)).group_by(r.configuration_id, r.host_id, r.device)
+        first: dict[tuple[str, str], str] = {}
+        for configuration, host, device, _ in connection.execute(seen.order_by("first")):
+            origin = _origin(device)
+            if machines[host] != first.setdefault((configuration, origin), machines[host]):
+                ids[configuration, host, origin] = f"{configuration}.{machines[host]}"
     return MachinePoints({key: labels[machine] for key, machine in machines.items()}, ids)
+
+
+def _origin(device: str) -> str:
+    """What is never shown together with anything else: a file's runs under their device, else the user's own."""
+    return device if is_foreign(device) else ""
 
 
 def machine_of(host: HostInfo) -> str:

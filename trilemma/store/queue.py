@@ -207,7 +207,7 @@ class QueueStore(StudyStore):
             last = sa.select(sa.func.max(t.runs.c.position))
             ahead = connection.execute(first).scalar()
             position = ahead - 1 if ahead is not None else int(connection.execute(last).scalar() or 0) + 1
-            row = new_run(original.spec, position, rerun_of=run_id)
+            row = new_run(original.spec, position, rerun_of=run_id, created_by=original.created_by)
             insert_runs(connection, [row])
             mine = sa.select(t.study_runs.c.study_id, sa.literal(row["id"])).where(t.study_runs.c.run_id == run_id)
             connection.execute(sa.insert(t.study_runs).from_select(["study_id", "run_id"], mine))

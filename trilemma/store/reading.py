@@ -10,10 +10,10 @@ import sqlalchemy as sa
 from trilemma.records import AnswerRecord, PhaseWindow, RequestRecord, Sample
 from trilemma.schema import Measurement, Phase, Provenance, RunState, split_key
 from trilemma.store import tables as t
-from trilemma.store.base import StoreBase, no_run
+from trilemma.store.base import StoreBase
 from trilemma.store.codec import times_of, unpack_samples
-from trilemma.store.points import machine_points
-from trilemma.store.studies import in_study, is_own
+from trilemma.store.points import PLACE, machine_points
+from trilemma.store.studies import in_study, is_mine, is_of_tool
 
 if TYPE_CHECKING:  # half a second to import, which the measuring processes need not spend
     import pandas as pd
@@ -65,11 +65,11 @@ class ReadStore(StoreBase):
         Columns: run_id, configuration_id, suite, n (answers); the earliest in the queue first.
         """
         r, a = t.runs.c, t.answers.c
-        columns: list[sa.ColumnElement[Any]] = [r.id.label("run_id"), r.configuration_id, r.host_id, a.suite]
+        columns: list[sa.ColumnElement[Any]] = [r.id.label("run_id"), r.configuration_id, *PLACE, a.suite]
         query = sa.select(*columns, (n := sa.func.count().label("n"))).join_from(t.runs, t.answers, a.run_id == r.id)
         query = query.where(r.state == RunState.DONE.value, r.id.not_in(_superseded()))
         query = query.where(in_study(study_id))
-        query = query.group_by(r.id, r.configuration_id, r.host_id, r.position, r.number, a.suite)
+        query = query.group_by(r.id, r.configuration_id, *PLACE, r.position, r.number, a.suite)
         frame = self._point_frame(query.order_by(r.position, r.number, a.suite), [*columns, n])
         return frame.drop(columns="machine")
 
@@ -79,8 +79,8 @@ class ReadStore(StoreBase):
         Columns: run_id, configuration_id, item_id, score; in the order of the queue and of the items.
         """
         r, a = t.runs.c, t.answers.c
-        score = a.scores[figure].as_float().label("score")
-        columns: list[sa.ColumnElement[Any]] = [r.id.label("run_id"), r.configuration_id, r.host_id, a.item_id, score]
+        score = self._db.dialect.number(a.scores, figure).label("score")
+        columns: list[sa.ColumnElement[Any]] = [r.id.label("run_id"), r.configuration_id, *PLACE, a.item_id, score]
         query = sa.select(*columns).join_from(t.runs, t.answers, a.run_id == r.id)
         query = query.where(a.suite == suite, r.id.in_(list(run_ids)), score.is_not(None))
         frame = self._point_frame(query.order_by(r.position, r.number, a.index), columns)
@@ -103,7 +103,7 @@ class ReadStore(StoreBase):
         """
         r, m = t.runs.c, t.measurements.c
         about_run = [r.id.label("run_id"), r.configuration_id, r.artifact_id, r.engine, r.repeat, r.disturbed]
-        named = [*about_run, r.host_id]
+        named = [*about_run, *PLACE]
         runs = sa.select(*named).where(r.state == state.value, r.id.not_in(_superseded()))
         figures = sa.select(m.run_id, m.key, m.value, m.low, m.high, m.n, m.method, m.source, m.valid)
         if keys is not None:
@@ -127,7 +127,7 @@ class ReadStore(StoreBase):
     def figure_keys(self, study_id: str | None = None) -> list[str]:
         """The keys that any run has a measurement of, sorted; of one study, those that have a value there.
 
-        Without ``study_id``, of the user's own runs: those of the sample study only where none has any.
+        Without ``study_id``, of what the readings of all studies show, see :func:`in_study`.
         """
         if study_id is not None:
             m = t.measurements.c
@@ -139,8 +139,8 @@ class ReadStore(StoreBase):
             # From one key to the next in the primary key: a DISTINCT would read every row.
             while (key := connection.execute(_next_key(found[-1] if found else None)).scalar()) is not None:
                 found.append(str(key))
-            if connection.execute(sa.select(sa.exists().where(~is_own(t.runs)))).scalar_one():
-                return [key for key in found if connection.execute(_is_own_key(key)).scalar_one()] or found
+            if connection.execute(sa.select(sa.exists().where(~is_mine(t.runs)))).scalar_one():
+                return [key for key in found if connection.execute(_is_shown(key)).scalar_one()] or found
         return found
 
     def definition_versions(self, study_id: str) -> dict[str, tuple[int, ...]]:
@@ -158,9 +158,9 @@ class ReadStore(StoreBase):
 
         Columns: run_id, state, configuration_id, artifact_id, model, quantization, engine, settings (JSON), adapter_id
         (None without one), profile (the emulated device's name; None for the machine itself), repeat, disturbed,
-        finished_at (UTC), rerun_of, superseded (a re-run has replaced it), machine (what it is called; None before one
-        has begun). As in all frames, a configuration on another machine has an id of its own
-        (:mod:`trilemma.store.points`).
+        finished_at (UTC), rerun_of, superseded (a re-run has replaced it), imported (out of another tool's file),
+        machine (what it is called; None before one has begun). As in all frames, a configuration on another machine
+        has an id of its own (:mod:`trilemma.store.points`).
         """
         r = t.runs.c
         columns: list[sa.ColumnElement[Any]] = [
@@ -179,7 +179,8 @@ class ReadStore(StoreBase):
             r.finished_at,
             r.rerun_of,
             r.id.in_(_superseded()).label("superseded"),
-            r.host_id,
+            is_of_tool(t.runs).label("imported"),
+            *PLACE,
         ]
         query = sa.select(*columns).outerjoin_from(t.runs, t.artifacts, r.artifact_id == t.artifacts.c.id)
         query = query.where(in_study(study_id))
@@ -187,21 +188,17 @@ class ReadStore(StoreBase):
 
         frame = self._point_frame(query.order_by(r.position, r.number), columns)
         frame["finished_at"] = pd.to_datetime(frame["finished_at"], utc=True)
-        frame["superseded"] = frame["superseded"].astype(bool)
+        for name in ("superseded", "imported"):
+            frame[name] = frame[name].astype(bool)
         return frame
 
-    def point_of(self, run_id: str) -> str:
-        """The id under which the frames have a run's configuration on its machine.
-
-        Raises:
-            NotFoundError: there is no such run.
-        """
+    def points_of(self, run_ids: Sequence[str]) -> dict[str, str]:
+        """By run the id under which the frames have its configuration on its machine; runs that are not there lack."""
         r = t.runs.c
+        query = sa.select(r.id, r.configuration_id, *PLACE).where(r.id.in_(list(run_ids)))
         with self._db.read() as connection:
-            row = connection.execute(sa.select(r.configuration_id, r.host_id).where(r.id == run_id)).one_or_none()
-            if row is None:
-                raise no_run(run_id)
-            return machine_points(connection).ids.get((row.configuration_id, row.host_id), str(row.configuration_id))
+            points = machine_points(connection)
+            return {str(run_id): points.of(*place) for run_id, *place in connection.execute(query)}
 
     def _point_frame(self, query: sa.Select[Any], columns: Sequence[sa.ColumnElement[Any]]) -> pd.DataFrame:
         with self._db.read() as connection:
@@ -217,9 +214,9 @@ def _next_key(after: str | None) -> sa.Select[tuple[str | None]]:
     return query if after is None else query.where(t.measurements.c.key > after)
 
 
-def _is_own_key(key: str) -> sa.Select[tuple[bool]]:
+def _is_shown(key: str) -> sa.Select[tuple[bool]]:
     m = t.measurements.c
-    return sa.select(sa.exists().where(m.key == key, m.run_id == t.runs.c.id, is_own(t.runs)))
+    return sa.select(sa.exists().where(m.key == key, m.run_id == t.runs.c.id, in_study(None)))
 
 
 def _superseded() -> sa.Select[tuple[str | None]]:

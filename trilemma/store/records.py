@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from pydantic import JsonValue
 from sqlalchemy.engine import Connection
 
-from trilemma.records import AnswerRecord, HostInfo, PhaseWindow, RequestRecord, Sample, WholeRun
+from trilemma.records import AnswerRecord, HostInfo, PhaseWindow, RequestRecord, Sample
 from trilemma.schema import Measurement, Phase, RunState, content_id, utc_now
 from trilemma.store import tables as t
 from trilemma.store.base import StoreBase, owned
@@ -21,9 +21,12 @@ class RecordStore(StoreBase):
 
     def start_run(self, run_id: str, host: HostInfo) -> None:
         """The run's process has begun, on this machine."""
+        document = host.model_dump(mode="json")
+        host_id = content_id(document, 64)
         with self._db.write() as connection:
-            host_id = put_host(connection, host)
             attempt = self._require_running(connection, run_id)
+            if connection.execute(sa.select(t.hosts.c.id).where(t.hosts.c.id == host_id)).scalar() is None:
+                connection.execute(sa.insert(t.hosts).values(id=host_id, document=document))
             self._update(connection, run_id, started_at=utc_now(), host_id=host_id)
         self._attempts[run_id] = attempt
 
@@ -64,20 +67,21 @@ class RecordStore(StoreBase):
         requests: Sequence[RequestRecord] = (),
         answers: Sequence[AnswerRecord] = (),
         progress: tuple[float, str, Phase | None, float | None] | None = None,
+        again: bool = False,
     ) -> None:
-        """Write all of it in one transaction, or nothing."""
+        """Write all of it in one transaction, or nothing.
+
+        ``again`` if this very batch was tried before and the connection broke: where it had been committed all the
+        same, it is not written twice.
+        """
         chunk = chunk_row(run_id, samples) if samples else None
-        with self._db.write() as connection:
+        # Locks the run's own row alone: many workers write at once.
+        with self._db.write(alone=False) as connection:
             self._require_running(connection, run_id)
             for window in phases:
                 _put_phase(connection, run_id, window)
-            if chunk is not None:
-                connection.execute(sa.insert(t.sample_chunks), [chunk])
-            if requests:
-                connection.execute(sa.insert(t.requests), [request_row(run_id, request) for request in requests])
-            if answers:
-                rows = [answer.model_dump() | {"run_id": run_id} for answer in answers]
-                connection.execute(sa.insert(t.answers), rows)
+            if not (again and _is_written(connection, run_id, chunk, requests, answers)):
+                _insert(connection, run_id, chunk, requests, answers)
             if progress is not None:
                 fraction, note, phase, remaining_s = progress
                 values = {"progress": min(max(fraction, 0.0), 1.0), "note": note, "remaining_s": remaining_s}
@@ -134,7 +138,7 @@ class RecordStore(StoreBase):
         }
         if state is RunState.DONE:
             values["progress"] = 1.0
-        with self._db.write() as connection:
+        with self._db.write(durable=True) as connection:
             if self._state(connection, run_id).final or not owned(connection, run_id, owner):
                 return False
             self._require_running(connection, run_id)
@@ -156,13 +160,42 @@ def _put_phase(connection: Connection, run_id: str, window: PhaseWindow) -> None
         connection.execute(sa.insert(t.phases).values(**key, **times))
 
 
-def put_host(connection: Connection, host: HostInfo) -> str:
-    """The key of a machine's row, which is inserted unless it is there."""
-    document = host.model_dump(mode="json")
-    host_id = content_id(document, 64)
-    if connection.execute(sa.select(t.hosts.c.id).where(t.hosts.c.id == host_id)).scalar() is None:
-        connection.execute(sa.insert(t.hosts).values(id=host_id, document=document))
-    return host_id
+def _insert(
+    connection: Connection,
+    run_id: str,
+    chunk: Mapping[str, Any] | None,
+    requests: Sequence[RequestRecord],
+    answers: Sequence[AnswerRecord],
+) -> None:
+    if chunk is not None:
+        connection.execute(sa.insert(t.sample_chunks), [chunk])
+    if requests:
+        connection.execute(sa.insert(t.requests), [request_row(run_id, request) for request in requests])
+    if answers:
+        connection.execute(sa.insert(t.answers), [answer.model_dump() | {"run_id": run_id} for answer in answers])
+
+
+def _is_written(
+    connection: Connection,
+    run_id: str,
+    chunk: Mapping[str, Any] | None,
+    requests: Sequence[RequestRecord],
+    answers: Sequence[AnswerRecord],
+) -> bool:
+    """Whether the first of a batch's records is there, and so, as it was one transaction, all of them."""
+    if requests:
+        r, first = t.requests.c, requests[0]
+        same = sa.and_(r.workload == first.workload, r.warmup == first.warmup, r.index == first.index)
+        found = sa.exists().where(r.run_id == run_id, same)
+    elif answers:
+        a = t.answers.c
+        found = sa.exists().where(a.run_id == run_id, a.suite == answers[0].suite, a.index == answers[0].index)
+    elif chunk is not None:
+        c = t.sample_chunks.c
+        found = sa.exists().where(c.run_id == run_id, c.first_ns == chunk["first_ns"], c.last_ns == chunk["last_ns"])
+    else:
+        return False  # phases and progress replace themselves
+    return bool(connection.execute(sa.select(found)).scalar_one())
 
 
 def chunk_row(run_id: str, samples: Sequence[Sample]) -> dict[str, Any]:
@@ -200,22 +233,3 @@ def measurement_row(run_id: str, order: int, measurement: Measurement) -> dict[s
         "provenance": measurement.provenance.model_dump(mode="json"),
         "definition_version": measurement.definition_version,
     }
-
-
-def insert(connection: Connection, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None:
-    """Insert rows, if there are any."""
-    if rows:
-        connection.execute(sa.insert(table), list(rows))
-
-
-def insert_records(connection: Connection, whole: WholeRun) -> None:
-    """Insert all that a run recorded elsewhere."""
-    run_id = whole.run.id
-    phases = [window.model_dump(mode="json") | {"run_id": run_id} for window in whole.phases]
-    answers = [answer.model_dump() | {"run_id": run_id} for answer in whole.answers]
-    figures = [measurement_row(run_id, order, one) for order, one in enumerate(whole.measurements)]
-    insert(connection, t.phases, phases)
-    insert(connection, t.sample_chunks, [chunk_row(run_id, whole.samples)] if whole.samples else [])
-    insert(connection, t.requests, [request_row(run_id, request) for request in whole.requests])
-    insert(connection, t.answers, answers)
-    insert(connection, t.measurements, figures)

@@ -6,18 +6,14 @@ studies leave that device out: so nothing of the sample is measured again, reuse
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from trilemma.records import SAMPLE, SampleFacts, StudyRecord, WholeRun, WholeStudy
-from trilemma.schema import content_id
+from trilemma.records import SAMPLE, SampleFacts, StudyRecord, WholeStudy
 from trilemma.store import tables as t
 from trilemma.store.artifacts import artifact_row
-from trilemma.store.records import insert, insert_records
-from trilemma.store.studies import StudyStore, insert_runs, is_own, new_run
+from trilemma.store.studies import StudyStore, in_study, insert_runs, is_own
+from trilemma.store.whole import ended_run, insert, insert_hosts, insert_records
 
 _OFFERED = "sample"
 
@@ -43,9 +39,10 @@ class SampleStore(StudyStore):
                 "created_at": whole.study.created_at,
             }
             connection.execute(sa.insert(t.studies).values(study))
-            _insert_hosts(connection, whole.runs)
+            insert_hosts(connection, whole.runs)
             last = int(connection.execute(sa.select(sa.func.max(t.runs.c.position))).scalar() or 0)
-            insert_runs(connection, [_run_row(run, position) for position, run in enumerate(whole.runs, last + 1)])
+            rows = [ended_run(run, position, SAMPLE) for position, run in enumerate(whole.runs, last + 1)]
+            insert_runs(connection, rows)
             insert(connection, t.study_runs, [{"study_id": SAMPLE, "run_id": one.run.id} for one in whole.runs])
             for one in whole.runs:
                 insert_records(connection, one)
@@ -67,13 +64,33 @@ class SampleStore(StudyStore):
 
     def sample(self) -> SampleFacts | None:
         """Where and when the sample study was measured; None where it is not there."""
-        runs = [run for run in self.runs(SAMPLE) if run.host is not None and run.finished_at is not None]
-        if not runs:
+        return self.origin(SAMPLE)
+
+    def origin(self, study_id: str | None) -> SampleFacts | None:
+        """Where and when the sample study or an imported one was measured; None of a study of the user's own.
+
+        Without ``study_id``, of what the readings of all studies show: None where that is the user's own.
+        """
+        if study_id is None:
+            imported = [one for one in self.foreign_studies() if one != SAMPLE]
+            return None if self._any(is_own(t.runs)) else self.origin(imported[0] if imported else SAMPLE)
+        known = sa.and_(t.runs.c.host_id.is_not(None), t.runs.c.finished_at.is_not(None))
+        last = self._last_run(sa.and_(in_study(study_id), ~is_own(t.runs), known))
+        if last is None:
             return None
-        last = max(runs, key=lambda run: (run.finished_at, run.id))
+        alone = not self._any(t.runs.c.device != SAMPLE)
+        facts = {"host": last.host, "measured_at": last.finished_at, "alone": alone}
+        return SampleFacts.model_validate(facts | {"imported": study_id != SAMPLE})
+
+    def _any(self, condition: sa.ColumnElement[bool]) -> bool:
         with self._db.read() as connection:
-            own = connection.execute(sa.select(sa.exists().where(is_own(t.runs)))).scalar_one()
-        return SampleFacts.model_validate({"host": last.host, "measured_at": last.finished_at, "alone": not own})
+            return bool(connection.execute(sa.select(sa.exists().where(condition))).scalar_one())
+
+    def foreign_studies(self) -> list[str]:
+        """The ids of the studies with runs that were not measured here: the sample study and imported ones."""
+        query = sa.select(t.study_runs.c.study_id).join(t.runs).where(~is_own(t.runs)).distinct()
+        with self._db.read() as connection:
+            return sorted(connection.execute(query).scalars())
 
 
 def _mark_offered(connection: Connection) -> None:
@@ -93,31 +110,3 @@ def _delete(connection: Connection) -> bool:
     connection.execute(sa.delete(t.artifacts).where(unused))
     connection.execute(sa.delete(t.hosts).where(~sa.exists().where(t.runs.c.host_id == t.hosts.c.id)))
     return found
-
-
-def _insert_hosts(connection: Connection, runs: Sequence[WholeRun]) -> None:
-    documents = [run.run.host.model_dump(mode="json") for run in runs if run.run.host is not None]
-    known = set(connection.execute(sa.select(t.hosts.c.id)).scalars())
-    rows = {content_id(document, 64): document for document in documents}
-    insert(connection, t.hosts, [{"id": key, "document": rows[key]} for key in rows if key not in known])
-
-
-def _run_row(whole: WholeRun, position: int) -> dict[str, Any]:
-    """The row of a run that is over, but for its number."""
-    run = whole.run
-    spec = run.spec.model_copy(update={"device": SAMPLE})
-    return new_run(spec, position, rerun_of=run.rerun_of) | {
-        "id": run.id,
-        "state": run.state.value,
-        "progress": 1.0,
-        "attempt": run.attempt,
-        "created_at": run.created_at,
-        "started_at": run.started_at,
-        "finished_at": run.finished_at,
-        "reason": run.reason,
-        "log_tail": run.log_tail,
-        "disturbed": run.disturbed,
-        "disturbances": list(run.disturbances),
-        "host_id": None if run.host is None else content_id(run.host, 64),
-        "engine_info": dict(run.engine_info),
-    }

@@ -13,8 +13,9 @@ from sqlalchemy.engine import Connection, Row
 
 from trilemma.errors import NotFoundError, StoreError
 from trilemma.needs import ANYWHERE, Needs
-from trilemma.records import SAMPLE, HostInfo, RunRecord, StudyRecord
+from trilemma.records import IMPORTED, OF_TOOL, SAMPLE, HostInfo, RunRecord, StudyRecord
 from trilemma.schema import RunSpec, RunState, StudySpec, utc_now
+from trilemma.settings import get_settings
 from trilemma.store import tables as t
 from trilemma.store.base import StoreBase, no_run
 
@@ -36,12 +37,13 @@ class StudyStore(StoreBase):
         A run that is done undisturbed, running or waiting already (equal fingerprint) is shared, not queued again.
         """
         study_id = secrets.token_hex(6)
-        with self._db.write() as connection:
+        with self._db.write(durable=True) as connection:
             values = {
                 "id": study_id,
                 "spec": spec.model_dump(mode="json"),
                 "rerun_disturbed": spec.rerun_disturbed,
                 "created_at": utc_now(),
+                "created_by": self._by,
             }
             connection.execute(sa.insert(t.studies).values(values))
             known = _reusable(connection)
@@ -50,7 +52,7 @@ class StudyStore(StoreBase):
             for run in runs:
                 if run.fingerprint not in known:
                     position += 1
-                    row = new_run(run, position)
+                    row = new_run(run, position, created_by=self._by)
                     known[run.fingerprint] = row["id"]
                     fresh.append(row)
             insert_runs(connection, fresh)
@@ -124,7 +126,7 @@ class StudyStore(StoreBase):
     ) -> list[RunRecord]:
         """Runs in the order of the queue, the next one last among those done and first among those waiting.
 
-        Without ``study_id`` the user's own: the sample study's were never in this queue.
+        Without ``study_id`` those that were measured here: the sample's and imported ones were never in this queue.
         """
         query = sa.select(*_COLUMNS, t.hosts.c.document)
         query = query.where(is_own(t.runs) if study_id is None else in_study(study_id))
@@ -136,6 +138,19 @@ class StudyStore(StoreBase):
         query = query.order_by(*(column.desc() for column in order)) if newest_first else query.order_by(*order)
         with self._db.read() as connection:
             return read_runs(connection, query.limit(limit))
+
+    def run_counts(self) -> dict[RunState, int]:
+        """How many runs of the user's own are in each state; a state that none is in is missing."""
+        query = sa.select(t.runs.c.state, sa.func.count()).where(is_own(t.runs)).group_by(t.runs.c.state)
+        with self._db.read() as connection:
+            return {RunState(state): int(count) for state, count in connection.execute(query)}
+
+    def _last_run(self, condition: sa.ColumnElement[bool]) -> RunRecord | None:
+        """Of the runs that fulfil a condition, the one that finished last."""
+        query = sa.select(*_COLUMNS, t.hosts.c.document).where(condition)
+        query = query.order_by(t.runs.c.finished_at.desc(), t.runs.c.id.desc()).limit(1)
+        with self._db.read() as connection:
+            return next(iter(read_runs(connection, query)), None)
 
     def _studies(self, study_id: str | None) -> list[StudyRecord]:
         query = sa.select(t.studies).order_by(t.studies.c.created_at.desc(), t.studies.c.id)
@@ -157,6 +172,7 @@ class StudyStore(StoreBase):
                 id=row.id,
                 spec=StudySpec.model_validate(row.spec),
                 created_at=row.created_at,
+                created_by=row.created_by,
                 runs_by_state=states.get(row.id, {}),
             )
             for row in rows
@@ -164,19 +180,35 @@ class StudyStore(StoreBase):
 
 
 def is_own(runs: sa.FromClause) -> sa.ColumnElement[bool]:
-    """The condition that a run is the user's own, and not of the sample study."""
-    return runs.c.device != SAMPLE
+    """The condition that a run is the user's own: neither of the sample study nor imported."""
+    return sa.and_(runs.c.device != SAMPLE, runs.c.device.not_like(f"{IMPORTED}%"))
+
+
+def is_of_tool(runs: sa.FromClause) -> sa.ColumnElement[bool]:
+    """The condition that a run came out of another tool's file."""
+    return runs.c.device.like(f"{OF_TOOL}%")
+
+
+def is_mine(runs: sa.FromClause) -> sa.ColumnElement[bool]:
+    """The condition that a run was queued for this machine, which may not be the only one that shares the database."""
+    return runs.c.device == get_settings().device
 
 
 def in_study(study_id: str | None) -> sa.ColumnElement[bool]:
     """The condition that a run belongs to a study.
 
-    Without one, that it is the user's own: of the sample study's runs only where there is no other, so that neither
-    is ever shown among the other.
+    Without one, that it was measured on this machine. Where nothing was: on others that share the database, else that
+    it was imported, else that it is the sample study's; so none is ever shown among the others. What came out of
+    another tool's file is shown beside them all, because every figure and configuration of it says what it is.
     """
     if study_id is None:
         others = t.runs.alias()
-        return sa.or_(is_own(t.runs), ~sa.exists().where(is_own(others)))
+        mine, own, any_but_sample = (
+            sa.exists().where(condition) for condition in (is_mine(others), is_own(others), others.c.device != SAMPLE)
+        )
+        level = sa.case((mine, 0), (own, 1), (any_but_sample, 2), else_=3)
+        of_run = sa.case((is_mine(t.runs), 0), (is_own(t.runs), 1), (t.runs.c.device != SAMPLE, 2), else_=3)
+        return sa.or_(of_run == level, is_of_tool(t.runs))
     return t.runs.c.id.in_(sa.select(t.study_runs.c.run_id).where(t.study_runs.c.study_id == study_id))
 
 
@@ -187,7 +219,7 @@ def read_runs(connection: Connection, query: sa.Select[Any]) -> list[RunRecord]:
     return [_record(row, studies.get(row.id, ())) for row in rows]
 
 
-def new_run(spec: RunSpec, position: int, rerun_of: str | None = None) -> dict[str, Any]:
+def new_run(spec: RunSpec, position: int, rerun_of: str | None = None, created_by: str | None = None) -> dict[str, Any]:
     """The row of a waiting run, but for its number."""
     return {
         "id": secrets.token_hex(6),
@@ -215,6 +247,7 @@ def new_run(spec: RunSpec, position: int, rerun_of: str | None = None) -> dict[s
         "disturbances": [],
         "rerun_of": rerun_of,
         "engine_info": {},
+        "created_by": created_by,
         "needs": needs_text(spec.needs),
         "machine": "",
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -10,8 +9,6 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    DateTime,
-    Dialect,
     Float,
     ForeignKey,
     Index,
@@ -21,41 +18,9 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    TypeDecorator,
 )
 
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """A moment in UTC: stored without a zone (SQLite has none), read back with one."""
-
-    impl = DateTime
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """To UTC, zone dropped."""
-        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """With its zone again."""
-        return None if value is None else value.replace(tzinfo=UTC)
-
-
-class AnyText(TypeDecorator[str]):
-    """Text from models and logs, which may hold what a database refuses: lone surrogates, or NUL in PostgreSQL."""
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        """Replace what cannot be stored by U+FFFD."""
-        if value is None:
-            return None
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            value = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return value if dialect.name == "sqlite" else value.replace("\0", "\ufffd")
-
+from trilemma.store.column_types import AnyJson, AnyText, Real, UtcDateTime, short_name
 
 metadata = MetaData(
     naming_convention={
@@ -65,6 +30,11 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+
+def _created_by() -> Column[str]:
+    """Whoever asked for it, as :class:`trilemma.access.identity.User` names them; None where nobody was asked."""
+    return Column("created_by", String(255))
 
 
 def _run_id(**options: Any) -> Column[str]:
@@ -80,24 +50,28 @@ artifacts = Table(
     "artifacts",
     metadata,
     Column("id", String(64), primary_key=True),
-    Column("model", String(255), nullable=False),
-    Column("quantization", String(64), nullable=False),
+    Column("model", short_name(255), nullable=False),
+    Column("quantization", short_name(64), nullable=False),
     Column("path", AnyText, nullable=False),
     Column("added_at", UtcDateTime, nullable=False),
     Column("forgotten", Boolean, nullable=False),
-    Column("document", JSON, nullable=False),
+    Column("document", AnyJson, nullable=False),
+    _created_by(),
 )
 
 studies = Table(
     "studies",
     metadata,
     Column("id", String(32), primary_key=True),
-    Column("spec", JSON, nullable=False),
+    Column("spec", AnyJson, nullable=False),
     Column("rerun_disturbed", Boolean, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    _created_by(),
 )
 
-hosts = Table("hosts", metadata, Column("id", String(64), primary_key=True), Column("document", JSON, nullable=False))
+hosts = Table(
+    "hosts", metadata, Column("id", String(64), primary_key=True), Column("document", AnyJson, nullable=False)
+)
 
 runs = Table(
     "runs",
@@ -108,13 +82,13 @@ runs = Table(
     Column("fingerprint", String(64), nullable=False, index=True),
     Column("configuration_id", String(32), nullable=False),
     Column("artifact_id", String(64), nullable=False, index=True),
-    Column("engine", String(64), nullable=False),
+    Column("engine", short_name(64), nullable=False),
     Column("settings", Text, nullable=False),
     Column("adapter_id", String(64)),
-    Column("profile", String(64)),  # the name of the emulated device
+    Column("profile", short_name(64)),  # the name of the emulated device
     Column("repeat", Integer, nullable=False),
-    Column("device", String(64), nullable=False),
-    Column("spec", JSON, nullable=False),
+    Column("device", short_name(64), nullable=False),
+    Column("spec", AnyJson, nullable=False),
     Column("state", String(16), nullable=False),
     Column("phase", String(16)),
     Column("progress", Float, nullable=False),
@@ -129,17 +103,19 @@ runs = Table(
     Column("reason", AnyText, nullable=False),
     Column("log_tail", AnyText, nullable=False),
     Column("disturbed", Boolean, nullable=False),
-    Column("disturbances", JSON, nullable=False),
+    Column("disturbances", AnyJson, nullable=False),
     Column("rerun_of", String(32), ForeignKey("runs.id", ondelete="SET NULL"), index=True),
     Column("host_id", String(64), ForeignKey("hosts.id")),
-    Column("engine_info", JSON, nullable=False),
-    Column("worker_id", String(128)),
+    Column("engine_info", AnyJson, nullable=False),
+    Column("worker_id", short_name(128)),
     Column("worker_pid", Integer),
     Column("worker_created", Float),
     Column("process_pid", Integer),
     Column("process_created", Float),
     Column("needs", Text, nullable=False, server_default=""),  # as JSON without defaults; empty for nothing
-    Column("machine", String(64), nullable=False, server_default=""),  # of a cluster, by name
+    Column("machine", short_name(64), nullable=False, server_default=""),  # of a cluster, by name
+    _created_by(),
+    Index(None, "created_by", "state"),
     Index(None, "state", "device", "position"),
     Index(None, "position", "number"),
 )
@@ -156,18 +132,9 @@ phases = Table(
     metadata,
     _run_id(primary_key=True),
     Column("phase", String(16), primary_key=True),
-    Column("subject", String(128), primary_key=True),
+    Column("subject", short_name(128), primary_key=True),
     Column("start_ns", BigInteger, nullable=False),
     Column("end_ns", BigInteger),
-)
-
-machines = Table(
-    "machines",
-    metadata,
-    Column("name", String(64), primary_key=True),
-    Column("seen_at", UtcDateTime, nullable=False),
-    Column("alive", Boolean, nullable=False),
-    Column("document", JSON, nullable=False),
 )
 
 # One row a call of Store.add_samples; the format of ``data`` is described in trilemma/store/codec.py.
@@ -187,7 +154,7 @@ requests = Table(
     "requests",
     metadata,
     _run_id(primary_key=True),
-    Column("workload", String(128), primary_key=True),
+    Column("workload", short_name(128), primary_key=True),
     Column("warmup", Boolean, primary_key=True),
     Column("index", Integer, primary_key=True, autoincrement=False),
     Column("submitted_ns", BigInteger, nullable=False),
@@ -207,31 +174,31 @@ answers = Table(
     "answers",
     metadata,
     _run_id(primary_key=True),
-    Column("suite", String(128), primary_key=True),
+    Column("suite", short_name(128), primary_key=True),
     Column("index", Integer, primary_key=True, autoincrement=False),
     Column("item_id", AnyText, nullable=False),
     Column("prompt", AnyText, nullable=False),
     Column("answer", AnyText, nullable=False),
     Column("expected", AnyText, nullable=False),
     Column("scores", JSON, nullable=False),
-    Column("detail", JSON, nullable=False),
+    Column("detail", AnyJson, nullable=False),
 )
 
 # Clustered by key: Explore reads a few keys of every run, and finds them side by side.
 measurements = Table(
     "measurements",
     metadata,
-    Column("key", String(255), primary_key=True),
+    Column("key", short_name(255), primary_key=True),
     _run_id(primary_key=True, index=True),
     Column("order", Integer, nullable=False),
-    Column("value", Float),
-    Column("low", Float),
-    Column("high", Float),
+    Column("value", Real),
+    Column("low", Real),
+    Column("high", Real),
     Column("n", Integer, nullable=False),
     Column("method", String(16), nullable=False),
-    Column("source", String(255), nullable=False),
+    Column("source", short_name(255), nullable=False),
     Column("valid", Boolean, nullable=False),
-    Column("provenance", JSON, nullable=False),
+    Column("provenance", AnyJson, nullable=False),
     Column("definition_version", Integer, nullable=False),
     sqlite_with_rowid=False,
 )
@@ -243,7 +210,7 @@ votes = Table(
     Column("id", String(32), primary_key=True),
     Column("study_id", String(32), ForeignKey("studies.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("created_at", UtcDateTime, nullable=False),
-    Column("source", String(128), nullable=False),
+    Column("source", short_name(128), nullable=False),
     Column("item_id", AnyText, nullable=False),
     Column("prompt", AnyText, nullable=False),
     Column("a_id", String(32), nullable=False),
@@ -252,7 +219,35 @@ votes = Table(
     Column("b_answer", AnyText, nullable=False),
     Column("choice", String(8), nullable=False),
     Column("voter", AnyText, nullable=False),
-    Column("asked", JSON, nullable=False),
+    Column("asked", AnyJson, nullable=False),
+    _created_by(),
+)
+
+# The machines of a cluster, as the worker of a device of the queue last saw them.
+machines = Table(
+    "machines",
+    metadata,
+    Column("device", short_name(64), primary_key=True),
+    Column("name", short_name(64), primary_key=True),
+    Column("seen_at", UtcDateTime, nullable=False),
+    Column("alive", Boolean, nullable=False),
+    Column("document", AnyJson, nullable=False),
+)
+
+# What was done, tried and refused; the format is trilemma.records.AuditRecord. Rows are only ever added.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("who", String(255), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("subject", AnyText, nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("detail", AnyText, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),  # what it added to the disk beside weights
+    Index(None, "who", "action"),
 )
 
 RECORDS = (phases, sample_chunks, requests, answers, measurements)

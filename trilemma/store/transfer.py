@@ -9,10 +9,11 @@ import sqlalchemy as sa
 
 from trilemma.errors import StoreError
 from trilemma.records import RunRecord, StudyRecord, WholeRun
-from trilemma.schema import utc_now
+from trilemma.schema import content_id, utc_now
 from trilemma.store import tables as t
-from trilemma.store.records import RecordStore, insert, insert_records, put_host
+from trilemma.store.records import RecordStore
 from trilemma.store.studies import insert_runs, new_run
+from trilemma.store.whole import insert, insert_hosts, insert_records
 
 
 class TransferStore(RecordStore):
@@ -53,7 +54,7 @@ class TransferStore(RecordStore):
             StoreError: the run is not running, or is at another attempt by now.
         """
         run = whole.run
-        with self._db.write() as connection:
+        with self._db.write(durable=True) as connection:
             if self._state(connection, run.id).final:
                 return False
             attempt = self._require_running(connection, run.id)
@@ -66,7 +67,8 @@ class TransferStore(RecordStore):
             insert_records(connection, whole)
             values: dict[str, Any] = {"engine_info": dict(run.engine_info), "started_at": run.started_at}
             if run.host is not None:
-                values["host_id"] = put_host(connection, run.host)
+                insert_hosts(connection, [whole])
+                values["host_id"] = content_id(run.host, 64)
             if run.state.final:
                 values |= {
                     **{name: getattr(run, name) for name in ("reason", "log_tail", "disturbed", "progress")},

@@ -22,17 +22,17 @@ class VoteStore(StoreBase):
             NotFoundError: there is no such study.
         """
         kept = vote.model_copy(update={"id": secrets.token_hex(6)})
-        with self._db.write() as connection:
+        with self._db.write(durable=True) as connection:
             query = sa.select(t.studies.c.id).where(t.studies.c.id == study_id)
             if connection.execute(query).scalar() is None:
                 raise NotFoundError(f"There is no study {study_id!r}.", "List the studies with `trilemma show`.")
-            row = kept.model_dump() | {"study_id": study_id, "choice": kept.choice.value}
+            row = kept.model_dump() | {"study_id": study_id, "choice": kept.choice.value, "created_by": self._by}
             connection.execute(sa.insert(t.votes).values(row))
         return kept
 
     def votes(self, study_id: str) -> list[Vote]:
         """The votes of a study, the earliest first."""
-        columns = [column for column in t.votes.c if column.name != "study_id"]
+        columns = [column for column in t.votes.c if column.name not in ("study_id", "created_by")]
         query = sa.select(*columns).where(t.votes.c.study_id == study_id).order_by(t.votes.c.created_at, t.votes.c.id)
         with self._db.read() as connection:
             return [Vote.model_validate(dict(row._mapping)) for row in connection.execute(query)]

@@ -7,11 +7,11 @@ import time
 from trilemma import registry
 from trilemma.errors import RunError
 from trilemma.jobs.base import Executor, Reservation
+from trilemma.jobs.local import LocalExecutor
 from trilemma.schema import RunState
-from trilemma.settings import Settings
+from trilemma.settings import Settings, get_settings
 from trilemma.store import Store
 
-DEVICE = "local"
 _LOOK_AT = 50
 _LOOK_S = 0.1
 # A worker that looks for its next run holds the device for a moment, twice a second.
@@ -26,13 +26,15 @@ def reserve(settings: Settings, store: Store, within_s: float = _WITHIN_S) -> Re
         TrilemmaError: there is no such executor, or the store or the data folder cannot be used.
     """
     executor: Executor = registry.load("trilemma.executors", settings.executor)(settings)
+    if executor.cluster:  # whose machines measure runs; a try-out is answered on this one
+        executor = LocalExecutor(settings)
     deadline = time.monotonic() + within_s
     while True:
         check_queue(store)
-        if (reservation := executor.reserve(DEVICE)) is not None:
+        if (reservation := executor.reserve(settings.device)) is not None:
             return reservation
         for run in store.runs(states=(RunState.RUNNING,)):
-            if run.spec.device == DEVICE:
+            if run.spec.device == settings.device:
                 label = store.artifact(run.spec.configuration.artifact_id).label
                 raise RunError(
                     f"A run is being measured ({label}, {run.progress:.0%} done), and a model that answers beside it "
@@ -54,7 +56,8 @@ def check_queue(store: Store) -> None:
     if store.queue_paused():
         return
     waiting = store.runs(states=(RunState.WAITING,), limit=_LOOK_AT)
-    if any(run.spec.device == DEVICE for run in waiting) or store.reruns_due(DEVICE):
+    device = get_settings().device
+    if any(run.spec.device == device for run in waiting) or store.reruns_due(device):
         raise RunError(
             "Runs wait in the queue, and they go first: one thing at a time uses this machine.",
             "Wait until they are measured, or pause the queue on the Queue page.",

@@ -142,7 +142,8 @@ def clean(text: str) -> str:
     That is halves of characters, control characters other than line feed and tab (ANSI sequences begin with one), and
     what turns the direction of writing, so that a text could read otherwise than it is.
     """
-    return "".join("\ufffd" if _hidden(c) else c for c in text)
+    # Most texts are all letters and spaces, which is known at once.
+    return text if text.isprintable() else "".join("\ufffd" if _hidden(c) else c for c in text)
 
 
 def _hidden(character: str) -> bool:

@@ -11,6 +11,10 @@ from trilemma.engines.base import Generation, TokenTiming
 
 TOO_MANY = 8
 """Tokens beyond the limit after which a server is taken to ignore it: some end one or two late."""
+MAX_CHARACTERS = 8 << 20
+"""Of one answer, however few tokens a server counts in it."""
+_MOST_OUTPUT = 1 << 22
+"""No answer has more tokens: each gets a time, and a server that claims more must not fill the memory."""
 
 
 @dataclass
@@ -26,6 +30,7 @@ class Answer:
     cached_tokens: int = 0
     output_tokens: int | None = None
     finish: str = ""
+    characters: int = 0
 
     def add(self, at_ns: int, event: dict[str, Any]) -> None:
         """Take in one event of either route."""
@@ -33,7 +38,7 @@ class Answer:
         total = None
         if isinstance(usage, dict):
             self.prompt_tokens = _count(usage.get("prompt_tokens")) or self.prompt_tokens
-            total = _count(usage.get("completion_tokens"))
+            total = _count(usage.get("completion_tokens"), _MOST_OUTPUT)
             if total is not None:
                 self.output_tokens = total
             details = usage.get("prompt_tokens_details")
@@ -50,6 +55,7 @@ class Answer:
         if text or (total is not None and total > before):
             self.times_ns.append(at_ns)
             self.texts.append(text)
+            self.characters += len(text)
             self.counted.append(total)
 
     @property
@@ -102,5 +108,5 @@ def _text(choice: dict[str, Any]) -> str:
     return "".join(part for part in parts if isinstance(part, str))
 
 
-def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 40 else None
+def _count(value: object, most: int = 1 << 40) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < most else None

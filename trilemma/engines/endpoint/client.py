@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx2 as httpx
 
+from trilemma.catalog.addresses import refuse_peer_async
 from trilemma.engines.endpoint.settings import EndpointSettings
 from trilemma.engines.endpoint.sse import EventParser
 from trilemma.errors import EngineError
@@ -28,6 +29,8 @@ _LONGEST_PAUSE_S = 60.0
 _LONGEST_ASKED_S = 300.0
 """A server that asks to wait longer is taken at its word: the request fails instead of asking too early."""
 _QUOTED_CHARS = 200
+_DEEPEST = 8
+"""Levels of an error document that are looked through."""
 _HINTS = {
     401: "The key is wrong or missing: set the environment variable that api_key_env names.",
     403: "The key may not use this model: ask who runs the server.",
@@ -76,6 +79,7 @@ class EndpointClient:
             # A redirect could carry the key to somebody else.
             follow_redirects=False,
             trust_env=False,
+            event_hooks={"response": [refuse_peer_async]},
         )
         self._random = random.Random(0)  # noqa: S311 -- spreads retries, keeps no secret
         self._not_before = 0.0
@@ -115,7 +119,7 @@ class EndpointClient:
             raise self._refused(response, content)
         try:
             return json.loads(content)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RequestRefusedError(
                 f"The server's answer is no JSON ({self._kind(response)}).", _HINTS[404], status=response.status_code
             ) from error
@@ -258,13 +262,16 @@ def _no_answer(error: Exception) -> RequestRefusedError:
     )
 
 
-def _told(document: Any) -> str:
+def _told(document: Any, depth: int = 0) -> str:
     """The reason in an error document, wherever this server puts it."""
     if isinstance(document, dict):
         for name in ("error", "message", "detail"):
-            if name in document:
-                return _told(document[name])
-    return document if isinstance(document, str) else json.dumps(document, ensure_ascii=False)
+            if name in document and depth < _DEEPEST:
+                return _told(document[name], depth + 1)
+    try:
+        return document if isinstance(document, str) else json.dumps(document, ensure_ascii=False)
+    except RecursionError:
+        return "an error nested too deeply"
 
 
 def _retry_after(response: httpx.Response) -> float | None:
@@ -275,7 +282,7 @@ def _retry_after(response: httpx.Response) -> float | None:
     except ValueError:
         try:
             until = parsedate_to_datetime(said)
-        except ValueError:
+            seconds = (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+        except (ValueError, TypeError, IndexError, OverflowError):  # whatever it trips over
             return None
-        seconds = (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
     return None if math.isnan(seconds) else max(seconds, 0.0)

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from pydantic import JsonValue
 
+from trilemma.catalog.addresses import refuse_metadata
 from trilemma.engines.base import (
     ChoiceRequest,
     ChoiceScore,
@@ -22,7 +23,7 @@ from trilemma.engines.base import (
     Prompt,
     TokenCallback,
 )
-from trilemma.engines.endpoint.answer import TOO_MANY, Answer
+from trilemma.engines.endpoint.answer import MAX_CHARACTERS, TOO_MANY, Answer
 from trilemma.engines.endpoint.client import EndpointClient, RequestRefusedError
 from trilemma.engines.endpoint.fitting import Fitter
 from trilemma.engines.endpoint.process import find_server
@@ -46,9 +47,11 @@ class LoadedEndpoint:
 
     Raises:
         LoadError: the server cannot be reached, or does not have the model.
+        CatalogError: the address leads to a cloud's metadata service.
     """
 
     def __init__(self, artifact: Artifact, settings: EndpointSettings, key: str = "") -> None:
+        refuse_metadata(artifact.path)
         self.artifact = artifact
         self.settings = settings
         self.process: ServerProcess = find_server(artifact.path, settings.port, settings.pid)
@@ -195,6 +198,8 @@ class LoadedEndpoint:
                         answer.add(at_ns, event)
                         if on_text:
                             on_text("".join(answer.texts), at_ns)
+                        if answer.characters > MAX_CHARACTERS:
+                            return answer.done("The server sends an endless answer.")
                         if answer.length > request.max_tokens + TOO_MANY:
                             return answer.done(f"The server ignores the limit of {request.max_tokens} tokens.")
             except RequestRefusedError as error:

@@ -38,7 +38,7 @@ async def _echoed(client: EndpointClient, model: str, tokens: Sequence[int]) -> 
         if len(values) != len(tokens) or values[0] is not None:
             raise NotOfferedError(_NOT_OFFERED, _HINT)
         return [(float(v), float(v) >= max(map(float, b.values()))) for v, b in zip(values[1:], best[1:], strict=True)]
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise NotOfferedError(_NOT_OFFERED, _HINT) from error
 
 

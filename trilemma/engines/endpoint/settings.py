@@ -23,7 +23,7 @@ class EndpointSettings(BaseModel):
         pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$",
         title="Key from the variable",
         description="NAME of the environment variable that holds the key. The key itself is never written anywhere.",
-        json_schema_extra={"unit": ""},
+        json_schema_extra={"unit": "", "not_from_links": True},
     )
     context: int | None = Field(
         default=None,
@@ -93,19 +93,19 @@ class EndpointSettings(BaseModel):
         max_length=2000,
         title="Power query",
         description="A Prometheus query whose one value is the server's power, W. Needs the Prometheus address.",
-        json_schema_extra={"unit": ""},
+        json_schema_extra={"unit": "", "not_from_links": True},
     )
     energy_query: str | None = Field(
         default=None,
         max_length=2000,
         title="Energy query",
         description="Instead: a Prometheus query whose one value counts the server's energy so far, J.",
-        json_schema_extra={"unit": ""},
+        json_schema_extra={"unit": "", "not_from_links": True},
     )
     prometheus_url: str | None = Field(
         default=None,
         max_length=2000,
         title="Prometheus address",
         description="Such as http://127.0.0.1:9090; asked three times a second during the run.",
-        json_schema_extra={"unit": ""},
+        json_schema_extra={"unit": "", "not_from_links": True},
     )

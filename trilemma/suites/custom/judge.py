@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from trilemma.catalog.addresses import refuse_metadata
 from trilemma.catalog.endpoints import checked_address, key_of
 from trilemma.engines.endpoint.client import EndpointClient
 from trilemma.engines.endpoint.settings import EndpointSettings
@@ -49,11 +50,12 @@ class Judge:
         key_env: The environment variable that holds the key; empty for none.
 
     Raises:
-        CatalogError: the address is malformed or the variable not set.
+        CatalogError: the address is malformed or a cloud's metadata service, or the variable not set.
     """
 
     def __init__(self, url: str, model: str, key_env: str = "") -> None:
         self._url, self._model = checked_address(url), model
+        refuse_metadata(self._url)
         self._key = key_of(key_env)
         self._failed = 0
 

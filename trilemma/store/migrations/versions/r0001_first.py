@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from trilemma.store.migrations import name
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -13,8 +15,8 @@ def upgrade() -> None:
     op.create_table(
         "artifacts",
         sa.Column("id", sa.String(length=64), nullable=False),
-        sa.Column("model", sa.String(length=255), nullable=False),
-        sa.Column("quantization", sa.String(length=64), nullable=False),
+        sa.Column("model", name(255), nullable=False),
+        sa.Column("quantization", name(64), nullable=False),
         sa.Column("path", sa.Text(), nullable=False),
         sa.Column("added_at", sa.DateTime(), nullable=False),
         sa.Column("forgotten", sa.Boolean(), nullable=False),
@@ -49,10 +51,10 @@ def upgrade() -> None:
         sa.Column("fingerprint", sa.String(length=64), nullable=False),
         sa.Column("configuration_id", sa.String(length=32), nullable=False),
         sa.Column("artifact_id", sa.String(length=64), nullable=False),
-        sa.Column("engine", sa.String(length=64), nullable=False),
+        sa.Column("engine", name(64), nullable=False),
         sa.Column("settings", sa.Text(), nullable=False),
         sa.Column("repeat", sa.Integer(), nullable=False),
-        sa.Column("device", sa.String(length=64), nullable=False),
+        sa.Column("device", name(64), nullable=False),
         sa.Column("spec", sa.JSON(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("phase", sa.String(length=16), nullable=True),
@@ -72,7 +74,7 @@ def upgrade() -> None:
         sa.Column("rerun_of", sa.String(length=32), nullable=True),
         sa.Column("host_id", sa.String(length=64), nullable=True),
         sa.Column("engine_info", sa.JSON(), nullable=False),
-        sa.Column("worker_id", sa.String(length=128), nullable=True),
+        sa.Column("worker_id", name(128), nullable=True),
         sa.Column("worker_pid", sa.Integer(), nullable=True),
         sa.Column("worker_created", sa.Float(), nullable=True),
         sa.Column("process_pid", sa.Integer(), nullable=True),
@@ -90,7 +92,7 @@ def upgrade() -> None:
     op.create_table(
         "answers",
         sa.Column("run_id", sa.String(length=32), nullable=False),
-        sa.Column("suite", sa.String(length=128), nullable=False),
+        sa.Column("suite", name(128), nullable=False),
         sa.Column("index", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("item_id", sa.Text(), nullable=False),
         sa.Column("prompt", sa.Text(), nullable=False),
@@ -103,7 +105,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "measurements",
-        sa.Column("key", sa.String(length=255), nullable=False),
+        sa.Column("key", name(255), nullable=False),
         sa.Column("run_id", sa.String(length=32), nullable=False),
         sa.Column("order", sa.Integer(), nullable=False),
         sa.Column("value", sa.Float(), nullable=True),
@@ -111,7 +113,7 @@ def upgrade() -> None:
         sa.Column("high", sa.Float(), nullable=True),
         sa.Column("n", sa.Integer(), nullable=False),
         sa.Column("method", sa.String(length=16), nullable=False),
-        sa.Column("source", sa.String(length=255), nullable=False),
+        sa.Column("source", name(255), nullable=False),
         sa.Column("valid", sa.Boolean(), nullable=False),
         sa.Column("provenance", sa.JSON(), nullable=False),
         sa.Column("definition_version", sa.Integer(), nullable=False),
@@ -124,7 +126,7 @@ def upgrade() -> None:
         "phases",
         sa.Column("run_id", sa.String(length=32), nullable=False),
         sa.Column("phase", sa.String(length=16), nullable=False),
-        sa.Column("subject", sa.String(length=128), nullable=False),
+        sa.Column("subject", name(128), nullable=False),
         sa.Column("start_ns", sa.BigInteger(), nullable=False),
         sa.Column("end_ns", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name=op.f("fk_phases_run_id"), ondelete="CASCADE"),
@@ -133,7 +135,7 @@ def upgrade() -> None:
     op.create_table(
         "requests",
         sa.Column("run_id", sa.String(length=32), nullable=False),
-        sa.Column("workload", sa.String(length=128), nullable=False),
+        sa.Column("workload", name(128), nullable=False),
         sa.Column("warmup", sa.Boolean(), nullable=False),
         sa.Column("index", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("submitted_ns", sa.BigInteger(), nullable=False),

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from trilemma.store.migrations import name
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -11,5 +13,5 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("runs", sa.Column("adapter_id", sa.String(length=64), nullable=True))
-    op.add_column("runs", sa.Column("profile", sa.String(length=64), nullable=True))
+    op.add_column("runs", sa.Column("profile", name(64), nullable=True))
     op.add_column("requests", sa.Column("token_timing", sa.String(length=8), nullable=False, server_default="token"))

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from trilemma.store.migrations import name
+
 revision = "0003"
 down_revision = "0002"
 branch_labels = None
@@ -15,7 +17,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(length=32), nullable=False),
         sa.Column("study_id", sa.String(length=32), nullable=False),
         sa.Column("created_at", sa.DateTime(), nullable=False),
-        sa.Column("source", sa.String(length=128), nullable=False),
+        sa.Column("source", name(128), nullable=False),
         sa.Column("item_id", sa.Text(), nullable=False),
         sa.Column("prompt", sa.Text(), nullable=False),
         sa.Column("a_id", sa.String(length=32), nullable=False),

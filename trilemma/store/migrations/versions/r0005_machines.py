@@ -3,8 +3,10 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0004"
-down_revision = "0003"
+from trilemma.store.migrations import name
+
+revision = "0005"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 
@@ -12,14 +14,15 @@ depends_on = None
 def upgrade() -> None:
     op.create_table(
         "machines",
-        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("device", name(64), nullable=False),
+        sa.Column("name", name(64), nullable=False),
         sa.Column("seen_at", sa.DateTime(), nullable=False),
         sa.Column("alive", sa.Boolean(), nullable=False),
         sa.Column("document", sa.JSON(), nullable=False),
-        sa.PrimaryKeyConstraint("name", name=op.f("pk_machines")),
+        sa.PrimaryKeyConstraint("device", "name", name=op.f("pk_machines")),
     )
     op.add_column("runs", sa.Column("needs", sa.Text(), nullable=False, server_default=""))
-    op.add_column("runs", sa.Column("machine", sa.String(length=64), nullable=False, server_default=""))
+    op.add_column("runs", sa.Column("machine", name(64), nullable=False, server_default=""))
 
 
 def downgrade() -> None:

@@ -1,0 +1,157 @@
+"""What is measured while the database is away: held, written once when it is back, kept in a file if it stays away."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.factory import HOST, MEASURED
+from tests.postgres import server
+from trilemma.bench.recorder import Recorder
+from trilemma.errors import DatabaseUnavailableError, NotFoundError
+from trilemma.records import AnswerRecord, PhaseWindow, RequestRecord, RunRecord, Sample
+from trilemma.schema import Configuration, Measurement, Phase, RunSpec, RunState, StudySpec
+from trilemma.store import Store
+from trilemma.store.dialects import base
+from trilemma.store.kept import Batch, KeptRun, keep, restore
+
+FIGURES = (Measurement(figure="ttft_s", value=1.0, n=3, provenance=MEASURED),)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "BUSY_TIMEOUT_S", 0.05)
+
+
+@pytest.fixture
+def run(impatient: None, store: Store) -> RunRecord:
+    configuration = Configuration(artifact_id="a" * 64, engine="none")
+    store.add_study(StudySpec(name="s", configurations=(configuration,)), [RunSpec(configuration=configuration)])
+    found = store.claim_next("test")
+    assert found is not None
+    store.start_run(found.id, HOST)
+    return found
+
+
+def away(home: Path, database: str) -> AbstractContextManager[None]:
+    """The database cannot be written: the server is down, or somebody holds the file."""
+
+    @contextmanager
+    def locked() -> Iterator[None]:
+        other = sqlite3.connect(home / "trilemma.db", isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        yield
+        other.execute("ROLLBACK")
+        other.close()
+
+    @contextmanager
+    def down() -> Iterator[None]:
+        server().stop()
+        try:
+            yield
+        finally:
+            server().start()
+
+    return down() if database else locked()
+
+
+def batch(number: int) -> Batch:
+    return Batch(
+        phases=(PhaseWindow(phase=Phase.SPEED, start_ns=1, end_ns=number),),
+        samples=(Sample(time_ns=number, phase=Phase.SPEED, values={"rss_bytes": 1.0}),),
+        requests=(RequestRecord(workload="w", index=number, submitted_ns=number, token_times_ns=(number + 1,)),),
+        answers=(AnswerRecord(suite="s", item_id="i", index=number, prompt="", answer="", scores={}),),
+    )
+
+
+def progress(number: int) -> tuple[float, str, Phase, None]:
+    return number / 10, "working", Phase.SPEED, None
+
+
+def everything(store: Store, run_id: str) -> list[list[int]]:
+    return [
+        [sample.time_ns for sample in store.samples(run_id)],
+        [request.index for request in store.requests(run_id)],
+        [answer.index for answer in store.answers(run_id)],
+    ]
+
+
+def test_what_comes_while_it_is_away_is_written_once_when_it_is_back(
+    home: Path, store: Store, run: RunRecord, database: str
+) -> None:
+    recorder = Recorder(store, run, home / "kept", patience_s=20)
+    recorder.write(batch(0), progress(0))
+    with away(home, database):
+        for number in (1, 2):
+            recorder.write(batch(number), progress(number))
+        recorder.set_engine_info({"build": "b1"})
+    recorder.finish(RunState.DONE, FIGURES, disturbances=("others",))
+    assert everything(store, run.id) == [[0, 1, 2]] * 3
+    done = store.run(run.id)
+    assert (done.state, done.disturbances, done.engine_info) == (RunState.DONE, ("others",), {"build": "b1"})
+    assert tuple(store.measurements(run.id)) == FIGURES
+    assert not (home / "kept").exists()
+
+
+def test_if_it_stays_away_the_results_are_kept_and_recorded_later(
+    home: Path, store: Store, run: RunRecord, database: str
+) -> None:
+    recorder = Recorder(store, run, home / "kept", patience_s=0)
+    recorder.write(batch(0), progress(0))
+    with away(home, database):
+        recorder.write(batch(1), progress(1))
+        with pytest.raises(DatabaseUnavailableError, match="kept"):
+            recorder.finish(RunState.DONE, FIGURES, reason="r", log_tail="the end")
+        with pytest.raises(DatabaseUnavailableError):
+            restore(store, home / "kept", run.id)
+        assert (home / "kept").exists()
+    assert store.run(run.id).state is RunState.RUNNING
+    assert restore(store, home / "kept", run.id)
+    assert everything(store, run.id) == [[0, 1]] * 3
+    assert (store.run(run.id).state, store.run(run.id).log_tail) == (RunState.DONE, "the end")
+    assert not (home / "kept").exists()
+    assert not restore(store, home / "kept", run.id)
+
+
+def test_a_batch_that_had_been_committed_when_the_connection_broke_is_not_written_twice(
+    home: Path, store: Store, run: RunRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder(store, run, home / "kept", patience_s=5)
+    written = store.write_batch
+
+    def break_afterwards(*arguments: object, **options: object) -> None:
+        monkeypatch.undo()
+        written(*arguments, **options)  # type: ignore[arg-type]
+        raise DatabaseUnavailableError("The connection broke while it was committed.")
+
+    monkeypatch.setattr(store, "write_batch", break_afterwards)
+    recorder.write(batch(0), progress(0))
+    recorder.write(batch(1), progress(1))
+    recorder.finish(RunState.DONE, FIGURES)
+    assert everything(store, run.id) == [[0, 1]] * 3
+
+
+def kept(run: RunRecord, **changes: object) -> KeptRun:
+    values = {"run_id": run.id, "attempt": run.attempt, "batches": (batch(0),), "state": RunState.DONE}
+    return KeptRun.model_validate(values | {"measurements": FIGURES} | changes)
+
+
+def test_results_of_an_earlier_attempt_are_not_those_of_this_one(home: Path, store: Store, run: RunRecord) -> None:
+    keep(home / "kept", kept(run, attempt=run.attempt + 1))
+    assert not restore(store, home / "kept", run.id)
+    keep(home / "kept", kept(run, run_id="another"))
+    assert not restore(store, home / "kept", run.id)
+    (home / "kept").write_bytes(b"half a file")
+    assert not restore(store, home / "kept", run.id)
+    store.finish_run(run.id, RunState.CANCELLED)
+    keep(home / "kept", kept(run))
+    assert not restore(store, home / "kept", run.id)
+    assert store.run(run.id).state is RunState.CANCELLED
+    assert everything(store, run.id) == [[]] * 3
+    with pytest.raises(NotFoundError):
+        keep(home / "kept", kept(run))
+        restore(store, home / "kept", "nosuchrun")

@@ -1,0 +1,61 @@
+"""A few hostile inputs into everything that takes input; ``make bench NAME=fuzz`` tries a hundred thousand."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import streamlit as st
+
+from tests.fuzz import parameters, visits
+from tests.fuzz.campaign import examples, surfaces, tried
+from tests.fuzz.surface import guarded
+from trilemma.settings import get_settings
+
+FOUND = surfaces()
+SEED = 20
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_data_folder() -> Iterator[None]:
+    """The surfaces set their own; what was before comes back."""
+    names = ("TRILEMMA_HOME", "TRILEMMA_DATABASE", "TRILEMMA_MODELS")
+    before = {name: os.environ[name] for name in names if name in os.environ}
+    yield
+    for name in names:
+        os.environ.pop(name, None)
+    os.environ.update(before)
+    for cached in (parameters.version, visits.hostile_store, get_settings, st.cache_resource):
+        getattr(cached, "cache_clear", None) and cached.cache_clear()
+    st.cache_resource.clear()
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_hostile_input_is_refused_or_taken_and_does_nothing_else(name: str) -> None:
+    _, surface = FOUND[name]
+    surface.prepare()
+    examples(surface)
+    tried(surface, surface.few, SEED)
+
+
+REACHING_OUT: dict[str, Callable[[Path], object]] = {
+    "reads": lambda _: Path("/etc/passwd").read_bytes(),
+    "writes": lambda folder: (folder / "x").write_text("x"),
+    "makes a folder": lambda folder: (folder / "y").mkdir(),
+    "starts a program": lambda _: os.system("true"),
+    "connects": lambda _: socket.create_connection(("127.0.0.1", 9)),
+    "looks a name up": lambda _: socket.getaddrinfo("localhost", 80),
+    "unpickles": lambda _: pickle.loads(b"cos\nsystem\n."),
+}
+
+
+@pytest.mark.parametrize("how", REACHING_OUT)
+def test_whoever_reaches_out_is_seen(how: str, tmp_path: Path) -> None:
+    """The watch itself: what it does not see, no surface could be caught at."""
+    with pytest.raises(AssertionError, match="reached out"), guarded(), contextlib.suppress(OSError):
+        REACHING_OUT[how](tmp_path)

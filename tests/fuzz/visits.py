@@ -1,0 +1,154 @@
+"""Every page, visited with hostile parameters, over a store in which every name is hostile."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Any
+
+import streamlit as st
+from hypothesis import strategies
+from streamlit.testing.v1 import AppTest
+
+from pages import compare, explore, present, shared
+from pages.parts import decide_choice, plan_choice
+from tests.factory import DEMO, WORKLOAD, artifact, fill_store
+from tests.fuzz.inputs import MARKUP, whole_texts
+from tests.fuzz.parameters import _amounts, _limits, data_folder
+from tests.fuzz.surface import Surface
+from tests.report.made import hostile_study
+from trilemma.records import AnswerRecord, Machine
+from trilemma.schema import Configuration, RunSpec, RunState, StudySpec
+from trilemma.settings import get_settings
+from trilemma.store import Store, open_store
+
+LINKS = "<script>alert(1)</script> ![x](http://evil.example/x.png) [y](javascript:alert(1)) \x1b[31m\u202e"
+_NAMES: dict[str, tuple[str, ...]] = {
+    "explore": (*explore.DEFAULTS,),
+    "decide": (*decide_choice.DEFAULTS,),
+    "compare": (*compare.COMMON, *(name for tab in compare.TABS.values() for name in tab.defaults)),
+    "plan": (*plan_choice.DEFAULTS,),
+    "present": (*present.DEFAULTS,),
+    "queue": ("study", "page", "list", "show"),
+    "run": ("id",),
+    "models": ("from", "make", "source"),  # and not "hub", which asks the hub
+    "machines": ("id",),  # which it does not read
+    "new_study": ("engine", "adapters", "devices", "w_fit", "w_short_chat", "w_short_chat_arrival",
+    "w_short_chat_users", "w_core",
+                  "own_known", "s_hellaswag", "suites", "w_short_chat_pause", "w_short_chat_ttft", "repeats",
+                  "machines"),
+}  # fmt: skip
+assert set(_NAMES) == set(shared.PAGES)
+
+
+@functools.cache
+def hostile_store() -> tuple[str, ...]:
+    """Fill a data folder; the ids and keys that links to it may name."""
+    data_folder()
+    st.cache_resource.clear()
+    with open_store(get_settings().database_url) as store:
+        return _filled(store)
+
+
+def _filled(store: Store) -> tuple[str, ...]:
+    study = fill_store(store, [*DEMO[:2], (LINKS, "Q8_0"), ("=1+1", "<b>")], 2, name=LINKS)
+    hostile_study(store)
+    item = artifact(LINKS, "F16")
+    store.add_artifact(item)
+    configuration = Configuration(artifact_id=item.id, engine="llama.cpp", settings={"x": LINKS})
+    spec = StudySpec(name=MARKUP[0], configurations=(configuration,), workloads=(WORKLOAD,))
+    store.add_study(spec, [RunSpec(configuration=configuration, workloads=(WORKLOAD,), repeat=7)])
+    run = store.claim_next("fuzz")
+    assert run is not None
+    record = AnswerRecord(
+        suite=LINKS, item_id=LINKS, index=0, prompt=LINKS, answer=LINKS, expected=LINKS, scores={"accuracy": 0.0}
+    )
+    store.add_answers(run.id, [record])
+    store.see_machines([Machine(name="edge", gpus=1, gpu_type=LINKS), Machine(name=LINKS, gpu_type=MARKUP[0])])
+    store.see_machines([Machine(name="edge", gpus=1, gpu_type=LINKS)])
+    store.finish_run(run.id, RunState.FAILED, reason=LINKS, log_tail=LINKS)
+    configurations = [one.id for one in study.spec.configurations]
+    return (
+        study.id,
+        run.id,
+        *(one.id for one in store.runs()),
+        *configurations,
+        *store.figure_keys(),
+        *store.models(),
+        item.id[:12],
+    )
+
+
+def _app(page: str) -> AppTest:
+    def script(name: str) -> None:
+        import importlib
+
+        from pages import shared
+
+        with shared.errors_shown():
+            importlib.import_module(f"pages.{name}").page()
+
+    return AppTest.from_function(script, args=(page,), default_timeout=600)
+
+
+_WORDS = ("1", "0", "true", "Load", "3D", "Pairs", "Parallel", "2D", "answers", "waiting", "traces", "vote", "tryout",
+"figures", "2", "99", "edge",
+          "endpoint", "vLLM", "Folder", "Endpoint", "Q4_K_M", "office hours", "hours of your own", "chat-assistant",
+          "topsis", "cloud")  # fmt: skip
+
+
+@strategies.composite
+def _visit(draw: strategies.DrawFn, page: str) -> dict[str, list[str]]:
+    known = strategies.deferred(lambda: strategies.sampled_from(hostile_store()))
+    values = strategies.one_of(known, known, strategies.sampled_from(_WORDS), whole_texts, _amounts, _limits)
+    sent = values.map(lambda text: text.encode("utf-8", "replace").decode())
+    return draw(
+        strategies.dictionaries(
+            strategies.sampled_from(_NAMES[page]), strategies.lists(sent, min_size=1, max_size=3), max_size=7
+        )
+    )
+
+
+_MARKED = re.compile(r"(?<!\\)(?:<(?:script|img|svg|b>)|!\[|\]\(|:red\[x\])")
+_TEXTS = ("markdown", "caption", "title", "header", "subheader", "error", "warning", "info", "success")
+
+
+def _visited(case: tuple[str, dict[str, list[str]]]) -> None:
+    page, given = case
+    app = _app(page)
+    for name, values in given.items():
+        app.query_params[name] = values
+    app.run()
+    assert not app.exception, [f"{one.message}\n{one.stack_trace}" for one in app.exception]
+    for kind in _TEXTS:
+        for element in app.get(kind):
+            text = str(getattr(element, "value", ""))
+            assert not _MARKED.search(_ours(text)), text
+            assert "\u202e" not in text, text
+            assert "\x1b" not in text, text
+
+
+def _ours(text: str) -> str:
+    """``text`` without the links that pages themselves make."""
+    return re.sub(r"\]\((?:https?://[\w./-]+|#[\w-]+)\)", "", text) if "](http" in text and "evil" not in text else text
+
+
+def _surface(page: str) -> Surface:
+    def visited(given: dict[str, list[str]]) -> None:
+        _visited((page, given))
+
+    none: dict[str, Any] = {}
+    few, share = (2, 0.02) if page in ("run", "queue", "models") else (2, 0.03)
+    return Surface(
+        f"Page {page}",
+        _visit(page),
+        visited,
+        examples=(none,),
+        few=few,
+        share=share,
+        watched=False,
+        prepare=hostile_store,
+    )
+
+
+SURFACES = tuple(map(_surface, _NAMES))

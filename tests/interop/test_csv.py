@@ -1,0 +1,77 @@
+"""Tables whose columns the user says the meaning of."""
+
+from __future__ import annotations
+
+import pytest
+
+from trilemma.errors import InteropError
+from trilemma.interop import read_data
+from trilemma.interop.csv_table import parse_mapping, read_target
+
+TABLE = (
+    "Model;Quant;TTFT (ms);lo;hi;Memory (GiB);acc %;threads;note\n"
+    "Tiny;Q8_0;12.5;12;13;1.5;42;2;fine\n"
+    "Tiny;Q4_K_M;9;;;0.75;n/a;2;\n"
+    ";;;;;;;;\n"
+    "Big;Q8_0;;;;;;4;no figure\n"
+)
+MAPS = [
+    "Model=model", "Quant=quantization", "TTFT (ms)=ttft_s.median@chat [ms]", "lo=low:ttft_s.median@chat [ms]",
+    "hi=high:ttft_s.median@chat [ms]", "Memory (GiB)=peak_memory_bytes [GiB]", "acc %=accuracy@quiz [%]",
+    "threads=setting:threads",
+]  # fmt: skip
+
+
+def test_columns_become_figures_in_base_units() -> None:
+    imported, file = read_data("t.csv", TABLE.encode(), mapping=parse_mapping(MAPS))
+    assert file.importer == "csv"
+    first, second = imported.runs
+    values = {one.key: (one.value, one.low, one.high) for one in first.measurements}
+    assert values["ttft_s.median@chat"] == pytest.approx((0.0125, 0.012, 0.013))
+    del values["ttft_s.median@chat"]
+    assert values == {
+        "peak_memory_bytes": (1.5 * 2**30, None, None),
+        "accuracy@quiz": (0.42, None, None),
+    }
+    assert (first.model, first.quantization, first.settings) == ("Tiny", "Q8_0", {"threads": "2"})
+    assert {one.key: one.value for one in second.measurements} == pytest.approx(
+        {"ttft_s.median@chat": 0.009, "peak_memory_bytes": 0.75 * 2**30}
+    )
+    assert all(one.low is None and one.high is None for one in second.measurements), "no interval is invented"
+    told = {one.what: one.why for one in imported.left_out}
+    assert told["column note"] == "no target was given for it"
+    assert told["column acc % in row 2"] == "it is no finite number"
+    assert "row 3" in told, "an empty line is none, the row without figures is the third"
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("ttft_s [B]", "cannot be in"),
+        ("speed", "nothing that a column can be"),
+        ("low:", "nothing that a column can be"),
+        ("__import__('os')", "nothing that a column can be"),
+        ("ttft_s.median@chat [ms] and more", "nothing that a column can be"),
+        ("a" * 10_000, "nothing that a column can be"),
+    ],
+)
+def test_a_target_that_cannot_be_is_refused(text: str, word: str) -> None:
+    with pytest.raises(InteropError, match=word):
+        read_target(text)
+
+
+def test_what_is_missing_is_named() -> None:
+    with pytest.raises(InteropError, match="What its columns mean"):
+        read_data("t.csv", TABLE.encode(), "csv")
+    with pytest.raises(InteropError, match="no column 'Modell'"):
+        read_data("t.csv", TABLE.encode(), mapping={"Modell": "model"})
+    with pytest.raises(InteropError, match="which model"):
+        read_data("t.csv", TABLE.encode(), mapping={"TTFT (ms)": "ttft_s [ms]"})
+    with pytest.raises(InteropError, match="is no mapping"):
+        parse_mapping(["Model"])
+    with pytest.raises(InteropError, match="No importer knows"):
+        read_data("t.csv", TABLE.encode())
+
+
+def test_a_column_may_have_an_equals_sign() -> None:
+    assert parse_mapping(["a=b=model"]) == {"a=b": "model"}

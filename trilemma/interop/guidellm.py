@@ -1,0 +1,172 @@
+"""guidellm's report (``--output kind=json``): a run for each of its benchmarks, from its times of each request.
+
+Its time per output token includes the first token and is not ours; its inter-token latency is ``(last token - first
+token) / (output tokens - 1)``, which here is called time per output token.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import ClassVar
+
+from pydantic import Field
+
+from trilemma.catalog.endpoints import AS_SERVED
+from trilemma.catalog.names import repository_model_name
+from trilemma.errors import InteropError
+from trilemma.interop.base import NOT_STATED, Given, Imported, ImportedRun, LeftOut, once
+from trilemma.interop.figures import CACHE_UNKNOWN, Source, load_subject
+from trilemma.interop.load import CHUNKS, Timed, load_figures
+from trilemma.interop.reading import Count, FromTool, Real, Text, checked, json_of, object_of
+
+_OPEN = ("constant", "poisson", "trace")
+"""Strategies in which a request is due at a time of its own."""
+_WITH_PREFILL = ("ttft_s", "e2e_s", "prefill_tps", "output_tps", "request_rate")
+"""What a prompt cache makes better."""
+
+
+class _Timings(FromTool):
+    request_start: Real | None = None
+    targeted_start: Real | None = None
+    first_token_iteration: Real | None = None
+    last_token_iteration: Real | None = None
+    token_iterations: Count = 0
+
+
+class _Info(FromTool):
+    timings: _Timings
+
+
+class _Request(FromTool):
+    info: _Info
+    prompt_tokens: Count | None = None
+    output_tokens: Count | None = None
+    cached_tokens: Count | None = None
+
+
+class _Requests(FromTool):
+    successful: tuple[_Request, ...] | None = ()
+    errored: tuple[_Request, ...] | None = ()
+    incomplete: tuple[_Request, ...] | None = ()
+
+
+class _Strategy(FromTool):
+    type_: Text = ""
+    streams: Count | None = None
+    rate: Real | None = None
+    max_concurrency: Count | None = None
+
+
+class _Config(FromTool):
+    strategy: _Strategy
+    backend: dict[str, object] = Field(default_factory=dict)
+
+
+class _Benchmark(FromTool):
+    config: _Config
+    requests: _Requests
+    end_time: Real | None = None
+
+
+class _Metadata(FromTool):
+    guidellm_version: Text = ""
+    platform: Text = ""
+
+
+class _Report(FromTool):
+    metadata: _Metadata = _Metadata()
+    benchmarks: tuple[_Benchmark, ...]
+
+
+class GuideLlm:
+    """The JSON report of ``guidellm run``."""
+
+    name: ClassVar[str] = "guidellm"
+    title: ClassVar[str] = "guidellm"
+
+    def sniff(self, head: bytes) -> bool:
+        """Whether it states guidellm's version, which comes first in a report."""
+        return b'"guidellm_version"' in head
+
+    def read(self, given: Given) -> Imported:
+        """A run for each benchmark that has an answered request.
+
+        Raises:
+            InteropError: it is not guidellm's, or nothing in it was answered.
+        """
+        report = checked(_Report, object_of(json_of(given.data)), "The report")
+        left_out: list[LeftOut] = []
+        runs = []
+        for number, benchmark in enumerate(report.benchmarks, 1):
+            run = _run(benchmark, report.metadata, left_out)
+            if run is None:
+                left_out.append(LeftOut(what=f"benchmark {number}", why="no figure of it can be taken"))
+            else:
+                runs.append(run)
+        if not runs:
+            raise InteropError("No figure in this report can be taken.", "Give a report with successful requests.")
+        left_out.append(
+            LeftOut(what="time per output token", why="it includes the first token; its inter-token latency does not")
+        )
+        return Imported(
+            tool=self.name, version=report.metadata.guidellm_version, runs=tuple(runs), left_out=once(left_out)
+        )
+
+
+def _run(benchmark: _Benchmark, metadata: _Metadata, left_out: list[LeftOut]) -> ImportedRun | None:
+    strategy = benchmark.config.strategy
+    open_loop = strategy.type_ in _OPEN
+    answered = benchmark.requests.successful or ()
+    requests = [one for request in answered if (one := _timed(request, due=open_loop)) is not None]
+    if not requests:
+        return None
+    users = strategy.streams or strategy.max_concurrency or (1 if strategy.type_ == "synchronous" else len(answered))
+    rate = (strategy.rate or _rate(requests)) if open_loop else None
+    asks = sum(one.prompt_tokens for one in requests) / len(requests)
+    answers = sum(one.output_tokens for one in requests) / len(requests)
+    source = Source("guidellm", metadata.guidellm_version)
+    found, skipped = load_figures(
+        source,
+        load_subject(asks, answers, users, rate),
+        requests,
+        alone=users == 1 and not open_loop,
+        failed=len(benchmark.requests.errored or ()),
+        reasons=(CACHE_UNKNOWN,),
+    )
+    left_out += skipped
+    if cached := sum(one.cached_tokens or 0 for one in answered):
+        why = f"{cached:,} prompt tokens came from the server's cache, which is off in a run here"
+        left_out += [LeftOut(what=figure, why=why) for figure in _WITH_PREFILL]
+        found = [one for one in found if one.figure not in _WITH_PREFILL]
+    if not found:
+        return None
+    if any(one.info.timings.token_iterations not in (0, one.output_tokens) for one in answered):
+        left_out.append(LeftOut(what="inter-token latency of single tokens", why=CHUNKS))
+    if unfinished := len(benchmark.requests.incomplete or ()):
+        left_out.append(LeftOut(what=f"{unfinished} requests", why="they were not over when the benchmark ended"))
+    model = benchmark.config.backend.get("model")
+    ended = benchmark.end_time
+    return ImportedRun(
+        model=(repository_model_name(model) if isinstance(model, str) else "") or NOT_STATED,
+        quantization=AS_SERVED,
+        engine="endpoint",
+        settings={},
+        finished_at=datetime.fromtimestamp(ended, UTC) if ended and 0 < ended < 1e11 else None,
+        facts={"strategy": strategy.type_, "client's platform": metadata.platform, "requests": len(answered)},
+        measurements=tuple(found),
+    )
+
+
+def _timed(request: _Request, *, due: bool) -> Timed | None:
+    """Its times from when it was sent, or in an open loop from when it was due; None where one is missing."""
+    timings = request.info.timings
+    sent = timings.targeted_start if due and timings.targeted_start is not None else timings.request_start
+    first, last = timings.first_token_iteration, timings.last_token_iteration
+    if sent is None or first is None or last is None or not request.output_tokens:
+        return None
+    return Timed(sent, first - sent, last - sent, request.prompt_tokens or 0, request.output_tokens)
+
+
+def _rate(requests: list[Timed]) -> float:
+    span = max(one.sent for one in requests) - min(one.sent for one in requests)
+    return (len(requests) - 1) / span if span > 0 else 0.0
