@@ -41,7 +41,8 @@ def page() -> None:
 def _now(store: Store) -> None:
     with shared.errors_shown():
         machines = store.machines()
-        running = store.runs(states=[RunState.RUNNING])
+        here = get_settings().device
+        running = [run for run in store.runs(states=[RunState.RUNNING]) if run.spec.device == here]
         there = [machine for machine in machines if machine.alive]
         busy = sum(1 for run in running if run.machine)
         slots = sum(machine.slots for machine in there)

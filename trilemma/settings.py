@@ -52,7 +52,9 @@ class Settings(BaseSettings):
     )
     executor: str = Field(default="local", description="What runs the queue's jobs.")
     ray_address: str = Field(default="", description="HOST:PORT of a Ray cluster, whose machines then run the jobs.")
-    artifacts_url: str = Field(default="", description="A folder or fsspec URL through which machines share weights.")
+    artifacts_url: str = Field(
+        default="", repr=False, description="A folder or fsspec URL through which machines share weights."
+    )
     machine: str = Field(default="", pattern=rf"^$|{MACHINE_NAME}", description="What this machine is called.")
     slots: int = Field(default=1, ge=1, le=64, description="How many runs this machine measures at the same time.")
     sample_hz: float = Field(default=10.0, gt=0, le=100)

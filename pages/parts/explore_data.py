@@ -20,7 +20,7 @@ FILTERS = ("model", "quantization", "engine", "machine")
 """The columns of the points' meta that may be chosen from."""
 _MISFIT_KEYS = ("needed_memory_bytes", "memory_budget_bytes")
 
-PICTURE = ("study", "model", "quantization", "engine", "x", "y", "size")
+PICTURE = ("study", *FILTERS, "x", "y", "size")
 """What of Explore's picture goes along when it is presented."""
 
 

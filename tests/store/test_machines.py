@@ -23,14 +23,7 @@ def there(store: Store, *names: str) -> None:
 
 
 def whole(store: Store, run_id: str) -> WholeRun:
-    return WholeRun(
-        run=store.run(run_id),
-        phases=tuple(store.phases(run_id)),
-        samples=tuple(store.samples(run_id)),
-        requests=tuple(store.requests(run_id)),
-        answers=tuple(store.answers(run_id)),
-        measurements=tuple(store.measurements(run_id)),
-    )
+    return store.whole_run(store.run(run_id))
 
 
 def lent(run: RunRecord, folder: Path, store: Store) -> Store:

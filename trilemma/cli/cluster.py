@@ -60,9 +60,9 @@ def machines(
                 raise NotFoundError(f"No machine is called {forget!r}.", "`trilemma machines` lists them.")
         out.print(plain(f"{forget} is off the list; it comes back if it joins again."))
         return
-    with session() as (_, store):
-        found = store.machines()
-        running = store.runs(states=[RunState.RUNNING])
+    with session() as (settings, store):
+        found = store.machines(settings.device)
+        running = [run for run in store.runs(states=[RunState.RUNNING]) if run.spec.device == settings.device]
     busy = {one.name: [run.id for run in running if run.machine == one.name] for one in found}
     if json_:
         emit_json([one.model_dump(mode="json") | {"runs": busy[one.name]} for one in found])

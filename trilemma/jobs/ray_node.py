@@ -26,7 +26,6 @@ from trilemma.jobs.local import LocalExecutor, LocalHandle, LocalReservation
 from trilemma.jobs.parcel import Files, Greeting, Parcel, Report, pack, unpack, write_files
 from trilemma.jobs.ray_cluster import forget_node_environment, load_ray
 from trilemma.meters.machine import host_info
-from trilemma.records import WholeRun
 from trilemma.schema import Artifact, RunSpec
 from trilemma.settings import Settings, get_settings
 from trilemma.store import Store, open_store
@@ -99,19 +98,9 @@ class Agent:
         return pack(report), self._log_from(log_offset)
 
     def results(self) -> bytes:
-        """The :class:`WholeRun` as it is now."""
+        """The :class:`~trilemma.records.WholeRun` as it is now."""
         assert self._store is not None, "only a run that was started has results"
-        store, run_id = self._store, self._run_id
-        return pack(
-            WholeRun(
-                run=store.run(run_id),
-                phases=tuple(store.phases(run_id)),
-                samples=tuple(store.samples(run_id)),
-                requests=tuple(store.requests(run_id)),
-                answers=tuple(store.answers(run_id)),
-                measurements=tuple(store.measurements(run_id)),
-            )
-        )
+        return pack(self._store.whole_run(self._store.run(self._run_id)))
 
     def stop(self, grace_s: float) -> tuple[int, str]:
         """End the run; its exit code, and what that means."""

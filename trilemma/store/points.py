@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from trilemma.records import HostInfo, is_foreign
-from trilemma.schema import content_id
+from trilemma.schema import RunState, content_id
 from trilemma.store import tables as t
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class MachinePoints:
     """The machines behind a store's hosts, and the ids of points that are not their configuration's."""
 
     labels: Mapping[str, str]
-    """By host: what its machine is called."""
+    """By host: what its machine is called; of a machine on which no run has ended there is none."""
     ids: Mapping[tuple[str, str, str], str]
     """By configuration, host and origin, see :func:`_origin`."""
 
@@ -55,18 +55,25 @@ def machine_points(connection: Connection) -> MachinePoints:
     """Those of all runs in the store."""
     hosts = {key: HostInfo.model_validate(document) for key, document in connection.execute(sa.select(t.hosts))}
     machines = {key: machine_of(host) for key, host in hosts.items()}
-    labels = _labels({machines[key]: host for key, host in hosts.items()})
+    if len(set(machines.values())) < 2:
+        labels = _labels({machines[key]: host for key, host in hosts.items()})
+        return MachinePoints({key: labels[machine] for key, machine in machines.items()}, {})
+    r = t.runs.c
+    earliest = (sa.func.min(r.finished_at).label("earliest"), sa.func.min(r.number).label("number"))
+    ended = sa.select(r.configuration_id, r.host_id, r.device, *earliest)
+    # What begins is first known by less than at its end, when its GPUs are.
+    ended = ended.where(r.host_id.is_not(None), r.state.in_([state.value for state in RunState if state.final]))
+    rows = connection.execute(
+        ended.group_by(r.configuration_id, r.host_id, r.device).order_by("earliest", "number")
+    ).all()
+    labels = _labels({machines[row.host_id]: hosts[row.host_id] for row in rows})
+    first: dict[tuple[str, str], str] = {}
     ids: dict[tuple[str, str, str], str] = {}
-    if len(labels) > 1:
-        r = t.runs.c
-        seen = sa.select(r.configuration_id, r.host_id, r.device, sa.func.min(r.number).label("first"))
-        seen = seen.where(r.host_id.is_not(None)).group_by(r.configuration_id, r.host_id, r.device)
-        first: dict[tuple[str, str], str] = {}
-        for configuration, host, device, _ in connection.execute(seen.order_by("first")):
-            origin = _origin(device)
-            if machines[host] != first.setdefault((configuration, origin), machines[host]):
-                ids[configuration, host, origin] = f"{configuration}.{machines[host]}"
-    return MachinePoints({key: labels[machine] for key, machine in machines.items()}, ids)
+    for row in rows:
+        machine, origin = machines[row.host_id], _origin(row.device)
+        if machine != first.setdefault((row.configuration_id, origin), machine):
+            ids[row.configuration_id, row.host_id, origin] = f"{row.configuration_id}.{machine}"
+    return MachinePoints({key: labels[machine] for key, machine in machines.items() if machine in labels}, ids)
 
 
 def _origin(device: str) -> str:

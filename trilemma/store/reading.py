@@ -159,7 +159,7 @@ class ReadStore(StoreBase):
         Columns: run_id, state, configuration_id, artifact_id, model, quantization, engine, settings (JSON), adapter_id
         (None without one), profile (the emulated device's name; None for the machine itself), repeat, disturbed,
         finished_at (UTC), rerun_of, superseded (a re-run has replaced it), imported (out of another tool's file),
-        machine (what it is called; None before one has begun). As in all frames, a configuration on another machine
+        machine (what it is called; None before one has ended). As in all frames, a configuration on another machine
         has an id of its own (:mod:`trilemma.store.points`).
         """
         r = t.runs.c
