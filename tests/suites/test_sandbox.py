@@ -167,7 +167,7 @@ def _command(process: psutil.Process) -> list[str]:
         return []
 
 
-@pytest.mark.parametrize("who", ["os.getppid()", "-1", "0", str(os.getpid())])
+@pytest.mark.parametrize("who", ["os.getppid()", "-1", "0", pytest.param(str(os.getpid()), id="the test")])
 def test_nobody_else_is_killed(who: str, protections: dict[str, str]) -> None:
     needs(protections, "signals")
     bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
