@@ -193,6 +193,57 @@ def test_a_driver_makes_another_machine_and_a_package_does_not(store: Store) -> 
     assert len(set(points.meta["machine"])) == 2, "they are not called alike"
 
 
+def test_a_study_out_of_a_file_keeps_its_machines(store: Store, tmp_path: Path) -> None:
+    configuration = Configuration(artifact_id="a" * 64, engine="llama.cpp")
+    specs = [RunSpec(configuration=configuration, repeat=repeat) for repeat in range(2)]
+    study = store.add_study(StudySpec(name="s", configurations=(configuration,)), specs)
+    for host, value in ((NORTH, 1.0), (SOUTH, 3.0)):
+        run = claim(store)
+        store.start_run(run.id, host)
+        store.set_measurements(run.id, [measurement(KEY, value)])
+        store.finish_run(run.id, RunState.DONE)
+    runs = store.archived_runs(study.id)
+    ids = store.points_of([run.id for run in runs])
+    assert len(set(ids.values())) == 2
+    with open_store(url_of(tmp_path / "other")) as other:
+        measured_on(other, SOUTH, 5.0)  # what was measured there does not rename what came in the file
+        other.add_archived(store.study(study.id), [], [store.whole_run(run) for run in runs], [])
+        assert other.points_of(list(ids)) == ids
+        points = configuration_points(other.figure_frame(study_id=study.id), other.run_frame(study.id), {}, [KEY])
+        assert dict(zip(points.meta["machine"], points.value[KEY], strict=True)) == {"north": 1.0, "south": 3.0}
+
+
+def test_what_ended_first_keeps_the_configurations_id(store: Store) -> None:
+    """And not what was queued first: else an id would change when that ends."""
+    _, ids = add(store, run_specs(2))
+    slow, quick = claim_both(store)
+    store.start_run(slow.id, NORTH)
+    store.start_run(quick.id, SOUTH)
+    store.finish_run(quick.id, RunState.DONE)
+    before = store.points_of(ids)[quick.id]
+    store.finish_run(slow.id, RunState.DONE)
+    points = store.points_of(ids)
+    assert points[quick.id] == before == quick.spec.configuration.id
+    assert points[slow.id] != before
+
+
+def claim_both(store: Store) -> tuple[RunRecord, RunRecord]:
+    first, second = store.claim_next("a", machine="north"), store.claim_next("b", machine="south")
+    assert first is not None
+    assert second is not None
+    return first, second
+
+
+def test_each_device_of_a_shared_database_has_machines_of_its_own(store: Store) -> None:
+    store.see_machines([Machine(name="north")], "rack-7")
+    store.see_machines([Machine(name="north"), Machine(name="south")], "rack-8")
+    store.see_machines([], "rack-7")
+    assert [(one.name, one.alive) for one in store.machines("rack-7")] == [("north", False)]
+    assert store.machines() == []
+    assert store.forget_machine("north", "rack-7") is True
+    assert [(one.name, one.alive) for one in store.machines("rack-8")] == [("north", True), ("south", True)]
+
+
 def test_a_machine_can_be_taken_off_the_list(store: Store) -> None:
     there(store, "north")
     assert store.forget_machine("north") is True

@@ -23,9 +23,7 @@ from trilemma.store.votes import VoteStore
 __all__ = ["Store", "open_store"]
 
 
-class Store(
-    ArtifactStore, QueueStore, TransferStore, ArchiveStore, ImportStore, VoteStore, AuditStore, MachineStore
-):
+class Store(ArtifactStore, QueueStore, TransferStore, ArchiveStore, ImportStore, VoteStore, AuditStore, MachineStore):
     """Everything that is kept: the catalog, studies, the queue, what runs recorded, and their figures.
 
     A context manager. Safe to share between threads; each process opens its own, which is cheap.
