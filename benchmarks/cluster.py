@@ -1,9 +1,9 @@
 """Do two machines of a cluster take half the time of one?
 
 Two nodes of a Ray cluster on this machine, with one core each, measure the same real runs: on one of them alone, and on
-both. What counts is the time from the first run's begin to the last one's end. Two nodes on one machine share its memory
-bandwidth, which two machines do not, so this is the harder case; each run is flagged as disturbed by the other's, which
-says nothing here.
+both. What counts is the time from the first run's begin to the last one's end. Two nodes on one machine share its
+memory bandwidth, which two machines do not, so this is the harder case; each run is flagged as disturbed by the
+other's, which says nothing here.
 """
 
 from __future__ import annotations

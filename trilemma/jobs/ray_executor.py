@@ -50,8 +50,9 @@ class RayExecutor:
         Raises:
             RunError: the cluster cannot be reached.
         """
-        found = machines_of(connect(self._settings)).values()
-        return tuple(sorted(found, key=lambda machine: machine.name))
+        # One that went and came back is there twice until Ray notices.
+        found = {machine.name: machine for machine in machines_of(connect(self._settings)).values()}
+        return tuple(found[name] for name in sorted(found))
 
     def reserve(self, device: str, needs: Needs = ANYWHERE) -> RayReservation | None:
         """A slot of a machine that has what is needed; None while no such slot is free.
