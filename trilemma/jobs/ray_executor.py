@@ -67,13 +67,16 @@ class RayExecutor:
             known = machines_of(ray)
             if ray.available_resources().get(SLOT, 0) < 1 or not any(offered(one, needs) for one in known.values()):
                 return None
-            group = placement_group([bundle_of(needs)])
-            if group.wait(_PLACE_S):
-                node = placement_group_table(group)["bundles_to_node_id"][0]
-                if node in known:
-                    return RayReservation(self._settings, ray, group, known[node].name, needs)
-            remove_placement_group(group)
-        return None
+            group, reserved = placement_group([bundle_of(needs)]), None
+            try:
+                if group.wait(_PLACE_S):
+                    node = placement_group_table(group)["bundles_to_node_id"][0]
+                    if node in known:
+                        reserved = RayReservation(self._settings, ray, group, known[node].name, needs)
+            finally:
+                if reserved is None:
+                    remove_placement_group(group)
+            return reserved
 
     def clear(self, run_id: str, worker_id: str, process: Identity | None) -> bool:
         """End what a worker without a cluster left on this machine.
