@@ -183,6 +183,7 @@ class RayHandle:
             refused = str(error)
         except Exception as error:
             if self._journey.unreached(error):
+                log.warning("%s does not take a run: %s", self._machine, str(error)[:500])
                 self._ending = self._lost()
                 return
             refused = f"{self._machine} cannot measure it ({type(error).__name__}: {str(error)[:500]}). Retry it."
@@ -196,10 +197,9 @@ class RayHandle:
         try:
             answer = ask()
         except Exception as error:
+            log.warning("%s does not answer: %s", self._machine, str(error)[:200])
             if self._journey.gone(error) or time.monotonic() - self._answered > self._silence_s:
                 self._ending = self._lost()
-            else:
-                log.warning("%s does not answer: %s", self._machine, str(error)[:200])
             return None
         self._answered, self._silence_s = time.monotonic(), _LOST_S
         return answer
@@ -228,4 +228,4 @@ class RayHandle:
         return now.state is RunState.RUNNING and now.attempt == self._journey.run.attempt
 
     def _lost(self) -> Ending:
-        return Ending(-9, f"{self._machine} was lost while it measured; the run starts over.", lost=True)
+        return Ending(-9, f"{self._machine} was lost; the run starts over.", lost=True)
