@@ -28,8 +28,8 @@ ONE_DATABASE = {"llama", "browser", "vllm", "lm_eval", "pages", "cli"}
 
 
 SIDE_BY_SIDE = {
-    "access", "analysis", "archive", "charts", "interop", "pages", "planning", "presets", "profiles", "report",
-    "sample", "store", "suites",
+    "access", "analysis", "archive", "catalog", "charts", "cli", "fuzz", "interop", "pages", "planning", "presets",
+    "profiles", "report", "sample", "store", "suites",
 }  # fmt: skip
 """Folders of tests that measure nothing and hold nothing that others use: two at a time do not disturb each other."""
 ALONE = {"llama", "browser", "vllm", "lm_eval"}

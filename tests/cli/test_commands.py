@@ -293,7 +293,7 @@ def test_output_that_nobody_reads_is_no_crash(home: Path) -> None:
 
 
 def test_devices_are_listed_and_measured_under(command, store: Store, artifact: Artifact, home: Path) -> None:
-    listed = command("profiles")
+    listed = command("profiles", COLUMNS="200")
     assert "phone" in listed.stdout
     assert "no core and no memory slower" in listed.stdout
     assert {p["device"]["name"] for p in json.loads(command("profiles", "--json").stdout)["profiles"]} >= {"phone"}

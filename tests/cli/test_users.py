@@ -21,7 +21,7 @@ def test_what_a_command_changes_is_in_the_log(command: Run) -> None:
     entries = json.loads(command("audit", "--json").stdout)
     assert [(e["action"], e["outcome"]) for e in entries] == [("add weights", "failed"), ("pause the queue", "done")]
     assert {e["who"] for e in entries} == {f"terminal:{getpass.getuser()}"}
-    shown = command("audit", "--outcome", "failed").stdout
+    shown = command("audit", "--outcome", "failed", COLUMNS="200").stdout
     assert "pause" not in shown
     assert "\x1b" not in shown
     assert "add weights" in shown

@@ -130,7 +130,8 @@ def _regressed(
     by_bits = rng.random(len(drawn)) < _BY_BITS
     found = np.empty_like(drawn)
     for mine, known in ((by_bits, bits), (~by_bits, np.full(len(bits), np.nan))):
-        found[mine] = shrunk(drawn[mine], value, expected(models, known), rng)
+        if mine.any():
+            found[mine] = shrunk(drawn[mine], value, expected(models, known), rng)
     return found
 
 
