@@ -296,6 +296,23 @@ def test_a_run_that_dies_there_fails_here_with_the_reason(cluster: Cluster, stor
     assert len(store.samples(run.id)) == 7, "what was measured until then is kept"
 
 
+def test_a_machine_that_cannot_take_a_run_says_why(cluster: Cluster, store: Store) -> None:
+    ids = add_study(store, cluster, "unfit", 1, needs="south")
+    broken = cluster.nodes["south"].folder / "config.toml"
+    broken.write_text('idle_s = "long"\n')
+    worker = cluster.worker("--drain", "--max-interruptions", "1", "--", *command())
+    try:
+        assert worker.wait(180) == 0, cluster.logs()
+    finally:
+        worker.kill()
+        worker.wait()
+        broken.unlink()
+    run = store.run(ids[0])
+    assert run.state is RunState.FAILED
+    assert "south could not begin" in run.reason
+    assert "idle_s" in run.reason, "what is wrong with its settings"
+
+
 def test_weights_that_no_machine_can_get_fail_their_run_alone(cluster: Cluster, store: Store) -> None:
     gone = add_study(store, cluster, "gone", 1)
     (cluster.folder / "head" / "weights" / "gone.gguf").unlink()

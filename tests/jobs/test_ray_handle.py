@@ -6,18 +6,23 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from stand_in import HOST
 from support import add_runs
 
-from trilemma.errors import DatabaseUnavailableError, RunError
-from trilemma.jobs import ray_run
-from trilemma.jobs.base import Ending
+from trilemma.errors import DatabaseUnavailableError, RunError, StoreError
+from trilemma.jobs import Worker, ray_run
+from trilemma.jobs.base import Ending, Executor
 from trilemma.jobs.parcel import Report
+from trilemma.jobs.ray_cluster import machines_of
 from trilemma.jobs.ray_run import Journey, RayHandle
+from trilemma.needs import ANYWHERE, Needs
 from trilemma.records import RunRecord
 from trilemma.schema import RunState
+from trilemma.settings import Settings
 from trilemma.store import Store
 
 
@@ -48,6 +53,9 @@ class Machine:
 
     def unreached(self, error: Exception) -> bool:
         return isinstance(error, ConnectionError)
+
+    def cause(self, error: Exception) -> str:
+        return f"failed: {error}"
 
     @staticmethod
     def _told(answer: object) -> object:
@@ -91,7 +99,7 @@ def test_a_machine_that_cannot_be_reached_at_the_beginning_is_lost_and_not_at_fa
     ending = handle.poll()
     assert ending is not None
     assert ending.lost
-    assert "starts over" in ending.explanation
+    assert ending.explanation == "north failed: no way."
 
 
 def test_what_a_machine_refuses_fails_the_run_with_its_words(store: Store, run: RunRecord, tmp_path: Path) -> None:
@@ -134,3 +142,106 @@ def test_a_late_answer_of_a_run_that_is_elsewhere_by_now_ends_the_watch(
     assert (now.state, now.attempt, now.machine) == (RunState.RUNNING, 2, "south")
     handle.stop(0)
     assert machine.over.is_set()
+    with pytest.raises(StoreError, match="attempt 2"):  # as the thread would that brought the first one there
+        store.start_run(run.id, HOST, attempt=1)
+    assert store.run(run.id).host is None
+
+
+class Cluster:
+    """An executor whose machines each fail the run that they are given, in their own way."""
+
+    name, cluster = "cluster", True
+
+    def __init__(self, store: Store, *causes: str) -> None:
+        self.store, self.causes, self.cleared = store, [*causes], 0
+
+    def reserve(self, device: str, needs: Needs = ANYWHERE) -> Any:
+        self.machine = f"machine-{len(self.causes)}"
+        return self
+
+    def start(self, run: RunRecord, store: Store, worker_id: str, command: Any, log: Path) -> Any:
+        assert run.machine == self.machine
+        return self
+
+    identity = None
+
+    def poll(self) -> Ending:
+        return Ending(-9, f"{self.machine} {self.causes.pop(0)}.", lost=True)
+
+    def stop(self, grace_s: float) -> Ending:
+        raise AssertionError("it has ended by itself")
+
+    def release(self) -> None:
+        self.cleared += 1
+
+
+def test_a_lost_run_says_each_time_what_ended_it_and_is_given_up_after_three(store: Store, settings: Settings) -> None:
+    ids = add_runs(store, 1)
+    cluster = Cluster(store, "was lost", "was lost", "could not begin (SettingsError: slots is no number)")
+    worker = Worker(store, settings, cast(Executor, cluster), poll_s=0.01)
+    for attempt in (1, 2):
+        assert worker.step(threading.Event())
+        run = store.run(ids[0])
+        assert (run.state, run.attempt, run.machine) == (RunState.WAITING, attempt, "")
+        assert run.reason == f"machine-{4 - attempt} was lost. It starts over."
+        assert store.interruptions(run.id) == attempt
+    assert worker.step(threading.Event())
+    run = store.run(ids[0])
+    assert (run.state, run.attempt) == (RunState.FAILED, 3)
+    assert "3 times" in run.reason
+    assert "machine-1 could not begin (SettingsError: slots is no number)" in run.reason
+    assert cluster.cleared == 3
+    assert not worker.step(threading.Event())
+
+
+def test_a_lost_run_that_was_to_be_cancelled_does_not_start_over(store: Store, settings: Settings) -> None:
+    ids = add_runs(store, 1)
+    cluster = Cluster(store, "was lost")
+    lose = cluster.poll
+
+    def cancelled_meanwhile() -> Ending:
+        store.request_cancel(ids[0])
+        return lose()
+
+    cluster.poll = cancelled_meanwhile  # type: ignore[method-assign]
+    assert Worker(store, settings, cast(Executor, cluster), poll_s=0.01).step(threading.Event())
+    assert store.run(ids[0]).state is RunState.CANCELLED
+    assert store.interruptions(ids[0]) == 0
+
+
+def test_a_head_that_does_not_answer_is_an_error_of_ours() -> None:
+    ray = pytest.importorskip("ray.exceptions", reason="Ray is not installed: pip install 'trilemma[ray]'")
+
+    def nodes() -> None:
+        raise ray.RpcError("no way")
+
+    with pytest.raises(RunError, match="no way"):
+        machines_of(SimpleNamespace(exceptions=ray, nodes=nodes))
+
+
+def test_what_ray_says_of_an_agent_becomes_one_sentence(store: Store, run: RunRecord, settings: Settings) -> None:
+    ray = pytest.importorskip("ray.exceptions", reason="Ray is not installed: pip install 'trilemma[ray]'")
+    journey = Journey(settings, SimpleNamespace(exceptions=ray), None, run, store)
+    raised = """Traceback (most recent call last):
+  File "/srv/app/trilemma/jobs/ray_node.py", line 52, in __init__
+    self._settings = get_settings()
+                     ^^^^^^^^^^^^^^
+trilemma.errors.SettingsError: The settings cannot be read: 1 validation error
+slots
+  Input should be a number. Mend config.toml."""
+    task = ray.RayTaskError("Agent.__init__", raised, ValueError(), proctitle="ray::Agent.__init__", pid=1, ip="-")
+    made = ray.ActorDiedError.from_task_error(task)
+    assert journey.gone(made)
+    assert journey.unreached(made)
+    assert journey.cause(made) == (
+        "could not begin (trilemma.errors.SettingsError: The settings cannot be read: 1 validation error slots Input "
+        "should be a number. Mend config.toml)"
+    )
+    assert not journey.unreached(task)
+    gone = ray.RayActorError(error_msg="The actor is dead because its node has died. Node Id: 1f")
+    assert journey.cause(gone) == "was lost"
+    gone = ray.RayActorError(error_msg="The actor is dead because its worker process has died. Worker exit type: X")
+    assert journey.cause(gone) == "lost the process that watches over the run"
+    assert journey.cause(ray.GetTimeoutError("Get timed out.")) == (
+        "does not answer any more (GetTimeoutError: Get timed out)"
+    )

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
 from studies import HOST, add, claim, finish, measurement, records, run_specs, url_of
 
 from trilemma.analysis.points import configuration_points
 from trilemma.errors import StoreError
 from trilemma.needs import ANYWHERE
 from trilemma.records import HostInfo, Machine, RunRecord, WholeRun
-from trilemma.schema import Configuration, Needs, RunSpec, RunState, StudySpec, utc_now
+from trilemma.schema import Configuration, Needs, RunSpec, RunState, StudySpec, content_id, utc_now
+from trilemma.settings import Settings
 from trilemma.store import Store, open_store
+from trilemma.store import tables as t
 from trilemma.store.machines import FRESH
+from trilemma.store.migrate import _SCRIPTS
 
 KEY = "ttft_s"
 
@@ -149,6 +156,49 @@ def measured_on(store: Store, host: HostInfo, *values: float, **settings: int) -
         store.set_measurements(run.id, [measurement(KEY, value)])
         store.write_batch(run.id, answers=records()["answers"])
         store.finish_run(run.id, RunState.DONE)
+
+
+def made_before(store: Store) -> None:
+    """Take the store back to what it was before there were machines: its tables, and what its documents say."""
+    config = Config()
+    config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
+    with store._db.write() as connection:
+        for table in (t.runs, t.studies):
+            for row in connection.execute(sa.select(table.c.id, table.c.spec)).all():
+                spec = {name: value for name, value in row.spec.items() if name not in ("needs", "machines")}
+                connection.execute(sa.update(table).where(table.c.id == row.id).values(spec=spec))
+        for row in connection.execute(sa.select(t.hosts)).all():
+            document = {name: value for name, value in row.document.items() if name != "name"}
+            old = content_id(document, 64)
+            connection.execute(sa.insert(t.hosts).values(id=old, document=document))
+            connection.execute(sa.update(t.runs).where(t.runs.c.host_id == row.id).values(host_id=old))
+            connection.execute(sa.delete(t.hosts).where(t.hosts.c.id == row.id))
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0004")
+
+
+def test_a_store_from_before_there_were_machines_keeps_its_points(store: Store, settings: Settings) -> None:
+    measured_on(store, HOST, 1.0, 1.0)
+    _, (waiting,) = add(store, run_specs(1, threads=2))
+    before, specs = store.run_frame(), [run.spec for run in store.runs()]
+    made_before(store)
+    with store._db.read() as connection:
+        tables = sa.inspect(connection)
+        assert "machines" not in tables.get_table_names()
+        assert not {"needs", "machine"} & {column["name"] for column in tables.get_columns("runs")}
+    with open_store(settings.database_url) as opened:
+        pd.testing.assert_frame_equal(opened.run_frame(), before)
+        assert [run.spec for run in opened.runs()] == specs
+        assert {run.machine for run in opened.runs()} == {""}
+        again = opened.add_study(StudySpec(name="again", configurations=(specs[0].configuration,)), specs[:2])
+        assert opened.study(again.id).runs_by_state == {RunState.DONE: 2}, "what is measured is not measured again"
+        assert opened.waiting_needs() == [ANYWHERE]
+        finish(opened, claim(opened), 2.0)
+        assert opened.run(waiting).state is RunState.DONE
+        measured_on(opened, HOST, 4.0)
+        points = configuration_points(opened.figure_frame(), opened.run_frame(), {}, [KEY])
+        assert sorted(points.runs[KEY]) == [1, 3], "the same machine as before"
+        assert set(points.meta.index) >= set(before["configuration_id"])
 
 
 NORTH = HOST.model_copy(update={"name": "north"})

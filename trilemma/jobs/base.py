@@ -33,7 +33,7 @@ class Ending(NamedTuple):
     explanation: str
     """One sentence on the code, and what to do; used only when the run itself recorded nothing."""
     lost: bool = False
-    """Whether the machine went and not the run: it then starts over on another."""
+    """Whether the machine failed it and not the run itself: it then starts over, perhaps on another."""
 
 
 class Handle(Protocol):

@@ -139,9 +139,20 @@ def connect(settings: Settings) -> Any:
 
 
 def machines_of(ray: Any) -> dict[str, Machine]:
-    """The machines that joined as ``trilemma node`` does and that answer, by Ray's id of them."""
+    """The machines that joined as ``trilemma node`` does and that answer, by Ray's id of them.
+
+    Raises:
+        RunError: the cluster's head does not answer.
+    """
+    try:
+        nodes = ray.nodes()
+    except ray.exceptions.RayError as error:
+        raise RunError(
+            f"The head of the Ray cluster does not answer ({str(error)[:200]}).",
+            "See that `trilemma node --head` still runs there.",
+        ) from error
     found = {}
-    for node in ray.nodes():
+    for node in nodes:
         resources: dict[str, float] = node.get("Resources") or {}
         names = [key.removeprefix(_MACHINE) for key in resources if key.startswith(_MACHINE)]
         names = [name for name in names if re.fullmatch(MACHINE_NAME, name)]

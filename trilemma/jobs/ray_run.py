@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,6 +31,7 @@ _putting = threading.Lock()
 ANSWER_S = 10.0
 _LOST_S = 60.0
 """A machine that Ray holds for alive, but that has not answered for so long, is lost."""
+_LONGEST = 400
 _AGENT_S = 180.0
 """How long its first answer may take: before it a process is started, perhaps beside others."""
 
@@ -72,7 +74,7 @@ class Journey:
         parcel = pack(parcel_of(self.store, self.run, greeting.host))
         if self.over.is_set():  # the store may be at another attempt by now
             return "It was ended before it had begun."
-        self.store.start_run(self.run.id, greeting.host)
+        self.store.start_run(self.run.id, greeting.host, self.run.attempt)
         return str(self._ask("start", parcel, files_of(self._settings, self.run), worker_id, command))
 
     def report(self, after_ns: int, log_offset: int) -> tuple[Report, bytes]:
@@ -109,6 +111,15 @@ class Journey:
         """Whether it was the machine or the way to it that failed, and not what the agent did."""
         errors = self._ray.exceptions
         return isinstance(error, errors.RayError) and not isinstance(error, errors.RayTaskError)
+
+    def cause(self, error: Exception) -> str:
+        """Why an agent is given up that does not answer, in words that follow its machine's name."""
+        if not self.gone(error):
+            return f"does not answer any more ({_words(error)})"
+        if getattr(error, "actor_init_failed", False):
+            return f"could not begin ({_words(error)})"
+        # Ray's words; what they do not say is taken for the machine's end.
+        return "lost the process that watches over the run" if "its worker process has died" in str(error) else "was lost"
 
     def _ask(self, question: str, *arguments: Any, timeout: float | None = None) -> Any:
         return self._ray.get(getattr(self._agent, question).remote(*arguments), timeout=timeout)
@@ -183,10 +194,10 @@ class RayHandle:
             refused = str(error)
         except Exception as error:
             if self._journey.unreached(error):
-                log.warning("%s does not take a run: %s", self._machine, str(error)[:500])
-                self._ending = self._lost()
+                log.warning("%s does not take a run: %s", self._machine, error)
+                self._ending = self._lost(error)
                 return
-            refused = f"{self._machine} cannot measure it ({type(error).__name__}: {str(error)[:500]}). Retry it."
+            refused = f"{self._machine} cannot measure it ({_words(error)}). Retry it."
         if refused:
             self._ending = Ending(1, refused)
         else:
@@ -199,7 +210,7 @@ class RayHandle:
         except Exception as error:
             log.warning("%s does not answer: %s", self._machine, str(error)[:200])
             if self._journey.gone(error) or time.monotonic() - self._answered > self._silence_s:
-                self._ending = self._lost()
+                self._ending = self._lost(error)
             return None
         self._answered, self._silence_s = time.monotonic(), _LOST_S
         return answer
@@ -227,5 +238,15 @@ class RayHandle:
         now = self._journey.store.run(self._journey.run.id)
         return now.state is RunState.RUNNING and now.attempt == self._journey.run.attempt
 
-    def _lost(self) -> Ending:
-        return Ending(-9, f"{self._machine} was lost; the run starts over.", lost=True)
+    def _lost(self, error: Exception) -> Ending:
+        return Ending(-9, f"{self._machine} {self._journey.cause(error)}.", lost=True)
+
+
+def _words(error: Exception) -> str:
+    """What an error says, in one line; of one that came with a traceback, as Ray's do, what was raised there."""
+    lines = str(error).splitlines()
+    frames = [number for number, line in enumerate(lines) if line.startswith('  File "')]
+    if frames:
+        lines = list(dropwhile(lambda line: line.startswith("    "), lines[frames[-1] + 1 :]))
+    text = " ".join(" ".join(lines).split())[:_LONGEST].rstrip(".")
+    return text if frames else f"{type(error).__name__}: {text}".rstrip(": ")

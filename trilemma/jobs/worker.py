@@ -181,18 +181,24 @@ class Worker:
             if self._restore(run.id):
                 continue
             log.warning("The worker of run %s vanished", run.id, extra={"run": run.id})
-            self._start_over(run.id, worker_id, "Its worker vanished; it starts over.", "its worker vanished")
+            self._start_over(run.id, worker_id, "Its worker vanished.")
 
-    def _start_over(self, run_id: str, worker_id: str, reason: str, cause: str) -> None:
-        """Give back what ``worker_id`` was interrupted at; or give it up, where that happened too often."""
+    def _start_over(self, run_id: str, worker_id: str, cause: str) -> None:
+        """Give back what ``worker_id`` was interrupted at; or give it up, where that happened too often.
+
+        Args:
+            run_id: The run.
+            worker_id: Only while it is that worker's.
+            cause: What interrupted it, in a sentence.
+        """
         count = self._store.interruptions(run_id) + 1
         if self._store.cancel_requested(run_id):
             state, reason = RunState.CANCELLED, "Cancelled."
         elif count >= self._max_interruptions:
             state = RunState.FAILED
-            reason = f"The run was interrupted {count} times: {cause}. Find out what ends it, then retry."
+            reason = f"The run was interrupted {count} times, at last so: {cause} Find out what ends it, then retry."
         else:
-            self._store.release(run_id, reason, interrupted=True, owner=worker_id)
+            self._store.release(run_id, f"{cause} It starts over.", interrupted=True, owner=worker_id)
             return
         tail = log_tail(self._settings, run_id)
         self._store.finish_run(run_id, state, reason=reason, log_tail=tail, owner=worker_id)
@@ -255,7 +261,7 @@ class Worker:
             self._store.release(run_id, "The worker was stopped; the run starts over.", owner=self.id)
         elif ending.lost:
             log.warning("Run %s: %s", run_id, ending.explanation, extra={"run": run_id})
-            self._start_over(run_id, self.id, ending.explanation, "its machine was lost")
+            self._start_over(run_id, self.id, ending.explanation)
         elif self._store.run(run_id).state is RunState.RUNNING and not self._restore(run_id):
             reason = ending.explanation
             self._store.finish_run(run_id, RunState.FAILED, reason=reason, log_tail=tail, owner=self.id)
