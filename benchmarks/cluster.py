@@ -74,7 +74,7 @@ def node(folder: Path, name: str, core: int, *options: str) -> Iterator[None]:
         process.wait()
 
 
-def queue(store: Store, model: Path, number: int, machine: str) -> str:
+def queue(store: Store, model: Path, count: int, number: int, machine: str) -> str:
     """Queue the runs of one round, on one machine or (empty) on any; the study's id."""
     header = read_weights(model)
     weights = describe(Fetched(model, "folder"), header, digest(model, header, HashCache(BENCH)), None, [])
@@ -82,7 +82,7 @@ def queue(store: Store, model: Path, number: int, machine: str) -> str:
     # Each a configuration of its own: repeats of one would stay on one machine.
     configurations = [
         Configuration(artifact_id=weights.id, engine="llama.cpp", settings={"threads": 1, "context": 512 + 64 * one})
-        for one in range(RUNS)
+        for one in range(count)
     ]
     runs = [
         RunSpec(configuration=one, workloads=(WORKLOAD,), repeat=number, idle_s=1.0, needs=Needs(machine=machine))
@@ -103,7 +103,7 @@ def seconds(store: Store, study_id: str, home: Path, port: int) -> float:
     with (home / "worker.log").open("ab") as log:
         subprocess.run(command, env=surroundings, stdout=log, stderr=log, check=True, timeout=STUDY_S)
     runs = store.runs(study_id)
-    if [run.state for run in runs] != [RunState.DONE] * RUNS:
+    if any(run.state is not RunState.DONE for run in runs):
         raise RuntimeError(f"Not every run is done: {[(run.state, run.reason) for run in runs]}; see {home.parent}")
     begins = [run.started_at for run in runs if run.started_at is not None]
     ends = [run.finished_at for run in runs if run.finished_at is not None]
@@ -150,19 +150,21 @@ def measure(options: argparse.Namespace) -> common.Figures:
             node(folder, NAMES[1], cores[1], "--address", f"127.0.0.1:{port}"),
             open_store(f"sqlite:///{home / 'trilemma.db'}") as store,
         ):
-            for number in range(ROUNDS):
+            for number in range(options.rounds):
                 for side in ("one", "both") if number % 2 == 0 else ("both", "one"):
                     common.wait_until_quiet(IDLE_CORES, patience_s=JOIN_S)
-                    study_id = queue(store, model, number, NAMES[0] if side == "one" else "")
+                    study_id = queue(store, model, options.runs, number, NAMES[0] if side == "one" else "")
                     took[side].append(seconds(store, study_id, home, port))
                     places = sorted(run.machine for run in store.runs(study_id))
                     say(f"  {side:<5} {took[side][-1]:7.1f} s  ({', '.join(places)})")
             lost = sum(store.interruptions(run.id) for run in store.runs())
     one, both = statistics.median(took["one"]), statistics.median(took["both"])
-    return {"one_s": one, "both_s": both, "share": both / one, "runs": RUNS, "lost": lost}
+    return {"one_s": one, "both_s": both, "share": both / one, "runs": options.runs, "lost": lost}
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cluster", description=__doc__)
     parser.add_argument("--model", type=Path, help="a GGUF file; SmolLM2-135M-Instruct as Q8_0 if not given")
+    parser.add_argument("--runs", type=int, default=RUNS, help="of a round; with fewer the last one weighs more")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     common.main("cluster", LIMITS, functools.partial(measure, parser.parse_args()))

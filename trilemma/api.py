@@ -91,7 +91,7 @@ class Results:
                     "disturbed": run.disturbed,
                     "finished_at": run.finished_at,
                     "machine": machine_words(run.host) or str(configuration.settings.get("machine", "")) or None,
-                    "configuration_id": points[run.id],
+                    "configuration_id": points.get(run.id, configuration.id),
                     "artifact_id": configuration.artifact_id,
                 }
             )

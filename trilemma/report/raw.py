@@ -48,7 +48,7 @@ def raw_figures(store: Store, material: Material) -> dict[str, Any]:
             )
         },
         "measurements": {"columns": measured[0], "rows": measured[1]},
-        "runs": [_run(run, points[run.id]) for run in material.runs],
+        "runs": [_run(run, points.get(run.id, run.spec.configuration.id)) for run in material.runs],
     }
     if votes := voted_pairs(material):
         strong = strengths(votes) or {}
