@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -17,7 +18,7 @@ from trilemma.errors import DatabaseUnavailableError, RunError, StoreError
 from trilemma.jobs import Worker, ray_run
 from trilemma.jobs.base import Ending, Executor
 from trilemma.jobs.parcel import Report
-from trilemma.jobs.ray_cluster import machines_of
+from trilemma.jobs.ray_cluster import load_ray, machines_of
 from trilemma.jobs.ray_run import Journey, RayHandle
 from trilemma.needs import ANYWHERE, Needs
 from trilemma.records import RunRecord
@@ -209,9 +210,15 @@ def test_a_lost_run_that_was_to_be_cancelled_does_not_start_over(store: Store, s
     assert store.interruptions(ids[0]) == 0
 
 
-def test_a_head_that_does_not_answer_is_an_error_of_ours() -> None:
-    ray = pytest.importorskip("ray.exceptions", reason="Ray is not installed: pip install 'trilemma[ray]'")
+@pytest.fixture
+def ray() -> Any:
+    """Ray's errors."""
+    if find_spec("ray") is None:
+        pytest.skip("Ray is not installed: pip install 'trilemma[ray]'")
+    return load_ray().exceptions
 
+
+def test_a_head_that_does_not_answer_is_an_error_of_ours(ray: Any) -> None:
     def nodes() -> None:
         raise ray.RpcError("no way")
 
@@ -219,8 +226,9 @@ def test_a_head_that_does_not_answer_is_an_error_of_ours() -> None:
         machines_of(SimpleNamespace(exceptions=ray, nodes=nodes))
 
 
-def test_what_ray_says_of_an_agent_becomes_one_sentence(store: Store, run: RunRecord, settings: Settings) -> None:
-    ray = pytest.importorskip("ray.exceptions", reason="Ray is not installed: pip install 'trilemma[ray]'")
+def test_what_ray_says_of_an_agent_becomes_one_sentence(
+    ray: Any, store: Store, run: RunRecord, settings: Settings
+) -> None:
     journey = Journey(settings, SimpleNamespace(exceptions=ray), None, run, store)
     raised = """Traceback (most recent call last):
   File "/srv/app/trilemma/jobs/ray_node.py", line 52, in __init__

@@ -119,7 +119,9 @@ class Journey:
         if getattr(error, "actor_init_failed", False):
             return f"could not begin ({_words(error)})"
         # Ray's words; what they do not say is taken for the machine's end.
-        return "lost the process that watches over the run" if "its worker process has died" in str(error) else "was lost"
+        return (
+            "lost the process that watches over the run" if "its worker process has died" in str(error) else "was lost"
+        )
 
     def _ask(self, question: str, *arguments: Any, timeout: float | None = None) -> Any:
         return self._ray.get(getattr(self._agent, question).remote(*arguments), timeout=timeout)

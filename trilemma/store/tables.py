@@ -18,6 +18,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 
 from trilemma.store.column_types import AnyJson, AnyText, Real, UtcDateTime, short_name
@@ -112,8 +113,8 @@ runs = Table(
     Column("worker_created", Float),
     Column("process_pid", Integer),
     Column("process_created", Float),
-    Column("needs", Text, nullable=False, server_default=""),  # as JSON without defaults; empty for nothing
-    Column("machine", short_name(64), nullable=False, server_default=""),  # of a cluster, by name
+    Column("needs", Text, nullable=False, server_default=text("''")),  # as JSON without defaults; empty for nothing
+    Column("machine", short_name(64), nullable=False, server_default=text("''")),  # of a cluster, by name
     _created_by(),
     Index(None, "created_by", "state"),
     Index(None, "state", "device", "position"),

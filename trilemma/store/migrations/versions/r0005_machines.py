@@ -21,8 +21,8 @@ def upgrade() -> None:
         sa.Column("document", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("device", "name", name=op.f("pk_machines")),
     )
-    op.add_column("runs", sa.Column("needs", sa.Text(), nullable=False, server_default=""))
-    op.add_column("runs", sa.Column("machine", name(64), nullable=False, server_default=""))
+    op.add_column("runs", sa.Column("needs", sa.Text(), nullable=False, server_default=sa.text("''")))
+    op.add_column("runs", sa.Column("machine", name(64), nullable=False, server_default=sa.text("''")))
 
 
 def downgrade() -> None:
