@@ -210,6 +210,21 @@ def test_a_lost_run_that_was_to_be_cancelled_does_not_start_over(store: Store, s
     assert store.interruptions(ids[0]) == 0
 
 
+def test_a_run_whose_records_cannot_be_brought_here_can_be_cancelled(store: Store, settings: Settings) -> None:
+    ids = add_runs(store, 1)
+    cluster, polled = Cluster(store, ""), []
+
+    def refused() -> Ending:
+        polled.append(store.request_cancel(ids[0]))
+        raise StoreError("It does not fit.")
+
+    cluster.poll = refused  # type: ignore[method-assign]
+    cluster.stop = lambda grace_s: Ending(0, "")  # type: ignore[method-assign]
+    assert Worker(store, settings, cast(Executor, cluster), poll_s=0.01).step(threading.Event())
+    assert store.run(ids[0]).state is RunState.CANCELLED
+    assert len(polled) == 1
+
+
 @pytest.fixture
 def ray() -> Any:
     """Ray's errors."""

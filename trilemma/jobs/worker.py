@@ -279,14 +279,14 @@ class Worker:
         """The run's ending by itself; None when it shall be stopped."""
         while True:
             try:
-                if (ending := handle.poll()) is not None:
-                    return ending
-                if self._store.cancel_requested(run_id):
-                    return None
+                with _outlived():
+                    if (ending := handle.poll()) is not None:
+                        return ending
+                with _outlived():  # also where what it recorded cannot be brought here
+                    if self._store.cancel_requested(run_id):
+                        return None
             except NotFoundError:
                 return None
-            except StoreError as error:  # a benchmark is not thrown away for it
-                log.warning("%s", error)
             if stop.wait(self._poll_s):
                 return None
 
@@ -296,6 +296,17 @@ class Worker:
             return True
         left = self._store.runs(states=(RunState.WAITING, RunState.RUNNING))
         return not any(run.spec.device == self._device for run in left)
+
+
+@contextmanager
+def _outlived() -> Iterator[None]:
+    """A benchmark is not thrown away because the store cannot be asked; only that a run is gone ends it."""
+    try:
+        yield
+    except NotFoundError:
+        raise
+    except StoreError as error:
+        log.warning("%s", error)
 
 
 @contextmanager
