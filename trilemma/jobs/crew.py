@@ -11,7 +11,8 @@ from trilemma import registry
 from trilemma.errors import DatabaseUnavailableError, RunError, StoreError, TrilemmaError
 from trilemma.jobs.base import Executor
 from trilemma.jobs.local import LocalExecutor
-from trilemma.jobs.worker import Worker, stopped_by_signals
+from trilemma.jobs.processes import stopped_by_signals
+from trilemma.jobs.worker import Worker
 from trilemma.schema import RunState
 from trilemma.settings import Settings
 from trilemma.store import Store

@@ -1,12 +1,14 @@
-"""Processes: which one it is, whether it lives, who belongs to it, and how it died."""
+"""Processes: which one it is, whether it lives, who belongs to it, how it died, and that it is asked to end."""
 
 from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 
 import psutil
 
@@ -149,3 +151,21 @@ def _cgroup_events() -> Path | None:
             if "memory" in controllers.split(","):
                 return Path("/sys/fs/cgroup/memory") / group.lstrip("/") / "memory.oom_control"
     return None
+
+
+@contextmanager
+def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
+    """SIGTERM and SIGINT set ``stop`` (only the main thread can see to that)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    previous = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, old in previous.items():
+            signal.signal(number, old)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import signal
 import socket
 import sys
 import threading
@@ -19,12 +18,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 from trilemma import registry
 from trilemma.errors import DatabaseUnavailableError, NotFoundError, StoreError
 from trilemma.jobs.base import Command, Ending, Executor, Handle, Identity, Reservation
-from trilemma.jobs.processes import alive
+from trilemma.jobs.processes import alive, stopped_by_signals
 from trilemma.records import RunRecord
 from trilemma.schema import RunState
 from trilemma.settings import Settings
@@ -307,21 +305,3 @@ def _outlived() -> Iterator[None]:
         raise
     except StoreError as error:
         log.warning("%s", error)
-
-
-@contextmanager
-def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
-    """SIGTERM and SIGINT set ``stop`` (only the main thread can see to that)."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def handler(number: int, frame: FrameType | None) -> None:
-        stop.set()
-
-    previous = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, old in previous.items():
-            signal.signal(number, old)
