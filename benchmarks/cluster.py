@@ -55,7 +55,10 @@ def node(folder: Path, name: str, core: int, *options: str) -> Iterator[None]:
     """A node that has one core, for as long as the context lasts."""
     home = folder / name
     home.mkdir(parents=True)
-    command = [sys.executable, "-m", "trilemma", "node", *options, "--name", name, "--object-store-memory=100000000"]
+    command = [
+        *(sys.executable, "-m", "trilemma", "node", *options, "--name", name),
+        *("--node-ip-address=127.0.0.1", "--object-store-memory=100000000"),
+    ]
     with (home / "node.log").open("wb") as log:
         process = subprocess.Popen(
             command, env=environment(home), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True

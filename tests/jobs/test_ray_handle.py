@@ -253,6 +253,7 @@ trilemma.errors.SettingsError: The settings cannot be read: 1 validation error
 slots
   Input should be a number. Mend config.toml."""
     task = ray.RayTaskError("Agent.__init__", raised, ValueError(), proctitle="ray::Agent.__init__", pid=1, ip="-")
+    assert "\x1b" in str(task)
     made = ray.ActorDiedError.from_task_error(task)
     assert journey.gone(made)
     assert journey.unreached(made)

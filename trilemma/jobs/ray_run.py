@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -32,6 +33,8 @@ ANSWER_S = 10.0
 _LOST_S = 60.0
 """A machine that Ray holds for alive, but that has not answered for so long, is lost."""
 _LONGEST = 400
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+"""Ray's tracebacks have some."""
 _AGENT_S = 180.0
 """How long its first answer may take: before it a process is started, perhaps beside others."""
 
@@ -180,7 +183,7 @@ class RayHandle:
                 if grace_s > 0 and self._begun.is_set():
                     self._journey.store.take_over(self._journey.results())
             except Exception as error:  # whatever it is, the slot is given back, and the agent with it
-                log.info("Run %s could not be ended in order: %s", self._journey.run.id, error)
+                log.info("Run %s could not be ended in order: %s", self._journey.run.id, _words(error))
                 ending = Ending(-9, "It was ended with its agent.")
             self._ending = ending
         self._journey.over.set()
@@ -196,7 +199,7 @@ class RayHandle:
             refused = str(error)
         except Exception as error:
             if self._journey.unreached(error):
-                log.warning("%s does not take a run: %s", self._machine, error)
+                log.warning("%s does not take a run: %s", self._machine, _words(error))
                 self._ending = self._lost(error)
                 return
             refused = f"{self._machine} cannot measure it ({_words(error)}). Retry it."
@@ -210,7 +213,7 @@ class RayHandle:
         try:
             answer = ask()
         except Exception as error:
-            log.warning("%s does not answer: %s", self._machine, str(error)[:200])
+            log.warning("%s does not answer: %s", self._machine, _words(error))
             if self._journey.gone(error) or time.monotonic() - self._answered > self._silence_s:
                 self._ending = self._lost(error)
             return None
@@ -246,7 +249,7 @@ class RayHandle:
 
 def _words(error: Exception) -> str:
     """What an error says, in one line; of one that came with a traceback, as Ray's do, what was raised there."""
-    lines = str(error).splitlines()
+    lines = _COLOURS.sub("", str(error)).splitlines()
     frames = [number for number, line in enumerate(lines) if line.startswith('  File "')]
     if frames:
         lines = list(dropwhile(lambda line: line.startswith("    "), lines[frames[-1] + 1 :]))
