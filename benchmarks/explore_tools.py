@@ -23,6 +23,7 @@ from trilemma.analysis.draws import draw
 from trilemma.analysis.odds import FrontOdds, contenders, enough_draws, odds_of
 from trilemma.analysis.points import Points, better
 from trilemma.charts.pareto import pareto_figure
+from trilemma.charts.pareto3d import pareto3d_figure
 from trilemma.charts.ternary import decision_map_figure
 from trilemma.schema import Axis, Method
 
@@ -104,9 +105,7 @@ def profiled(work: Callable[[], T], title: str, lines: int = 18) -> T:
 
 def crowd(browser: Chromium, folder: Path) -> float:
     """Seconds from 100,000 points to their chart on the screen: front, how sure, figure, JSON, and plotly's drawing."""
-    page = folder / "plotly.html"
-    script = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
-    page.write_text(f'<script src="{script.as_uri()}"></script><div id="chart" style="width: 1000px"></div>')
+    page = _plotly(folder)
     say(f"\n{CROWD:,} points: front and first chart")
     times = []
     for seed in range(5):
@@ -128,6 +127,28 @@ def crowd(browser: Chromium, folder: Path) -> float:
     points = many_points(CROWD, KEYS, 9)
     profiled(lambda: pareto_figure(points, *KEYS[:2], odds=_odds(points, KEYS[:2])[0]).to_json(), "100,000 points")
     return statistics.median(times)
+
+
+def one_point_3d(browser: Chromium, folder: Path) -> float:
+    """Seconds in which the browser draws a 3D chart of a single point by plotly alone: no view in 3D can be faster."""
+    page, (x, y, z) = _plotly(folder), KEYS
+    text = pareto3d_figure(many_points(1, KEYS), x, y, z).to_json()
+    times = []
+    for _ in range(3):
+        with browser.tab() as tab:
+            tab.go(page.as_uri())
+            tab.wait("!!window.Plotly")
+            times.append(float(tab.evaluate(DRAW % json.dumps(text))) / 1000)
+    say(f"\nA single point in 3D: {statistics.median(times):.2f} s in the browser")
+    return statistics.median(times)
+
+
+def _plotly(folder: Path) -> Path:
+    """A page with nothing but plotly and room for a chart."""
+    page = folder / "plotly.html"
+    script = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+    page.write_text(f'<script src="{script.as_uri()}"></script><div id="chart" style="width: 1000px"></div>')
+    return page
 
 
 def _odds(points: Points, keys: Sequence[str]) -> tuple[FrontOdds, int]:

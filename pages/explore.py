@@ -80,7 +80,7 @@ def page() -> None:
             blank_figure(explore_view.is_dark()), theme=None, key="explore_blank", config={"staticPlot": True},
             alt="The chart is being made",
         )  # fmt: skip
-    chosen = choose(catalog, url)
+    chosen = choose(of, catalog, url)
     # Before anything that can be clicked: what is written late would land in the address of the page clicked to.
     url.write()
     shown, total = _shown(of, chosen)
@@ -99,18 +99,18 @@ def page() -> None:
         else:
             side = _picture(of, catalog.models, chosen, selected, url)
     with above:
-        controls(catalog, url, chosen)
+        controls(of, catalog, url, chosen)
     if len(shown):
         if side is not None:
             found = explore_odds.sureness(of, chosen, shown)
             with side, st.container(key="explore_card"):
-                explore_view.card(shown, chosen.study, chosen.axes, found, selected, url)
+                explore_view.card(of, shown, chosen.study, chosen.axes, found, selected, url)
         with below:
             odds = None if side is None else explore_odds.sureness(of, chosen, shown).odds
-            explore_view.table(shown, chosen, catalog.models, odds, selected, url)
+            explore_view.table(of, shown, chosen, catalog.models, odds, selected, url)
     with below:
         explore_misfits.misfit_list(explore_data.misfits(of, chosen.study), chosen)
-    explore_view.prepare(chosen.study, [*url.texts("figures"), url.text("z")])
+    explore_view.prepare(of, chosen, catalog.keys, [*url.texts("figures"), url.text("z")])
 
 
 def _nothing_left(url: UrlState, total: int) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -16,6 +19,7 @@ from trilemma.charts.palette import quantization_bits
 from trilemma.records import SAMPLE
 from trilemma.schema import Artifact, RunState
 
+_log = logging.getLogger(__name__)
 FILTERS = ("model", "quantization", "engine", "machine")
 """The columns of the points' meta that may be chosen from."""
 _MISFIT_KEYS = ("needed_memory_bytes", "memory_budget_bytes")
@@ -116,10 +120,43 @@ def read(of: tuple[str, int], study_id: str, keys: Sequence[str]) -> dict[str, P
     known = _known(of, study_id)
     missing = [key for key in dict.fromkeys(keys) if key not in known]
     if missing:
-        frame = shared.get_store().figure_frame(missing, study_id or None, among=runs(of, study_id))
-        found = configuration_points(frame, runs(of, study_id), _artifacts(of), missing, _meta(of, study_id))
-        known.update(dict.fromkeys(missing, found))
+        known.update(_reader(of, study_id)(missing))
     return known
+
+
+def _reader(of: tuple[str, int], study_id: str) -> Callable[[Sequence[str]], dict[str, Points]]:
+    """What reads figures of the state ``of`` the store; it needs no session, so that any thread can call it."""
+    store, frame, artifacts, meta = shared.get_store(), runs(of, study_id), _artifacts(of), _meta(of, study_id)
+
+    def found(keys: Sequence[str]) -> dict[str, Points]:
+        figures = store.figure_frame(keys, study_id or None, among=frame)
+        return dict.fromkeys(keys, configuration_points(figures, frame, artifacts, keys, meta))
+
+    return found
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def read_ahead(of: tuple[str, int], study_id: str, keys: tuple[str, ...]) -> threading.Thread:
+    """Read what of ``keys`` is missing while nobody waits, one after the other: once for a state of the store."""
+    known, latest, read_some = _known(of, study_id), _latest(), _reader(of, study_id)
+
+    def work() -> None:
+        for key in keys:
+            if latest.get(of[0]) != of[1]:
+                return  # nobody will ask for this state any more
+            begun = time.monotonic()
+            try:
+                if key not in known:
+                    known.update(read_some([key]))
+            except Exception:
+                # Whoever asks for the figure is told, when they do.
+                _log.exception("Figures could not be read ahead")
+                return
+            time.sleep(time.monotonic() - begun)  # half of the time is the users'
+
+    thread = threading.Thread(target=work, name="read-ahead", daemon=True)
+    thread.start()
+    return thread
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -168,8 +205,3 @@ def _latest() -> dict[str, int]:
 def at_hand(of: tuple[str, int]) -> bool:
     """Whether figures of the state ``of`` the store are in memory; else reading them takes a moment."""
     return _latest().get(of[0]) == of[1]
-
-
-def load(study_id: str, keys: Sequence[str]) -> Points:
-    """:func:`points` of the store as it is now; the order of ``keys`` does not matter."""
-    return points(version(), study_id, tuple(sorted(set(keys))))

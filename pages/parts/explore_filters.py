@@ -91,10 +91,10 @@ class Chosen:
         return dict(zip(FILTERS, (self.models, self.quantizations, self.engines, self.machines), strict=True))
 
 
-def choose(catalog: Catalog, url: UrlState) -> Chosen:
-    """What is chosen, from the URL and the session alone: known before any widget is drawn."""
+def choose(of: tuple[str, int], catalog: Catalog, url: UrlState) -> Chosen:
+    """What is chosen of the state ``of`` the store, from URL and session alone: known before any widget is drawn."""
     url.keep_to("study", [*catalog.studies])
-    for name, choices in explore_data.choices(explore_data.version(), url.text("study")).items():
+    for name, choices in explore_data.choices(of, url.text("study")).items():
         url.keep_to(name, choices)
     x, y, size = default_axes(catalog.keys, catalog.workloads)
     speeds = sorted(headline_keys(catalog.keys)[Axis.SPEED], key=lambda key: split_key(key)[1] not in catalog.workloads)
@@ -125,13 +125,13 @@ def choose(catalog: Catalog, url: UrlState) -> Chosen:
     )  # fmt: skip
 
 
-def controls(catalog: Catalog, url: UrlState, chosen: Chosen) -> None:
+def controls(of: tuple[str, int], catalog: Catalog, url: UrlState, chosen: Chosen) -> None:
     """The widgets: what is shown, and what the axes are."""
     # On a phone, one switch that shows the filters; elsewhere they are always there.
     with st.container(key="explore_fold"):
         opened = st.toggle("Filters and axes", key="explore_unfold")
     st.html(f"<style>{_FOLD}{'' if opened else _FOLDED}{_NARROW}</style>")
-    _filters(catalog, url)
+    _filters(of, catalog, url)
     for problem in chosen.problems:
         shared.show_error(problem)
     _axis_pickers(catalog, url)
@@ -157,8 +157,8 @@ def _pictures(catalog: Catalog, url: UrlState) -> None:
     st.pills("What costs how much", [*offered], key="explore_picture", on_change=show)
 
 
-def _filters(catalog: Catalog, url: UrlState) -> None:
-    options = explore_data.choices(explore_data.version(), url.text("study"))
+def _filters(of: tuple[str, int], catalog: Catalog, url: UrlState) -> None:
+    options = explore_data.choices(of, url.text("study"))
     with st.container(key="explore_filters"):
         # One machine is no choice.
         several = len(options["machine"]) > 1

@@ -13,7 +13,7 @@ from streamlit.elements.lib.column_types import ColumnConfig
 
 from pages import shared
 from pages.parts import chart, entrance, explore_data, explore_selection
-from pages.parts.explore_filters import Chosen
+from pages.parts.explore_filters import SEVERAL, Chosen
 from pages.parts.explore_odds import Sureness, beaten_by
 from pages.parts.explore_selection import Selected
 from pages.parts.url_state import UrlState
@@ -46,11 +46,12 @@ def is_dark() -> bool:
 
 
 def card(
-    points: Points, study_id: str, keys: Sequence[str], found: Sureness, selected: Selected, url: UrlState
-) -> None:
+    of: tuple[str, int], points: Points, study_id: str, keys: Sequence[str], found: Sureness, selected: Selected,
+    url: UrlState,
+) -> None:  # fmt: skip
     """The one selected point's figures by axis, the names of several, or the front's options when none is selected."""
     if len(selected) == 1:
-        _picked_card(points, study_id, keys, selected.ids[0], found, url)
+        _picked_card(of, points, study_id, keys, selected.ids[0], found, url)
     elif len(selected):
         st.markdown("#### Selected")
         st.caption("Click one to see its figures. Two to five can be compared.")
@@ -89,7 +90,7 @@ def _options(points: Points, rows: Sequence[int], found: Sureness, url: UrlState
 
 
 def _picked_card(
-    points: Points, study_id: str, keys: Sequence[str], picked: str, found: Sureness, url: UrlState
+    of: tuple[str, int], points: Points, study_id: str, keys: Sequence[str], picked: str, found: Sureness, url: UrlState
 ) -> None:
     row = points.meta.index.get_loc(picked)
     run_id = str(points.meta["run_id"].iloc[row])
@@ -97,9 +98,9 @@ def _picked_card(
     for sentence in _standing(points, keys, picked, found):
         st.caption(sentence)
     shared.link("run", "Open run", {"id": run_id}, icon=":material/query_stats:")
-    by_axis = _headlines()
+    by_axis = _headlines(of)
     wanted = [key for axis in Axis for key in by_axis[axis]]
-    around = explore_data.load(study_id, wanted)
+    around = explore_data.points(of, study_id, tuple(sorted({*wanted})))
     around = around.select(members(around.meta.index, points.meta.index))
     for axis in Axis:
         mine = [key for key in by_axis[axis] if around.value[key].notna()[picked]]
@@ -113,14 +114,23 @@ def _picked_card(
     st.caption("A full bar is the best in view. " + _provenance(around, wanted, picked))
 
 
-def _headlines() -> dict[Axis, list[str]]:
-    return headline_keys(explore_data.catalog(explore_data.version()).keys, per_axis=2)
+def _headlines(of: tuple[str, int]) -> dict[Axis, list[str]]:
+    return headline_keys(explore_data.catalog(of).keys, per_axis=2)
 
 
-def prepare(study_id: str, more: Sequence[str]) -> None:
-    """Read what the card of a point and other views will show: once all of the page is sent, nobody waits for it."""
-    wanted = [key for keys in _headlines().values() for key in keys]
-    explore_data.read(explore_data.version(), study_id, [*more, *wanted])
+def prepare(of: tuple[str, int], chosen: Chosen, keys: Sequence[str], more: Sequence[str]) -> None:
+    """Read what the card of a point and other views will show: once all of the page is sent, nobody waits for it.
+
+    Args:
+        of: The state of the store.
+        chosen: What is shown; in a view of several figures any of ``keys`` may be the next one.
+        keys: All figures that can be chosen.
+        more: What other views show.
+    """
+    wanted = [key for axis in _headlines(of).values() for key in axis]
+    explore_data.read(of, chosen.study, [*more, *wanted])
+    if chosen.view in SEVERAL:
+        explore_data.read_ahead(of, chosen.study, tuple(keys))
 
 
 def _written(points: Points, key: str, row: str) -> str:
@@ -175,6 +185,7 @@ def _provenance(points: Points, keys: Sequence[str], picked: str) -> str:
 
 
 def table(
+    of: tuple[str, int],
     points: Points,
     chosen: Chosen,
     models: Sequence[str],
@@ -189,7 +200,7 @@ def table(
         points = points.select(kept)
         frame, config = _display(points, chosen, None if odds is None else FrontOdds(odds.probability[kept]))
     else:
-        frame, config = _whole_display(explore_data.version(), replace(chosen, log=(), view=""), points, odds)
+        frame, config = _whole_display(of, replace(chosen, log=(), view=""), odds is not None, points, odds)
     styled: pd.DataFrame | Styler = frame
     if len(frame) <= _STYLED_UP_TO:
         colours = model_colours(models, is_dark())
@@ -217,10 +228,13 @@ def table(
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _whole_display(
-    of: tuple[str, int], chosen: Chosen, _points: Points, odds: FrontOdds | None
+    of: tuple[str, int], chosen: Chosen, sure: bool, _points: Points, _odds: FrontOdds | None
 ) -> tuple[pd.DataFrame, dict[str, ColumnConfig]]:
-    """:func:`_display` of all that is shown: whatever is selected of it, and however it is drawn, it is the same."""
-    return _display(_points, chosen, odds)
+    """:func:`_display` of all that is shown: whatever is selected of it, and however it is drawn, it is the same.
+
+    ``sure`` says whether there are ``_odds``, which the rest determines.
+    """
+    return _display(_points, chosen, _odds)
 
 
 def _display(points: Points, chosen: Chosen, odds: FrontOdds | None) -> tuple[pd.DataFrame, dict[str, ColumnConfig]]:

@@ -152,8 +152,9 @@ _plan_values = st.one_of(st.sampled_from(("short_chat", "office hours", "hours o
 
 def _explore(given: dict[str, list[str]]) -> None:
     url = Url(_EXPLORE, given)
-    catalog = explore_data.catalog(version())
-    chosen = explore_filters.choose(catalog, url)
+    of = version()
+    catalog = explore_data.catalog(of)
+    chosen = explore_filters.choose(of, catalog, url)
     assert set(chosen.axes) <= set(catalog.keys)
     assert chosen.view in explore_filters.VIEWS
     assert all(math.isfinite(limit.value) for limit in chosen.limits)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import threading
+from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -12,6 +15,7 @@ from streamlit.testing.v1 import AppTest
 from pages.parts.explore_view import export
 from tests.factory import DEMO, SMOL, fill_store, points_of
 from trilemma.analysis.odds import front_odds
+from trilemma.errors import StoreError
 from trilemma.schema import RunSpec
 from trilemma.settings import Settings
 from trilemma.store import Store, open_store
@@ -20,8 +24,18 @@ ENERGY, QUALITY = "energy_per_token_j@short_chat", "accuracy_norm@hellaswag"
 
 
 @pytest.fixture(autouse=True)
-def fresh_caches(settings: Settings) -> None:
+def fresh_caches(settings: Settings) -> Iterator[None]:
     st.cache_resource.clear()
+    yield
+    read_ahead()
+
+
+def read_ahead() -> None:
+    """Wait until nothing is read ahead any more."""
+    for one in threading.enumerate():
+        if one.name == "read-ahead":
+            one.join(30)
+            assert not one.is_alive()
 
 
 def explore(**query: str | list[str]) -> AppTest:
@@ -189,6 +203,50 @@ def test_several_figures_have_one_front_and_are_columns(store: Store, view: str)
     app.multiselect(key="explore:figures").set_value(keys[1:2]).run()
     assert any("at least two figures" in one.value for one in app.info)
     assert len(shown(app)) == 9
+
+
+def test_a_view_of_several_figures_reads_the_others_while_nobody_waits(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_store(store)
+    asked: list[str] = []
+    read = Store.figure_frame
+
+    def spied(self: Store, keys: list[str], *rest: Any, **named: Any) -> pd.DataFrame:
+        asked.extend(keys)
+        return read(self, keys, *rest, **named)
+
+    monkeypatch.setattr(Store, "figure_frame", spied)
+    explore().run()
+    read_ahead()
+    first = set(asked)
+    app = explore(view="Parallel").run()
+    read_ahead()
+    assert len(set(asked)) == len(asked), "no figure is read twice"
+    assert {"load_s", "weights_bytes"} <= set(asked) - first
+    before = len(asked)
+    app.multiselect(key="explore:figures").set_value(["load_s", "weights_bytes"]).run()
+    assert "Time to load, ms" in shown(app).columns
+    assert len(asked) == before, "the figures were at hand"
+
+
+def test_figures_that_cannot_be_read_ahead_are_read_when_they_are_asked_for(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill_store(store)
+    read = Store.figure_frame
+
+    def fails(self: Store, *rest: Any, **named: Any) -> pd.DataFrame:
+        if threading.current_thread().name == "read-ahead":
+            raise StoreError("The database is gone.", "Come back later.")
+        return read(self, *rest, **named)
+
+    monkeypatch.setattr(Store, "figure_frame", fails)
+    app = explore(view="Parallel").run()
+    read_ahead()
+    assert "could not be read ahead" in caplog.text
+    app.multiselect(key="explore:figures").set_value(["load_s", "weights_bytes"]).run()
+    assert "Time to load, ms" in shown(app).columns
 
 
 @pytest.mark.parametrize("view", ["2D", "3D", "Pairs", "Parallel"])

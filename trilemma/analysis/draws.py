@@ -156,7 +156,9 @@ def _student(rng: np.random.Generator, df: FloatArray, count: int) -> FloatArray
     """``count`` draws for each of ``df``; normal where it is infinite."""
     normal = rng.standard_normal((count, len(df)))
     finite = np.isfinite(df)
-    if finite.any():
+    if finite.all():  # as below, without copies
+        normal /= np.sqrt(rng.chisquare(df, normal.shape) / df)
+    elif finite.any():
         chi2 = rng.chisquare(df[finite], (count, int(finite.sum())))
         normal[:, finite] /= np.sqrt(chi2 / df[finite])
     return normal

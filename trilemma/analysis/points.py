@@ -92,8 +92,11 @@ class Points:
 
     def methods(self, keys: Sequence[str]) -> list[Method]:
         """Per point, the least certain way in which any of ``keys`` came to be."""
-        table = self.method.reindex(columns=list(keys)).to_numpy(dtype=object)
-        modelled, imported = ((table == one.value).any(axis=1) for one in (Method.MODELLED, Method.IMPORTED))
+        modelled, imported = (
+            np.logical_or.reduce([np.asarray(self.method[key] == one.value) for key in keys if key in self.method])
+            | np.zeros(len(self), dtype=np.bool_)
+            for one in (Method.MODELLED, Method.IMPORTED)
+        )
         known = np.array([Method.MEASURED, Method.IMPORTED, Method.MODELLED], dtype=object)
         return list(known[np.where(modelled, 2, imported.astype(int))])
 

@@ -122,7 +122,6 @@ def _lines(shown: Marks, placed: FloatArray, which: BoolArray) -> list[Trace]:
     """One trace for each model, and for each of certain and contested."""
     found = []
     few, ends = int(which.sum()) <= _MARKED, placed.shape[1] + 1
-    methods = shown.points.method[list(shown.keys)].to_numpy(dtype=object) == Method.MODELLED.value
     # Said at every corner of a line, so that of many lines only the name is.
     told = shown.hover if few else shown.names
     for model in dict.fromkeys(shown.model[which]):
@@ -138,11 +137,12 @@ def _lines(shown: Marks, placed: FloatArray, which: BoolArray) -> list[Trace]:
                 hovertext=[told[row] for row in rows for _ in range(ends)], hovertemplate="%{hovertext}<extra></extra>",
             )  # fmt: skip
             if few:
+                methods = shown.points.method[list(shown.keys)].iloc[rows].to_numpy(dtype=object)
                 symbols = [
                     symbol
-                    for row in rows
+                    for row, how in zip(rows, methods == Method.MODELLED.value, strict=True)
                     for symbol in (
-                        *(hollow(shown.symbol[row]) if one else shown.symbol[row] for one in methods[row]),
+                        *(hollow(shown.symbol[row]) if one else shown.symbol[row] for one in how),
                         "circle",
                     )
                 ]
@@ -160,10 +160,15 @@ def _crowd(placed: FloatArray, look: Theme, *, selected: bool = False) -> Trace:
     axes = placed.shape[1]
     across = np.linspace(0, axes - 1, (axes - 1) * _COLUMNS)
     left = np.minimum(across.astype(int), axes - 2)
-    up = placed[:, left] + (across - left) * (placed[:, left + 1] - placed[:, left])
-    cell = np.clip((up * _ROWS).astype(int), 0, _ROWS - 1)
-    places = (np.arange(len(across)) * _ROWS + cell).ravel()
-    counts = np.bincount(places, minlength=len(across) * _ROWS).reshape(len(across), _ROWS).astype(np.float64)
+    # A row a column of cells, in place: of thousands of lines, copies take most of the time.
+    ends = np.ascontiguousarray(placed.T * _ROWS)
+    up = ends[left + 1]
+    up -= ends[left]
+    up *= (across - left)[:, None]
+    up += ends[left]
+    places = np.clip(up, 0, _ROWS - 1, out=up).astype(np.intp)
+    places += np.arange(0, len(across) * _ROWS, _ROWS)[:, None]
+    counts = np.bincount(places.ravel(), minlength=len(across) * _ROWS).reshape(len(across), _ROWS).astype(np.float64)
     words = f"{'selected' if selected else 'beaten'} pass here"
     return counted(
         across, (np.arange(_ROWS) + 0.5) / _ROWS, counts, words, look, selected=selected, faintest=0.08, darkest=0.8

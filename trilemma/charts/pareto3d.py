@@ -145,12 +145,17 @@ def _ladder(shown: Marks, rows: NDArray[np.intp]) -> Trace:
 
 
 def _dust(value: FloatArray, colour: str, opacity: float) -> Trace:
-    """Very many dominated points without names, for their texts would be most of what is sent."""
-    return _at(value, {"size": 2, "color": colour, "opacity": opacity})
+    """Very many dominated points without names, for their texts would be most of what is sent.
+
+    Squares, which look alike at this size: a circle is many more triangles, which take time when drawn in software.
+    """
+    return _at(value, {"symbol": "square", "size": 2, "color": colour, "opacity": opacity})
 
 
 def _outline(value: FloatArray, symbol: str, colour: str) -> list[Trace]:
-    marker = {"symbol": symbol, "size": 15, "color": colour, "line": {"width": 2, "color": colour}}
+    # Rings of many points would hide one another and the points.
+    size = 15 if len(value) <= _NAMED_UP_TO else 8
+    marker = {"symbol": symbol, "size": size, "color": colour, "line": {"width": 2, "color": colour}}
     return [_at(value, marker)] if len(value) else []
 
 
@@ -159,7 +164,7 @@ def _flat(entry: Trace) -> Trace:
     if entry["marker"]["symbol"] == "triangle-up":
         return entry | {"marker": entry["marker"] | {"symbol": "diamond-open"}}
     if entry["name"].startswith("dust"):
-        return entry | {"marker": entry["marker"] | {"symbol": "circle", "size": 5}}
+        return entry | {"marker": entry["marker"] | {"symbol": "square", "size": 5}}
     return entry
 
 
