@@ -12,7 +12,7 @@ from alembic.config import Config
 from studies import HOST, add, claim, finish, measurement, records, run_specs, url_of
 
 from trilemma.analysis.points import configuration_points
-from trilemma.errors import StoreError
+from trilemma.errors import NotFoundError, StoreError
 from trilemma.needs import ANYWHERE
 from trilemma.records import HostInfo, Machine, RunRecord, WholeRun
 from trilemma.schema import Configuration, Needs, RunSpec, RunState, StudySpec, content_id, utc_now
@@ -290,12 +290,13 @@ def test_each_device_of_a_shared_database_has_machines_of_its_own(store: Store) 
     store.see_machines([], "rack-7")
     assert [(one.name, one.alive) for one in store.machines("rack-7")] == [("north", False)]
     assert store.machines() == []
-    assert store.forget_machine("north", "rack-7") is True
+    store.forget_machine("north", "rack-7")
     assert [(one.name, one.alive) for one in store.machines("rack-8")] == [("north", True), ("south", True)]
 
 
 def test_a_machine_can_be_taken_off_the_list(store: Store) -> None:
     there(store, "north")
-    assert store.forget_machine("north") is True
-    assert store.forget_machine("north") is False
+    store.forget_machine("north")
+    with pytest.raises(NotFoundError):
+        store.forget_machine("north")
     assert store.machines() == []

@@ -12,7 +12,7 @@ import typer
 from trilemma.access.roles import Action
 from trilemma.analysis.format import format_figure
 from trilemma.cli.base import Json, acting, age_text, emit_json, err, out, plain, session, table
-from trilemma.errors import NotFoundError, SettingsError
+from trilemma.errors import SettingsError
 from trilemma.jobs.ray_cluster import PORT, node_command, node_environment
 from trilemma.meters.machine import host_info
 from trilemma.needs import MACHINE_NAME
@@ -56,8 +56,7 @@ def machines(
     """List the machines of the cluster, what each offers, and what it measures."""
     if forget is not None:
         with acting() as (_, guard), guard.doing(Action.FORGET_MACHINE, forget) as changed:
-            if not changed.forget_machine(forget):
-                raise NotFoundError(f"No machine is called {forget!r}.", "`trilemma machines` lists them.")
+            changed.forget_machine(forget)
         out.print(plain(f"{forget} is off the list; it comes back if it joins again."))
         return
     with session() as (settings, store):

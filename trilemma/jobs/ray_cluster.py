@@ -8,6 +8,7 @@ import importlib
 import io
 import os
 import re
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ _TYPE = "accelerator_type:"
 _TOUCH = 0.001
 """The share of a resource that only says where a run may go."""
 PORT = 6379
+_KNOCK_S = 5.0
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -126,16 +128,28 @@ def connect(settings: Settings) -> Any:
         if not settings.ray_address:
             raise RunError("No Ray cluster is named.", "Set TRILEMMA_RAY_ADDRESS to the HOST:PORT of its head.")
         try:
+            _knock(settings.ray_address)
             ray.init(
                 address=settings.ray_address, namespace="trilemma", log_to_driver=False, logging_level="ERROR",
                 configure_logging=False,
             )  # fmt: skip
-        except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             raise RunError(
                 f"No Ray cluster answers at {settings.ray_address} ({str(error)[:200]}).",
                 "Start one with `trilemma node --head` there, and `trilemma node --address` on this machine.",
             ) from error
     return ray
+
+
+def _knock(address: str) -> None:
+    """See that somebody listens there: Ray itself goes on asking for minutes.
+
+    Raises:
+        OSError: nobody does.
+    """
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit() and "://" not in address:
+        socket.create_connection((host.strip("[]"), int(port)), _KNOCK_S).close()
 
 
 def machines_of(ray: Any) -> dict[str, Machine]:

@@ -8,6 +8,7 @@ from datetime import timedelta
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from trilemma.errors import NotFoundError
 from trilemma.needs import ANYWHERE, Needs
 from trilemma.records import Machine
 from trilemma.schema import RunState, utc_now
@@ -51,11 +52,16 @@ class MachineStore(StoreBase):
             Machine.model_validate(row.document | {"alive": bool(row.alive) and row.seen_at >= since}) for row in rows
         ]
 
-    def forget_machine(self, name: str, device: str | None = None) -> bool:
-        """Take a machine off the list; whether it was on it. One that is there is listed again."""
+    def forget_machine(self, name: str, device: str | None = None) -> None:
+        """Take a machine off the list; one that is there is listed again.
+
+        Raises:
+            NotFoundError: it is not on the list.
+        """
         mine = sa.and_(t.machines.c.device == (device or get_settings().device), t.machines.c.name == name)
         with self._db.write() as connection:
-            return connection.execute(sa.delete(t.machines).where(mine)).rowcount > 0
+            if connection.execute(sa.delete(t.machines).where(mine)).rowcount == 0:
+                raise NotFoundError(f"No machine is called {name!r}.", "`trilemma machines` lists them.")
 
 
 def waiting(connection: Connection, device: str, limit: int | None = None) -> list[tuple[str, Needs]]:
