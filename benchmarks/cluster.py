@@ -57,7 +57,7 @@ def node(folder: Path, name: str, core: int, *options: str) -> Iterator[None]:
     home.mkdir(parents=True)
     command = [
         *(sys.executable, "-m", "trilemma", "node", *options, "--name", name),
-        *("--node-ip-address=127.0.0.1", "--object-store-memory=100000000"),
+        "--object-store-memory=100000000",
     ]
     with (home / "node.log").open("wb") as log:
         process = subprocess.Popen(

@@ -85,7 +85,6 @@ class Cluster:
         folder = self.folder / name
         (folder / "notes").mkdir(parents=True, exist_ok=True)
         where = ["--head", "--port", str(self.port)] if head else ["--address", f"127.0.0.1:{self.port}"]
-        where.append("--node-ip-address=127.0.0.1")  # nobody else is to reach it
         environment = self.environment(folder) | {"STAND_IN_NOTES": str(folder / "notes")} | QUICK
         with (folder / "node.log").open("ab") as log:
             process = subprocess.Popen(
