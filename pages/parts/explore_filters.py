@@ -118,7 +118,7 @@ def choose(of: tuple[str, int], catalog: Catalog, url: UrlState) -> Chosen:
     figures = tuple(dict.fromkeys(url.texts("figures")))[: pairs.AT_MOST if view == "Pairs" else FIGURES]
     return Chosen(
         study=url.text("study"), models=url.texts("model"), quantizations=url.texts("quantization"),
-        engines=url.texts("engine"), machines=url.texts("machine"), limits=limits, problems=problems,
+        engines=url.texts("engine"), machines=url.texts("measured_on"), limits=limits, problems=problems,
         axes=figures if many else tuple(url.text(name) for name in ("x", "y", *(["z"] if deep else []))),
         size=url.text("size") or None, view=view,
         log=() if deep else tuple(url.texts("log")) if not many else ("all",) if url.get("logs") else (),
@@ -161,7 +161,7 @@ def _filters(of: tuple[str, int], catalog: Catalog, url: UrlState) -> None:
     options = explore_data.choices(of, url.text("study"))
     with st.container(key="explore_filters"):
         # One machine is no choice.
-        several = len(options["machine"]) > 1
+        several = len(options["measured_on"]) > 1
         columns = st.columns([1.2, 1.6, 1.4, 1, *([1.2] if several else []), 1.8], vertical_alignment="bottom")
         columns[0].selectbox(
             "Study", [*catalog.studies], format_func=lambda key: catalog.studies.get(key, key), key=url.key("study"),

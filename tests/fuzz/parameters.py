@@ -135,7 +135,7 @@ def _given(names: tuple[str, ...], known: st.SearchStrategy[str]) -> st.SearchSt
 
 
 _EXPLORE: dict[str, Value] = {
-    "view": "2D", "study": None, "model": [], "quantization": [], "engine": [], "machine": [], "limit": [],
+    "view": "2D", "study": None, "model": [], "quantization": [], "engine": [], "measured_on": [], "limit": [],
     "x": None, "y": None, "z": None,
     "size": None, "figures": [], "log": [], "logs": False, "point": [], "brush": [],
 }  # fmt: skip

@@ -10,6 +10,9 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from pages import shared
+from pages.parts import plan_choice
+from pages.parts.explore_data import FILTERS
+from tests import factory
 from tests.factory import HOST
 from trilemma.records import Machine
 from trilemma.schema import Artifact, Configuration, Phase, RunSpec, StudySpec, utc_now
@@ -84,6 +87,31 @@ def test_without_a_cluster_it_says_how_to_begin_one(app: AppTest, store: Store) 
     assert not app.exception
     assert "No machine has joined yet" in shown(app)
     assert any("trilemma node --address" in block.value for block in app.code)
+
+
+def test_explore_shows_what_was_measured_on_a_machine(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    st.cache_resource.clear()
+    for threads, name in enumerate(("north", "south"), 1):
+        monkeypatch.setattr(factory, "HOST", HOST.model_copy(update={"name": name}))
+        factory.fill_store(store, factory.DEMO[:threads], settings=({"threads": threads},), name=name, detail=False)
+
+    def script() -> None:
+        from pages import explore
+
+        explore.page()
+
+    app = AppTest.from_function(script, default_timeout=60).run()
+    assert not app.exception
+    (choice,) = (one for one in app.multiselect if one.label == "Machines")
+    assert (choice.options, choice.value) == (["north", "south"], [])
+    assert len(app.dataframe[0].value) == 3
+    for name, count in (("north", 1), ("south", 2)):
+        app = AppTest.from_function(script, default_timeout=60)
+        app.query_params["measured_on"] = name
+        app.run()
+        assert len(app.dataframe[0].value) == count
+    # Else what is filtered here would be a price there: the address goes along.
+    assert not set(FILTERS.values()) & set(plan_choice.DEFAULTS)
 
 
 def test_it_is_in_the_navigation_of_a_cluster_alone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
