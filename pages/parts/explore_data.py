@@ -21,7 +21,7 @@ from trilemma.schema import Artifact, RunState
 
 _log = logging.getLogger(__name__)
 FILTERS = {"model": "model", "quantization": "quantization", "engine": "engine", "machine": "measured_on"}
-"""By column of the points' meta that may be chosen from, its name in an address: there, ``machine`` is one of Plan's."""
+"""By column of the points' meta that may be chosen from, its name in an address, where ``machine`` is one of Plan's."""
 _MISFIT_KEYS = ("needed_memory_bytes", "memory_budget_bytes")
 
 PICTURE = ("study", *FILTERS.values(), "x", "y", "size")
