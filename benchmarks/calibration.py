@@ -119,7 +119,7 @@ def _points(rows: list[tuple[object, ...]], runs: list[tuple[str, str]]) -> Poin
     frame = pd.DataFrame(rows, columns=columns).astype({"value": float, "low": float, "high": float})
     frame = frame.assign(disturbed=False, valid=True, method="measured", source="simulated")
     run_frame = pd.DataFrame(runs, columns=["run_id", "configuration_id"]).assign(
-        quantization="q", engine="e", settings="{}", adapter_id=None, profile=None, disturbed=False,
+        quantization="q", engine="e", settings="{}", adapter_id=None, profile=None, machine=None, disturbed=False,
         finished_at=pd.Timestamp("2026-01-01", tz="UTC"),
     )  # fmt: skip
     artifacts = {name: _artifact(model, bits) for name, (model, bits) in zip(NAMES, LADDER, strict=True)}

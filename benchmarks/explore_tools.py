@@ -66,6 +66,7 @@ def many_points(count: int, keys: Sequence[str], seed: int = 5) -> Points:
         "settings": np.array([f'{{"threads": {number}}}' for number in rng.integers(1, 65, size=count)], dtype=object),
         "profile": np.full(count, None, dtype=object),
         "adapter": np.full(count, None, dtype=object),
+        "machine": np.full(count, None, dtype=object),
         "artifact_id": index.to_numpy(dtype=object),
         "run_id": index.to_numpy(dtype=object),
         "runs": np.full(count, 2),

@@ -246,7 +246,7 @@ def install(folder: Path, extras: str, *, vllm: bool = False) -> None:
         # vLLM asks for them, needs them for pictures and sound only, and they do not fit this PyTorch.
         run([str(python), "-m", "pip", "uninstall", "-y", "torchvision", "torchaudio", "torchcodec"], log, "leftovers")
     else:
-        say("[3/4] Trilemma and the packages it needs: about a minute (downloads some 250 MB, once)")
+        say("[3/4] Trilemma and the packages it needs: about a minute (downloads some 330 MB, once)")
         if extras == EXTRAS:
             run([*pip, "--no-deps", "--require-hashes", "-r", str(LOCKED)], log, "packages")
         # With other extras versions are pinned, but no hashes; with these nothing is left to be installed but itself.

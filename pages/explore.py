@@ -47,7 +47,7 @@ class _Look(TypedDict):
 
 
 DEFAULTS: dict[str, str | list[str] | bool | None] = {
-    "study": None, "model": [], "quantization": [], "engine": [], "limit": [],
+    "study": None, "model": [], "quantization": [], "engine": [], "measured_on": [], "limit": [],
     "x": None, "y": None, "z": None, "size": None, "view": "2D", "log": [], "figures": [], "logs": False,
     "point": [], "brush": [], "only": False,
 }  # fmt: skip

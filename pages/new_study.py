@@ -12,7 +12,7 @@ from pages import shared
 from pages.parts import entrance
 from pages.parts.choose_engine import choose_adapters, choose_engine
 from pages.parts.choose_suites import choose_suites
-from pages.parts.devices import choose_devices, foreseen, refusal
+from pages.parts.devices import choose_devices, choose_machines, foreseen, refusal
 from pages.parts.grid import model_grid
 from pages.parts.import_results import import_results
 from pages.parts.load_form import load_form
@@ -48,6 +48,7 @@ def page() -> None:
     _step(1, "Models and quantizations")
     chosen = model_grid(artifacts)
     configurations, valid = _configurations(chosen, [a for a in artifacts if a.kind == "adapter"])
+    machines = choose_machines(store)
     workloads, loads_valid = _workloads()
     suites, suites_valid = _suites()
     repeats, energy, name = _study_wide()
@@ -67,6 +68,7 @@ def page() -> None:
             sample_hz=get_settings().sample_hz,
             idle_s=get_settings().idle_s,
             allow_shared_gpu=get_settings().allow_shared_gpu,
+            machines=machines,
         )
         try:
             _offer(store, spec, estimate(spec, artifacts, store))

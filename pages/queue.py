@@ -32,6 +32,8 @@ PHASE_NAMES = {
 }
 _TRACE_COLOUR = "#8A939E"
 """Neither an axis nor a model."""
+_TRACES = 64
+"""Of runs whose samples are held; more are measured at once by nobody."""
 
 _LISTS = {
     "Waiting": (RunState.WAITING,),
@@ -182,10 +184,13 @@ def _has(run: RunRecord, phase: Phase) -> bool:
 
 
 def _trace(store: Store, run: RunRecord) -> LiveTrace:
-    trace = st.session_state.get("live_trace")
-    if not isinstance(trace, LiveTrace) or (trace.run_id, trace.attempt) != (run.id, run.attempt):
-        trace = LiveTrace(run.id, run.attempt)
-        st.session_state["live_trace"] = trace
+    # Several run at once where there are several machines.
+    traces: dict[str, LiveTrace] = st.session_state.setdefault("live_traces", {})
+    trace = traces.get(run.id)
+    if trace is None or trace.attempt != run.attempt:
+        while len(traces) >= _TRACES:
+            del traces[next(iter(traces))]
+        trace = traces[run.id] = LiveTrace(run.id, run.attempt)
     trace.feed(store.samples(run.id, after_ns=trace.last_ns))
     return trace
 

@@ -106,6 +106,8 @@ def _repeats(store: Store, run: RunRecord) -> list[RunRecord]:
         return []
     every = store.runs(study, states=[RunState.DONE], artifact_id=run.spec.configuration.artifact_id)
     others = [one for one in every if one.spec.configuration == run.spec.configuration and one.id != run.id]
+    points = store.points_of([run.id, *(one.id for one in others)])  # on another machine it is no repeat
+    others = [one for one in others if points.get(one.id) == points.get(run.id)]
     return sorted(others, key=lambda one: (not one.spec.suites, one.spec.repeat))
 
 
@@ -127,7 +129,8 @@ def _title(run: RunRecord, label: str, repeats: Sequence[RunRecord]) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         st.markdown(f"{_STATE_ICONS[run.state]} {run.state.label} · {text}", width="content")
         if run.state is RunState.DONE:
-            params = {"point": run.spec.configuration.id}
+            points = shared.get_store().points_of([run.id])
+            params = {"point": points.get(run.id, run.spec.configuration.id)}
             if is_foreign(run.spec.device):
                 params["study"] = run.study_ids[0]
             shared.link("explore", "See it among the others", params, icon=":material/scatter_plot:")

@@ -45,12 +45,16 @@ PAGES = {
     "queue": PageInfo("Queue", ":material/pending_actions:", "What is happening now?"),
     "run": PageInfo("Run", ":material/query_stats:", "Can I trust this point?"),
     "models": PageInfo("Models", ":material/deployed_code:", "What can we run?"),
+    "machines": PageInfo("Machines", ":material/lan:", "Where is it measured?"),
 }
 AUDIT = "audit"
 """The page of administrators, in the navigation where people log in."""
 _INFO = PAGES | {AUDIT: PageInfo("Audit", ":material/policy:", "Who did what?")}
 _LEADS = {"new_study": Action.SUBMIT, "models": Action.ADD_WEIGHTS}
 """What a page is gone to for."""
+
+CLUSTER = "machines"
+"""The page that says nothing to whoever has one machine: it is in the navigation of a cluster alone."""
 
 HOME = "explore"
 
@@ -74,12 +78,22 @@ def page_object(name: str) -> Page:
     if name == HOME:
         return st.Page(function, title=info.title, icon=info.icon, url_path="home", default=True)
     # Still there for who has the address, and then says why it is not for them.
-    hidden = (name == "new_study" and not entrance.may(Action.SUBMIT)) or (
-        name == AUDIT and not (entrance.people() and entrance.may(Action.READ_AUDIT))
+    hidden = (
+        (name == "new_study" and not entrance.may(Action.SUBMIT))
+        or (name == AUDIT and not (entrance.people() and entrance.may(Action.READ_AUDIT)))
+        or (name == CLUSTER and not _clustered())
     )
     return st.Page(
         function, title=info.title, icon=info.icon, url_path=name, visibility="hidden" if hidden else "visible"
     )
+
+
+def _clustered() -> bool:
+    """Whether a cluster is named, or was once."""
+    try:
+        return bool(get_settings().ray_address or get_store().machines())
+    except TrilemmaError:  # the page itself will say so
+        return False
 
 
 def alias() -> Page:

@@ -137,7 +137,7 @@ def test_the_dashboard_never_imports_an_engine() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     loaded = set(json.loads(result.stdout.splitlines()[-1]))
-    assert loaded & {"llama_cpp", "vllm", "torch", "zeus"} == set()
+    assert loaded & {"llama_cpp", "vllm", "torch", "zeus", "ray"} == set()
 
 
 def test_the_measured_process_holds_no_libraries_that_it_needs_only_to_score() -> None:
@@ -242,7 +242,7 @@ PROTOCOLS = {
     "trilemma.meters": ["name", "availability", "start", "read", "close"],
     "trilemma.sources": ["name", "offers", "fetch"],
     "trilemma.suites": ["name", "title", "licence", "figures", "availability", "items", "measurements"],
-    "trilemma.executors": [],
+    "trilemma.executors": ["name", "cluster", "lanes", "machines", "reserve", "clear"],
     "trilemma.importers": ["name", "title", "sniff", "read"],
 }
 POINTS = [

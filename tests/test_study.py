@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from trilemma.errors import StudyError
-from trilemma.schema import Artifact, Configuration, RunState, StudySpec, SuiteSpec, WorkloadSpec
+from trilemma.schema import Artifact, Configuration, Needs, RunSpec, RunState, StudySpec, SuiteSpec, WorkloadSpec
+from trilemma.settings import get_settings
 from trilemma.store import Store
 from trilemma.study import estimate, plan, reference_of, submit
 
@@ -123,3 +125,26 @@ def test_the_leave_to_share_a_gpu_goes_with_each_run_and_changes_nothing_for_tho
     assert (kept.allow_shared_gpu, shared.allow_shared_gpu) == (False, True)
     assert kept.fingerprint != shared.fingerprint
     assert kept.fingerprint == shared.model_copy(update={"allow_shared_gpu": False}).fingerprint
+
+
+def test_a_study_on_several_machines_measures_everything_on_each(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = study(*LADDER[:2], machines=("big", "edge"), needs=Needs(gpus=1))
+    with pytest.raises(StudyError, match="no cluster"):
+        plan(asked, LADDER)
+    monkeypatch.setenv("TRILEMMA_RAY_ADDRESS", "127.0.0.1:6379")
+    get_settings.cache_clear()
+    runs = plan(asked, LADDER)
+    assert {run.needs.gpus for run in runs} == {1}
+    pairs = Counter((run.configuration.artifact_id, run.needs.machine) for run in runs)
+    assert pairs == {(a.id, name): 3 for a in LADDER[:2] for name in ("big", "edge")}
+    assert all(bool(run.suites) == (run.repeat == 0) for run in runs), "questions are asked on each"
+    assert len({run.fingerprint for run in runs}) == len(runs)
+    with pytest.raises(StudyError, match="listed twice"):
+        plan(study(LADDER[0], machines=("big", "big")), LADDER)
+
+
+def test_a_study_that_asks_for_nothing_is_the_measurement_that_it_always_was() -> None:
+    """What was measured before there were machines is still reused."""
+    run = plan(study(LADDER[0]), LADDER)[0]
+    assert run.fingerprint == RunSpec.model_validate(run.model_dump(exclude={"needs"})).fingerprint
+    assert "needs" not in run.model_dump(exclude_defaults=True)

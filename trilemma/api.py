@@ -68,8 +68,9 @@ class Results:
         from trilemma.planning.words import machine_words  # noqa: PLC0415 (imports what only planning needs)
 
         artifacts = {one.id: one for one in self._store.artifacts(forgotten=True)}
-        rows = []
-        for run in self._runs(study):
+        runs, rows = self._runs(study), []
+        points = self._store.points_of([run.id for run in runs])
+        for run in runs:
             configuration, weights = run.spec.configuration, artifacts.get(run.spec.configuration.artifact_id)
             adapter = artifacts.get(configuration.adapter_id or "")
             rows.append(
@@ -90,7 +91,7 @@ class Results:
                     "disturbed": run.disturbed,
                     "finished_at": run.finished_at,
                     "machine": machine_words(run.host) or str(configuration.settings.get("machine", "")) or None,
-                    "configuration_id": configuration.id,
+                    "configuration_id": points.get(run.id, configuration.id),
                     "artifact_id": configuration.artifact_id,
                 }
             )

@@ -49,6 +49,7 @@ class HostInfo(Frozen):
     """The machine that a run ran on, as far as it can be known without leaving it."""
 
     id: str = Field(description="A stable hash that names the machine without telling who owns it.")
+    name: str = Field(default="", description="What its owner calls it in a cluster; empty outside of one.")
     system: str
     machine: str
     cpu: str
@@ -60,6 +61,19 @@ class HostInfo(Frozen):
     python: str = ""
     trilemma: str = ""
     packages: dict[str, str] = Field(default_factory=dict)
+
+
+class Machine(Frozen):
+    """A machine of a cluster, and what it offers."""
+
+    name: str
+    alive: bool = True
+    slots: int = Field(default=1, description="Runs that it measures at the same time.")
+    cpus: float = 0.0
+    memory_bytes: int = 0
+    gpus: float = 0.0
+    gpu_type: str = ""
+    seen_at: datetime = Field(default_factory=utc_now)
 
 
 class RunRecord(Frozen):
@@ -83,6 +97,7 @@ class RunRecord(Frozen):
     disturbed: bool = False
     disturbances: tuple[str, ...] = ()
     rerun_of: str | None = None
+    machine: str = Field(default="", description="The cluster's machine that it was given to; empty outside of one.")
     host: HostInfo | None = None
     engine_info: dict[str, JsonValue] = Field(default_factory=dict)
 

@@ -16,6 +16,8 @@ from pydantic import ByteSize, ConfigDict, Field, JsonValue
 from trilemma.base import Frozen as Frozen
 from trilemma.base import content_id as content_id
 from trilemma.base import utc_now as utc_now
+from trilemma.needs import MachineName
+from trilemma.needs import Needs as Needs
 from trilemma.workload import LatencyLimits as LatencyLimits
 from trilemma.workload import WorkloadSpec as WorkloadSpec
 
@@ -222,6 +224,9 @@ class RunSpec(Frozen):
     device: str = Field(default="local", description="Runs on one device never overlap.")
     allow_shared_gpu: bool = Field(default=False, description="Measure though others use the GPU; flagged if they do.")
     engine_version: str = Field(default="", description="Another version of the engine is another measurement.")
+    needs: Needs = Field(
+        default=Needs(), description="Of the machine; asked of another one, it is another measurement."
+    )
 
     @property
     def fingerprint(self) -> str:
@@ -248,6 +253,8 @@ class StudySpec(Frozen):
     idle_s: float = Field(default=3.0, ge=0)
     rerun_disturbed: bool = True
     allow_shared_gpu: bool = Field(default=False, description="Measure though others use the GPU; flagged if they do.")
+    machines: tuple[MachineName, ...] = Field(default=(), description="Measured on each of these; empty: on any.")
+    needs: Needs = Field(default=Needs(), description="What every run asks of its machine.")
 
 
 class Provenance(Frozen):

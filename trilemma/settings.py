@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from trilemma.errors import SettingsError, StoreError
 from trilemma.logs import Format
+from trilemma.needs import MACHINE_NAME
 
 
 def default_home() -> Path:
@@ -50,6 +51,12 @@ class Settings(BaseSettings):
         description="This machine's name in the queue; of its own on each machine that shares a database.",
     )
     executor: str = Field(default="local", description="What runs the queue's jobs.")
+    ray_address: str = Field(default="", description="HOST:PORT of a Ray cluster, whose machines then run the jobs.")
+    artifacts_url: str = Field(
+        default="", repr=False, description="A folder or fsspec URL through which machines share weights."
+    )
+    machine: str = Field(default="", pattern=rf"^$|{MACHINE_NAME}", description="What this machine is called.")
+    slots: int = Field(default=1, ge=1, le=64, description="How many runs this machine measures at the same time.")
     sample_hz: float = Field(default=10.0, gt=0, le=100)
     idle_s: float = Field(default=3.0, ge=0, description="How long idle power and CPU are read before a run.")
     watts_per_busy_core: float = Field(default=10.0, ge=0)
@@ -80,6 +87,11 @@ class Settings(BaseSettings):
     def shares_database(self) -> bool:
         """Whether other machines may use the same database."""
         return not self.database_url.startswith("sqlite")
+
+    @property
+    def executor_name(self) -> str:
+        """What runs the queue's jobs: Ray where a cluster is named, unless something else is asked for."""
+        return "ray" if self.ray_address and self.executor == "local" else self.executor
 
     @property
     def artifacts_dir(self) -> Path:

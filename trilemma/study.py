@@ -11,6 +11,7 @@ from trilemma.effort import run_seconds
 from trilemma.engines.base import AdaptingEngine, Engine, parse_settings
 from trilemma.errors import StudyError, TrilemmaError
 from trilemma.jobs.queue import interleave
+from trilemma.needs import ANYWHERE, Needs
 from trilemma.profiles import check_device
 from trilemma.records import StudyRecord
 from trilemma.schema import Artifact, Configuration, RunSpec, RunState, StudySpec, SuiteSpec
@@ -59,10 +60,11 @@ def plan(spec: StudySpec, artifacts: Sequence[Artifact]) -> list[RunSpec]:
             "Leave one out, or measure them in two studies.",
         )
     _check_suites(spec.suites)
+    places = _places(spec)
     repeats = spec.repeats if spec.workloads else 1
     runs = []
-    for index, repeat in interleave(len(spec.configurations), repeats, spec.seed):
-        configuration = spec.configurations[index]
+    for index, repeat in interleave(len(spec.configurations) * len(places), repeats, spec.seed):
+        configuration, needs = spec.configurations[index // len(places)], places[index % len(places)]
         artifact = by_id[configuration.artifact_id]
         suites = spec.suites if repeat == 0 else ()
         wants_reference = any(suite.name == "divergence" for suite in suites)
@@ -79,9 +81,25 @@ def plan(spec: StudySpec, artifacts: Sequence[Artifact]) -> list[RunSpec]:
                 allow_shared_gpu=spec.allow_shared_gpu,
                 engine_version=versions[configuration.id],
                 device=get_settings().device,
+                needs=needs,
             )
         )
     return runs
+
+
+def _places(spec: StudySpec) -> list[Needs]:
+    """What the runs of each configuration ask of their machine: once, or once for each of the study's machines."""
+    named = [spec.needs.model_copy(update={"machine": name}) for name in spec.machines] or [spec.needs]
+    if len(set(named)) < len(named):
+        raise StudyError("The same machine is listed twice.", "Remove one; repeats are set for the whole study.")
+    settings = get_settings()
+    elsewhere = [needs for needs in named if needs not in (ANYWHERE, Needs(machine=settings.machine))]
+    if elsewhere and settings.executor_name == "local":
+        raise StudyError(
+            f"The study asks for {elsewhere[0].label}, but there is no cluster to find that in.",
+            "Set TRILEMMA_RAY_ADDRESS to the HOST:PORT of one; docs/cluster.md says how to begin it.",
+        )
+    return named
 
 
 def _check_suites(suites: Sequence[SuiteSpec]) -> None:

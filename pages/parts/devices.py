@@ -14,6 +14,7 @@ from trilemma.limits import memory_budget
 from trilemma.profiles import NO_DEVICE, Profile, load_profiles
 from trilemma.schema import Artifact, Configuration, DeviceProfile
 from trilemma.settings import get_settings
+from trilemma.store import Store
 
 _HELP = (
     "Measures each configuration again under a smaller machine's limits: its number of cores, its memory and its "
@@ -38,6 +39,19 @@ def choose_devices() -> list[DeviceProfile | None]:
     for problem in problems:
         st.caption(f":orange[:material/warning: {shared.plain(problem)}]")
     return [here[name].device if name in here else None for name in chosen]
+
+
+def choose_machines(store: Store) -> tuple[str, ...]:
+    """Show the choice among the machines of a cluster; nothing is shown where there is none."""
+    there = [machine.name for machine in store.machines() if machine.alive]
+    if not there or not get_settings().ray_address:
+        return ()
+    chosen = st.multiselect(
+        "Machines", there, key="machines", bind="query-params", placeholder="Any",
+        help="Everything is measured on each of them, and compared. Left empty, a configuration goes to whichever is "
+        "free, and all its repeats with it.",
+    )  # fmt: skip
+    return tuple(chosen)
 
 
 def _about(profile: Profile) -> str:

@@ -20,9 +20,11 @@ from trilemma.records import SAMPLE
 from trilemma.schema import Artifact, RunState
 
 _log = logging.getLogger(__name__)
+FILTERS = {"model": "model", "quantization": "quantization", "engine": "engine", "machine": "measured_on"}
+"""By column of the points' meta that may be chosen from, its name in an address, where ``machine`` is one of Plan's."""
 _MISFIT_KEYS = ("needed_memory_bytes", "memory_budget_bytes")
 
-PICTURE = ("study", "model", "quantization", "engine", "x", "y", "size")
+PICTURE = ("study", *FILTERS.values(), "x", "y", "size")
 """What of Explore's picture goes along when it is presented."""
 
 
@@ -93,10 +95,10 @@ def runs(of: tuple[str, int], study_id: str) -> pd.DataFrame:
 
 @st.cache_resource(max_entries=8, show_spinner=False)
 def choices(of: tuple[str, int], study_id: str) -> dict[str, list[str]]:
-    """What of ``model``, ``quantization`` and ``engine`` has finished runs, as its points name it."""
+    """By name of :data:`FILTERS` in an address what has finished runs, as its points name it."""
     frame = runs(of, study_id)
     done = frame[frame["state"] == RunState.DONE]
-    found = {name: sorted(set(done[name].dropna().astype(str))) for name in ("model", "quantization", "engine")}
+    found = {name: sorted(set(done[column].dropna().astype(str))) for column, name in FILTERS.items()}
     found["quantization"].sort(key=lambda name: -(quantization_bits(name) or 0))
     return found
 

@@ -9,7 +9,7 @@ import streamlit as st
 
 from pages import shared
 from pages.parts import explore_data
-from pages.parts.explore_data import Catalog
+from pages.parts.explore_data import FILTERS, Catalog
 from pages.parts.url_state import UrlState
 from trilemma.analysis.format import key_title
 from trilemma.analysis.front import BoolArray
@@ -47,6 +47,7 @@ class Chosen:
     models: list[str] = field(default_factory=list)
     quantizations: list[str] = field(default_factory=list)
     engines: list[str] = field(default_factory=list)
+    machines: list[str] = field(default_factory=list)
     limits: list[Limit] = field(default_factory=list)
     problems: list[TrilemmaError] = field(default_factory=list)
     axes: tuple[str, ...] = ()
@@ -77,14 +78,17 @@ class Chosen:
         return list(dict.fromkeys([*self.columns, *(limit.key for limit in self.limits)]))
 
     def mask(self, points: Points) -> BoolArray:
-        """Which points pass the choices of model, quantization and engine."""
+        """Which points pass the filters."""
         kept = np.ones(len(points), dtype=np.bool_)
-        for column, wanted in (
-            ("model", self.models), ("quantization", self.quantizations), ("engine", self.engines),
-        ):  # fmt: skip
+        for column, wanted in self.filters.items():
             if wanted:
                 kept &= np.asarray(points.meta[column].isin(wanted))
         return kept
+
+    @property
+    def filters(self) -> dict[str, list[str]]:
+        """By column of the points' meta what is wanted of it; empty for everything."""
+        return dict(zip(FILTERS, (self.models, self.quantizations, self.engines, self.machines), strict=True))
 
 
 def choose(of: tuple[str, int], catalog: Catalog, url: UrlState) -> Chosen:
@@ -114,7 +118,7 @@ def choose(of: tuple[str, int], catalog: Catalog, url: UrlState) -> Chosen:
     figures = tuple(dict.fromkeys(url.texts("figures")))[: pairs.AT_MOST if view == "Pairs" else FIGURES]
     return Chosen(
         study=url.text("study"), models=url.texts("model"), quantizations=url.texts("quantization"),
-        engines=url.texts("engine"), limits=limits, problems=problems,
+        engines=url.texts("engine"), machines=url.texts("measured_on"), limits=limits, problems=problems,
         axes=figures if many else tuple(url.text(name) for name in ("x", "y", *(["z"] if deep else []))),
         size=url.text("size") or None, view=view,
         log=() if deep else tuple(url.texts("log")) if not many else ("all",) if url.get("logs") else (),
@@ -156,16 +160,17 @@ def _pictures(catalog: Catalog, url: UrlState) -> None:
 def _filters(of: tuple[str, int], catalog: Catalog, url: UrlState) -> None:
     options = explore_data.choices(of, url.text("study"))
     with st.container(key="explore_filters"):
-        columns = st.columns([1.2, 1.6, 1.4, 1, 1.8], vertical_alignment="bottom")
+        # One machine is no choice.
+        several = len(options["measured_on"]) > 1
+        columns = st.columns([1.2, 1.6, 1.4, 1, *([1.2] if several else []), 1.8], vertical_alignment="bottom")
         columns[0].selectbox(
             "Study", [*catalog.studies], format_func=lambda key: catalog.studies.get(key, key), key=url.key("study"),
             index=None, placeholder="All studies",
         )  # fmt: skip
-        for column, (name, choices), plural in zip(
-            columns[1:4], options.items(), ("Models", "Quantizations", "Engines"), strict=True
-        ):
-            column.multiselect(plural, choices, key=url.key(name), placeholder="All")
-        columns[4].multiselect(
+        plurals = ("Models", "Quantizations", "Engines", *(("Machines",) if several else ()))
+        for column, name, plural in zip(columns[1:-1], options, plurals, strict=False):
+            column.multiselect(plural, options[name], key=url.key(name), placeholder="All")
+        columns[-1].multiselect(
             "Limits", url.texts("limit"), key=url.key("limit"), accept_new_options=True,
             placeholder="peak_memory_bytes <= 400 MiB", help=_LIMITS_HELP,
         )  # fmt: skip

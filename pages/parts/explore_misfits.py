@@ -15,9 +15,7 @@ _SHOWN = 200
 
 def misfit_list(misfits: pd.DataFrame, chosen: Chosen) -> None:
     """The list, under the filters of the chart; nothing without any. A click on a row opens its run."""
-    for column, wanted in (
-        ("model", chosen.models), ("quantization", chosen.quantizations), ("engine", chosen.engines),
-    ):  # fmt: skip
+    for column, wanted in chosen.filters.items():
         if wanted:
             misfits = misfits[misfits[column].isin(wanted)]
     if misfits.empty:

@@ -241,6 +241,7 @@ def machine_view(run: RunRecord) -> None:
     if run.host is not None:
         host = run.host
         facts = {
+            "Name": host.name,
             "System": f"{host.system} {host.machine}",
             "CPU": f"{host.cpu}, {host.cores} usable",
             "Memory": format_figure(host.memory_bytes, "B"),

@@ -36,6 +36,10 @@ def describe(run: RunRecord) -> str:
     if configuration.profile:
         settings.append(f"emulated {configuration.profile.name}")
     parts = [configuration.engine, *settings, f"repeat {run.spec.repeat + 1}"]
+    if run.machine:
+        parts.append(f"on {run.machine}")
+    elif run.spec.needs.label:
+        parts.append(f"needs {run.spec.needs.label}")
     if run.created_by and entrance.people():
         parts.append(f"asked for by {run.created_by}")
     if run.rerun_of:

@@ -61,6 +61,8 @@ def cast(scene: Scene) -> Cast:
         try:
             spec = store.run(option.run_id).spec
             energy = spec.energy
+            if spec.configuration.id != one:  # the point of a configuration on another machine than its first
+                raise TrilemmaError("It was measured on another machine as well; a try-out uses this one.")
             found[one] = _contender(store, spec.configuration)
         except TrilemmaError as error:
             missing[one] = str(error)

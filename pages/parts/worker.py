@@ -42,7 +42,8 @@ def worker_missing(store: Store) -> bool:
         st.session_state.pop(SINCE, None)
         return False
     idle = store.queue_paused() or not (running or waits)
-    if idle or any(_works(store, run.id) for run in running):
+    # The worker of a cluster says every few seconds which machines it sees, also while none of them is free.
+    if idle or any(machine.alive for machine in store.machines()) or any(_works(store, run.id) for run in running):
         st.session_state.pop(SINCE, None)
         return False
     since: float = st.session_state.setdefault(SINCE, time.monotonic())

@@ -12,7 +12,7 @@ from tests.fuzz.surface import Surface
 
 MODULES = (
     "weights", "naming", "templates", "files", "archives", "results", "studies", "streams", "answers", "shown",
-    "parameters", "visits",
+    "shares", "parameters", "visits",
 )  # fmt: skip
 
 

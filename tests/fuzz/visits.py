@@ -17,7 +17,7 @@ from tests.fuzz.inputs import MARKUP, whole_texts
 from tests.fuzz.parameters import _amounts, _limits, data_folder
 from tests.fuzz.surface import Surface
 from tests.report.made import hostile_study
-from trilemma.records import AnswerRecord
+from trilemma.records import AnswerRecord, Machine
 from trilemma.schema import Configuration, RunSpec, RunState, StudySpec
 from trilemma.settings import get_settings
 from trilemma.store import Store, open_store
@@ -32,9 +32,11 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "queue": ("study", "page", "list", "show"),
     "run": ("id",),
     "models": ("from", "make", "source"),  # and not "hub", which asks the hub
+    "machines": ("id",),  # which it does not read
     "new_study": ("engine", "adapters", "devices", "w_fit", "w_short_chat", "w_short_chat_arrival",
     "w_short_chat_users", "w_core",
-                  "own_known", "s_hellaswag", "suites", "w_short_chat_pause", "w_short_chat_ttft", "repeats"),
+                  "own_known", "s_hellaswag", "suites", "w_short_chat_pause", "w_short_chat_ttft", "repeats",
+                  "machines"),
 }  # fmt: skip
 assert set(_NAMES) == set(shared.PAGES)
 
@@ -62,6 +64,8 @@ def _filled(store: Store) -> tuple[str, ...]:
         suite=LINKS, item_id=LINKS, index=0, prompt=LINKS, answer=LINKS, expected=LINKS, scores={"accuracy": 0.0}
     )
     store.add_answers(run.id, [record])
+    store.see_machines([Machine(name="edge", gpus=1, gpu_type=LINKS), Machine(name=LINKS, gpu_type=MARKUP[0])])
+    store.see_machines([Machine(name="edge", gpus=1, gpu_type=LINKS)])
     store.finish_run(run.id, RunState.FAILED, reason=LINKS, log_tail=LINKS)
     configurations = [one.id for one in study.spec.configurations]
     return (

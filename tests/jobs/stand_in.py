@@ -61,6 +61,7 @@ def main() -> None:
         note(home / "overlaps", run_id)
         sys.exit(3)
     note(home / "started", run_id)
+    note(home / "surroundings", f"nice={os.nice(0)},threads={os.environ.get('OMP_NUM_THREADS', '')}")
     print("working on", run_id, flush=True)
     child = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"])
 
@@ -68,7 +69,8 @@ def main() -> None:
     with patiently(open_store, settings.database_patience_s) as store:
         kept = path_of(settings.logs_dir, run_id)
         recorder = Recorder(store, store.run(run_id), kept, settings.database_patience_s)
-        recorder.patiently(lambda: store.start_run(run_id, HOST))
+        host = HOST.model_copy(update={"name": settings.machine})
+        recorder.patiently(lambda: store.start_run(run_id, host))
         for step in range(STEPS):
             batch = Batch(
                 phases=(PhaseWindow(phase=Phase.SPEED, start_ns=1, end_ns=step),),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import stand_in
 
+from trilemma.needs import ANYWHERE, Needs
 from trilemma.records import RunRecord
 from trilemma.schema import Configuration, RunSpec, RunState, StudySpec
 from trilemma.store import Store
@@ -21,11 +22,17 @@ def command(*options: str) -> list[str]:
 
 
 def add_runs(
-    store: Store, count: int, *, first: int = 0, name: str = "test", rerun_disturbed: bool = True
+    store: Store,
+    count: int,
+    *,
+    first: int = 0,
+    name: str = "test",
+    rerun_disturbed: bool = True,
+    needs: Needs = ANYWHERE,
 ) -> list[str]:
     """Queue ``count`` runs that nobody has measured before; their ids in order."""
     configuration = Configuration(artifact_id="a" * 64, engine="none", settings={"study": name})
-    specs = [RunSpec(configuration=configuration, repeat=first + number) for number in range(count)]
+    specs = [RunSpec(configuration=configuration, repeat=first + number, needs=needs) for number in range(count)]
     spec = StudySpec(name=name, configurations=(configuration,), rerun_disturbed=rerun_disturbed)
     study = store.add_study(spec, specs)
     return [run.id for run in store.runs(study.id)]

@@ -23,7 +23,7 @@ from trilemma.jobs.base import Identity
 from trilemma.jobs.local import LocalExecutor
 from trilemma.jobs.processes import OomWatch, alive, explain, identity
 from trilemma.lifetimes import is_zombie
-from trilemma.schema import RunState
+from trilemma.schema import Needs, RunState
 from trilemma.settings import Settings
 from trilemma.store import Store
 
@@ -225,7 +225,11 @@ def test_a_living_workers_run_is_left_alone(store: Store, settings: Settings, ho
     assert (store.run(ids[0]).state, store.run(ids[0]).attempt) == (RunState.DONE, 1)
 
 
-def test_a_device_stays_taken_while_what_was_started_on_it_lives(settings: Settings) -> None:
+def sleep(run_id: str) -> list[str]:
+    return ["sleep", "60"]
+
+
+def test_a_device_stays_taken_while_what_was_started_on_it_lives(store: Store, settings: Settings) -> None:
     executor = LocalExecutor(settings)
     first = executor.reserve("gpu/0")
     assert first is not None
@@ -233,7 +237,7 @@ def test_a_device_stays_taken_while_what_was_started_on_it_lives(settings: Setti
     other = executor.reserve("gpu/1")
     assert other is not None
     other.release()
-    handle = first.start("1", "w", ["sleep", "60"], settings.logs_dir / "x.log")
+    handle = first.start(store.run(add_runs(store, 1)[0]), store, "w", sleep, settings.logs_dir / "x.log")
     first.release()
     assert executor.reserve("gpu/0") is None, "the child holds it"
     handle.stop(0)
@@ -243,15 +247,16 @@ def test_a_device_stays_taken_while_what_was_started_on_it_lives(settings: Setti
     assert {path.parent for path in settings.home.glob("**/device-*.lock")} == {settings.home}
 
 
-def test_clear_ends_only_what_that_worker_started(settings: Settings) -> None:
+def test_clear_ends_only_what_that_worker_started(store: Store, settings: Settings) -> None:
     executor = LocalExecutor(settings)
+    run = store.run(add_runs(store, 1)[0])
     handles = []
     for worker_id in ("dead", "living"):
         reservation = executor.reserve(worker_id)
         assert reservation is not None
-        handles.append(reservation.start("1", worker_id, ["sleep", "60"], settings.logs_dir / "x.log"))
+        handles.append(reservation.start(run, store, worker_id, sleep, settings.logs_dir / "x.log"))
         reservation.release()
-    assert executor.clear("1", "dead", None)
+    assert executor.clear(run.id, "dead", None)
     until(lambda: handles[0].poll() is not None)
     assert handles[1].poll() is None
     handles[1].stop(0)
@@ -311,3 +316,27 @@ def test_an_outsiders_lock_keeps_the_worker_waiting(store: Store, settings: Sett
         assert worker(store, settings).run(once=True) == 0
     assert store.run(ids[0]).state is RunState.WAITING
     assert worker(store, settings).run(once=True) == 1
+
+
+def test_a_run_that_asks_for_another_machine_waits(store: Store, settings: Settings) -> None:
+    elsewhere = add_runs(store, 1, name="elsewhere", needs=Needs(machine="other"))
+    here = add_runs(store, 1, name="here")
+    assert worker(store, settings).run(once=True) == 1
+    assert [store.run(i).state for i in elsewhere + here] == [RunState.WAITING, RunState.DONE]
+    assert worker(store, settings).run(once=True) == 0
+    named = settings.model_copy(update={"machine": "other"})
+    assert worker(store, named).run(once=True) == 1
+    assert store.run(elsewhere[0]).state is RunState.DONE
+
+
+def test_a_run_that_has_gone_to_another_worker_is_not_released(store: Store, settings: Settings) -> None:
+    """Two workers may find the same orphan; by the time the second is done with it, it may run again."""
+    ids = add_runs(store, 1)
+    store.claim_next("dead")
+    store.release(ids[0], owner="dead")
+    again = store.claim_next("living")
+    assert again is not None
+    store.release(ids[0], interrupted=True, owner="dead")
+    assert store.finish_run(ids[0], RunState.FAILED, owner="dead") is False
+    assert (store.run(ids[0]).state, store.run(ids[0]).attempt) == (RunState.RUNNING, 2)
+    assert store.interruptions(ids[0]) == 0

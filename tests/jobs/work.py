@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from trilemma.jobs import Worker
+from trilemma.jobs.crew import work
 from trilemma.jobs.worker import bench_command
 from trilemma.settings import get_settings
 from trilemma.store import open_store
@@ -28,13 +28,14 @@ def main() -> None:
         return [part.format(run=run_id, pid=os.getpid()) for part in template]
 
     with open_store() as store:
-        Worker(
+        work(
             store,
             get_settings(),
+            drain=arguments.drain,
             command=command if template else bench_command,
             poll_s=arguments.poll_s,
             max_interruptions=arguments.max_interruptions,
-        ).run(drain=arguments.drain)
+        )
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from tests import factory
 from tests.pages.test_tryout import study
 from trilemma.access.roles import Action
 from trilemma.errors import SignInError, TrilemmaError
-from trilemma.records import Outcome
-from trilemma.schema import Configuration, RunSpec, RunState, StudySpec
+from trilemma.records import Machine, Outcome
+from trilemma.schema import Configuration, RunSpec, RunState, StudySpec, utc_now
 from trilemma.store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -74,6 +74,7 @@ def filled(store: Store) -> Store:
     store.start_run(failed.id, factory.HOST)
     store.finish_run(failed.id, RunState.FAILED, reason=f"{SECRET} is gone.", log_tail=f"no {SECRET}\nHOME=/srv/x")
     assert store.claim_next("w") is not None
+    store.see_machines([Machine(name="edge", seen_at=utc_now() - timedelta(hours=2))])
     return store
 
 
@@ -88,9 +89,10 @@ def everything(app: AppTest) -> str:
     return "\n".join(str(element.proto) for element in app.main) + "\n".join(f.value.to_csv() for f in app.dataframe)
 
 
-WHERE = ["explore", "decide", "compare", "plan", "present", "new_study", "queue", "run", "models"]
+WHERE = ["explore", "decide", "compare", "plan", "present", "new_study", "queue", "run", "models", "machines"]
 CHANGES = {"Cancel", "Cancel this run", "Retry", "Pause the queue", "Cancel what is left", "Delete it", "Add",
-           "Measure", "Remove it", "A is better", "Set up a study", "Quantise into", "Make them"}  # fmt: skip
+           "Measure", "Remove it", "A is better", "Set up a study", "Quantise into", "Make them",
+           "Take it off the list"}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", WHERE)
@@ -141,6 +143,7 @@ CLICKS = [
     ("models", {"from": ""}, "Delete it", Action.DELETE_WEIGHTS),
     ("compare", {"tab": "vote", "study": ""}, "A is better", Action.VOTE),
     ("explore", {}, "Remove it", Action.CHANGE_SAMPLE),
+    ("machines", {}, "Take it off the list", Action.FORGET_MACHINE),
 ]
 
 

@@ -24,7 +24,7 @@ from trilemma.settings import Settings
 from trilemma.store import Store, open_store
 
 MARK = "Sample study, measured on "
-NO_FIGURES = {"new_study", "queue", "models"}
+NO_FIGURES = {"new_study", "queue", "models", "machines"}
 SHOWING = [name for name in shared.PAGES if name not in NO_FIGURES]
 
 

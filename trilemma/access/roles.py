@@ -43,6 +43,7 @@ class Action(StrEnum):
     VOTE = "vote"
     UNDO_VOTE = "take a vote back"
     CHANGE_SAMPLE = "change the sample study"
+    FORGET_MACHINE = "take a machine off the list"
     SEE_SERVER = "see the server's inside"
     """Paths, logs, and what errors say of them."""
     READ_AUDIT = "read the audit log"
@@ -72,6 +73,7 @@ NEEDS = MappingProxyType(
         Action.VOTE: Role.ANALYST,
         Action.UNDO_VOTE: Role.ANALYST,
         Action.CHANGE_SAMPLE: Role.ADMIN,
+        Action.FORGET_MACHINE: Role.ADMIN,
         Action.SEE_SERVER: Role.ANALYST,
         Action.READ_AUDIT: Role.ADMIN,
     }

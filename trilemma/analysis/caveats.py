@@ -99,7 +99,7 @@ def reference_row(points: Points, row: int) -> int | None:
         return row
     own = meta.iloc[row]
     alike = [
-        sum(str(other[name]) == str(own[name]) for name in ("settings", "engine", "profile", "adapter"))
+        sum(str(other[name]) == str(own[name]) for name in ("settings", "engine", "profile", "adapter", "machine"))
         for _, other in most.iterrows()
     ]
     return int(most.index[int(np.argmax(alike))])

@@ -20,8 +20,8 @@ from trilemma.records import IMPORTED_FROM
 from trilemma.schema import Artifact, Axis, Method, split_key
 
 META = (
-    "model", "quantization", "engine", "settings", "profile", "adapter", "artifact_id", "run_id", "runs", "bits",
-    "requantized",
+    "model", "quantization", "engine", "settings", "profile", "adapter", "machine", "artifact_id", "run_id", "runs",
+    "bits", "requantized",
 )  # fmt: skip
 _PART_COLUMNS = ("value", "low", "high", "error", "df", "n", "runs", "method", "source", "disturbed", "left_out")
 
@@ -176,7 +176,7 @@ def configuration_meta(
     ordered = runs.sort_values(["disturbed", "finished_at"], ascending=[True, False], na_position="last")
     one = ordered.drop_duplicates("configuration_id").set_index("configuration_id")
     meta = one[["model", "quantization", "engine", "settings", "artifact_id", "run_id"]]
-    for name in ("profile", "adapter_id"):
+    for name in ("profile", "adapter_id", "machine"):
         meta[name] = one[name].astype(object).where(lambda column: column.notna(), None)
     labels_of = {key: artifacts[key].label if key in artifacts else str(key)[:8] for key in meta["adapter_id"].dropna()}
     meta["adapter"] = meta["adapter_id"].map(labels_of).astype(object).where(lambda column: column.notna(), None)
@@ -192,13 +192,13 @@ def configuration_meta(
 
 
 def varying_settings(meta: pd.DataFrame) -> pd.Series[str]:
-    """Per point, what tells the points apart: engine, settings and adapter, as ``threads 2, context 4096``.
+    """Per point, what tells the points apart: engine, settings, adapter and machine, as ``threads 2, context 4096``.
 
     What is the same for all points is left out, and all of it where nothing differs; but that a device is emulated, or
     a run imported, is always said.
     """
     # What is told apart is told once: of a hundred thousand points few are different here.
-    names_of = ["settings", "engine", "adapter", "profile"]
+    names_of = ["settings", "engine", "adapter", "machine", "profile"]
     rows = meta[names_of].astype(object).groupby(names_of, sort=False, dropna=False).ngroup().to_numpy()
     first = np.unique(rows, return_index=True)[1]
     pairs = list(meta[names_of].iloc[first].itertuples(index=False, name=None))
@@ -216,8 +216,11 @@ def varying_settings(meta: pd.DataFrame) -> pd.Series[str]:
     return pd.Series(told[rows] if len(rows) else rows, index=meta.index, dtype=object)
 
 
-def _distinctions(settings: object, engine: object, adapter: object, _profile: object) -> dict[str, Any]:
-    return {**_settings(settings), "engine": engine, **({"adapter": adapter} if adapter else {})}
+def _distinctions(
+    settings: object, engine: object, adapter: object, machine: object, _profile: object
+) -> dict[str, Any]:
+    named = {"adapter": adapter, "machine": machine}
+    return {**_settings(settings), "engine": engine, **{name: value for name, value in named.items() if value}}
 
 
 def _settings(text: object) -> dict[str, Any]:

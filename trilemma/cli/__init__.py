@@ -12,6 +12,7 @@ import trilemma
 from trilemma.cli import (
     archive,
     audit,
+    cluster,
     imports,
     models,
     plan,
@@ -56,6 +57,8 @@ app.command()(archive.backup)
 app.command()(reports.report)
 app.command()(services.serve)
 app.command()(services.worker)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(cluster.node)
+app.command()(cluster.machines)
 app.command()(services.doctor)
 app.command("audit")(audit.listing)
 

@@ -232,6 +232,16 @@ def study_file(path: Path, find: FindArtifact, find_device: FindDevice = find_pr
     return _validated(StudySpec, data, path.name)
 
 
+def placed(spec: StudySpec, machines: Sequence[str], gpus: int, gpu_type: str) -> StudySpec:
+    """The study on these machines (none: on any), each run with so many GPUs to itself.
+
+    Raises:
+        StudyError: there can be no such machine or type.
+    """
+    needs = {"gpus": gpus, "gpu_type": gpu_type}
+    return _validated(StudySpec, spec.model_dump() | {"machines": tuple(machines), "needs": needs}, "machines")
+
+
 def _names(data: dict[str, Any], path: Path, field: str, command: str) -> list[str]:
     names = data.pop(field, [])
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

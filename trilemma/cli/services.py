@@ -10,7 +10,7 @@ from trilemma import logs
 from trilemma.cli.base import Json, emit_json, err, out, plain, report, table, whole_session
 from trilemma.doctor import Status, diagnose
 from trilemma.errors import StoreError
-from trilemma.jobs.worker import Worker
+from trilemma.jobs.crew import work
 from trilemma.sample.loading import offer_sample
 from trilemma.serve import PORT, lets_anyone_in
 from trilemma.serve import serve as serve_both
@@ -59,10 +59,10 @@ def _offer_sample(store: Store) -> None:
 def worker(
     drain: Annotated[bool, typer.Option("--drain", help="End when the queue is empty.")] = False,
 ) -> None:
-    """Measure what is queued, one run at a time, until ctrl-C."""
+    """Measure what is queued, one run at a time and machine, until ctrl-C."""
     with whole_session() as (settings, store):
         logs.configure(settings.log_format)
-        Worker(store, settings).run(drain=drain)
+        work(store, settings, drain=drain)
 
 
 def doctor(json_: Json = False) -> None:

@@ -20,7 +20,7 @@ from trilemma.cli.queue import find_study
 from trilemma.cli.show import print_run, run_document
 from trilemma.errors import RunError, StudyError
 from trilemma.interop.writing import SUFFIXES, export_runs
-from trilemma.jobs.worker import Worker
+from trilemma.jobs.crew import work
 from trilemma.profiles import NO_DEVICE, find_profile
 from trilemma.progress import following
 from trilemma.schema import EnergyCoefficients, RunSpec, RunState, StudySpec
@@ -51,6 +51,9 @@ Devices = Annotated[
 Adapters = Annotated[
     list[str] | None, typer.Option("--adapter", help="A LoRA adapter: measured beside the model without it.")
 ]
+Machines = Annotated[
+    list[str] | None, typer.Option("--machine", help="A machine of the cluster; several measure the same and compare.")
+]
 Repeats = Annotated[int, typer.Option(min=1, max=100, help="How often speed and energy are measured.")]
 
 
@@ -65,6 +68,9 @@ def study(
     repeats: Repeats = 2,
     devices: Devices = None,
     adapters: Adapters = None,
+    machines: Machines = None,
+    gpus: Annotated[int, typer.Option(min=0, max=1024, help="GPUs that each run has to itself.")] = 0,
+    gpu_type: Annotated[str, typer.Option(help="Their type as Ray names it, such as A100.")] = "",
     seed: Annotated[int, typer.Option(help="Decides the order of the runs.")] = 0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the runs and how long they take; queue nothing.")
@@ -75,7 +81,7 @@ def study(
     with acting() as (settings, guard):
         store = guard.store
         if file is not None:
-            if models or set_ or workloads or suites or devices or adapters:
+            if models or set_ or workloads or suites or devices or adapters or machines or gpus or gpu_type:
                 raise typer.BadParameter("A file describes the whole study: leave the other options out.")
             spec = parse.study_file(file, store.find_artifact, partial(find_profile, home=settings.home))
         else:
@@ -83,7 +89,7 @@ def study(
                 store, settings, name, models or [], engine, set_ or [], workloads or [], suites or [], devices or [],
                 adapters or [], repeats,
             )  # fmt: skip
-            spec = spec.model_copy(update={"seed": seed})
+            spec = parse.placed(spec.model_copy(update={"seed": seed}), machines or [], gpus, gpu_type)
         runs = plan(spec, store.artifacts())
         expected = estimate(spec, store.artifacts(), store)
         if dry_run:
@@ -142,7 +148,9 @@ def _print_plan(store: Store, spec: StudySpec, runs: list[RunSpec], expected: Es
         emit_json({"study": spec, "estimate": vars(expected), "runs": runs})
         return
     labels = {artifact.id: artifact.label for artifact in store.artifacts()}
-    shown = table("#", "configuration", "settings", "repeat", "workloads", "suites", right=("#", "repeat"))
+    placed = any(run.needs.label for run in runs)
+    columns = ("#", "configuration", "settings", "repeat", "workloads", "suites", *(("needs",) if placed else ()))
+    shown = table(*columns, right=("#", "repeat"))
     for number, run in enumerate(runs, 1):
         settings = ", ".join(f"{key}={value}" for key, value in run.configuration.settings.items()) or "default"
         if run.configuration.profile:
@@ -154,6 +162,7 @@ def _print_plan(store: Store, spec: StudySpec, runs: list[RunSpec], expected: Es
             str(run.repeat + 1),
             ", ".join(workload.name for workload in run.workloads),
             ", ".join(suite.name for suite in run.suites),
+            *([plain(run.needs.label)] if placed else []),
         )
     out.print(shown)
     out.print(f"Nothing is queued. {_expectation(expected)}.")
@@ -233,7 +242,7 @@ def _measure(store: Store, settings: Settings, study_id: str, run_id: str) -> No
         err.print(f"Runs queued before it ({len(before)}) are measured first.")
     finished = threading.Event()
     with following(store, study_id, err, finished):
-        Worker(store, settings).run(finished, drain=True)
+        work(store, settings, finished, drain=True)
     if not store.run(run_id).state.final:
         with Guard(store, at_terminal(), Rules(), settings).doing(Action.CANCEL_RUN, run_id) as changed:
             changed.request_cancel(run_id)

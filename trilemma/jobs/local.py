@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
@@ -16,11 +15,14 @@ from typing import ClassVar
 import psutil
 
 from trilemma.errors import StoreError
-from trilemma.jobs.base import Ending, Identity
+from trilemma.jobs.base import Command, Ending, Identity
 from trilemma.jobs.processes import RUN_VARIABLE, WORKER_VARIABLE, OomWatch, explain, identity, members
 from trilemma.lifetimes import is_zombie
+from trilemma.needs import ANYWHERE, Needs
+from trilemma.records import Machine, RunRecord
 from trilemma.schema import content_id
 from trilemma.settings import Settings
+from trilemma.store import Store
 
 _KILL_WAIT_S = 10.0
 
@@ -31,22 +33,38 @@ class LocalExecutor:
     A device is reserved by an exclusive ``flock`` on a file in the data folder. The run's process inherits the open
     file, so a device stays taken until the worker *and* what it started are gone, however they went.
 
+    Args:
+        settings: Whose data folder holds the locks.
+        inside: The settings that the runs' processes see; None for the same.
+
     Raises:
         StoreError: the data folder cannot be written.
     """
 
     name: ClassVar[str] = "local"
+    cluster: ClassVar[bool] = False
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, inside: Settings | None = None) -> None:
         settings.ensure_home()
         self._settings = settings
+        self._inside = inside or settings
 
-    def reserve(self, device: str) -> LocalReservation | None:
-        """The device's lock, or None while somebody holds it.
+    def lanes(self) -> int:
+        """One: there is one device."""
+        return 1
+
+    def machines(self) -> tuple[Machine, ...]:
+        """None: there is no choice."""
+        return ()
+
+    def reserve(self, device: str, needs: Needs = ANYWHERE) -> LocalReservation | None:
+        """The device's lock, or None while somebody holds it, or where another machine is asked for.
 
         Raises:
             StoreError: the lock file cannot be opened.
         """
+        if needs not in (ANYWHERE, Needs(machine=self._settings.machine)):
+            return None
         path = self._settings.home / f"device-{_file_name(device)}.lock"
         try:
             lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -64,7 +82,7 @@ class LocalExecutor:
             raise StoreError(
                 f"{path} cannot be locked ({error.strerror}).", "Put TRILEMMA_HOME on a local disk."
             ) from error
-        return LocalReservation(lock, self._settings)
+        return LocalReservation(lock, self._inside)
 
     def clear(self, run_id: str, worker_id: str, process: Identity | None) -> bool:
         """Kill what is left of an attempt at a run, and wait until it is gone."""
@@ -74,22 +92,27 @@ class LocalExecutor:
 class LocalReservation:
     """The lock of a device, held."""
 
+    machine = ""
+
     def __init__(self, lock: int, settings: Settings) -> None:
         self._lock = lock
         self._settings = settings
 
-    def start(self, run_id: str, worker_id: str, command: Sequence[str], log: Path) -> LocalHandle:
-        """Start ``command`` with the lock, this worker's settings and the run's name in its environment."""
+    def start(self, run: RunRecord, store: Store, worker_id: str, command: Command, log: Path) -> LocalHandle:
+        """Start ``command`` with the lock, this worker's settings and the run's name in its environment.
+
+        It writes to the store of those settings itself.
+        """
         environment = os.environ | {
             "TRILEMMA_HOME": str(self._settings.home),
             "TRILEMMA_DATABASE": self._settings.database_url,
-            RUN_VARIABLE: run_id,
+            RUN_VARIABLE: run.id,
             WORKER_VARIABLE: worker_id,
         }
         memory = OomWatch()
         with log.open("ab") as output:
             child = subprocess.Popen(
-                command,
+                command(run.id),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -97,7 +120,7 @@ class LocalReservation:
                 start_new_session=True,
                 pass_fds=(self._lock,),
             )
-        return LocalHandle(child, run_id, worker_id, memory)
+        return LocalHandle(child, run.id, worker_id, memory)
 
     def release(self) -> None:
         """Close our side of the lock: unlocking it would take it from an inheriting process, too."""

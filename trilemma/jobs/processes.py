@@ -1,12 +1,14 @@
-"""Processes: which one it is, whether it lives, who belongs to it, and how it died."""
+"""Processes: which one it is, whether it lives, who belongs to it, how it died, and that it is asked to end."""
 
 from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 
 import psutil
 
@@ -96,7 +98,7 @@ def explain(code: int, memory: OomWatch) -> Ending:
 def with_last_words(ending: Ending, log_tail: str) -> Ending:
     """An ending with what the process said last, where it ended by itself: that is mostly why."""
     said = [line.strip() for line in log_tail.splitlines() if line.strip()]
-    if ending.code <= 0 or not said:
+    if ending.lost or ending.code <= 0 or not said:
         return ending
     return ending._replace(
         explanation=f"The run's process ended with code {ending.code}; it said last: {said[-1][:_LAST_WORDS]}"
@@ -136,3 +138,21 @@ def _cgroup_events() -> Path | None:
             if "memory" in controllers.split(","):
                 return Path("/sys/fs/cgroup/memory") / group.lstrip("/") / "memory.oom_control"
     return None
+
+
+@contextmanager
+def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
+    """SIGTERM and SIGINT set ``stop`` (only the main thread can see to that)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    previous = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, old in previous.items():
+            signal.signal(number, old)

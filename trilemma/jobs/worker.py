@@ -2,7 +2,8 @@
 
 Whatever is killed, and whenever: a run is claimed in one transaction, only while the device's lock is held; the run's
 own process inherits that lock; and a run whose worker is gone is put back into the queue only after its process has
-been ended. So no run is lost, and none runs twice at once.
+been ended, and only while it is still that worker's. So no run is lost, and none runs twice at once. On a machine that
+is lost, a process may live on unseen: what it records goes nowhere, because nobody fetches it any more.
 """
 
 from __future__ import annotations
@@ -10,20 +11,18 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import signal
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 from trilemma import registry
 from trilemma.errors import DatabaseUnavailableError, NotFoundError, StoreError
-from trilemma.jobs.base import Ending, Executor, Handle, Identity, Reservation
-from trilemma.jobs.processes import alive, with_last_words
+from trilemma.jobs.base import Command, Ending, Executor, Handle, Identity, Reservation
+from trilemma.jobs.processes import alive, stopped_by_signals, with_last_words
 from trilemma.records import RunRecord
 from trilemma.schema import RunState
 from trilemma.settings import Settings
@@ -31,8 +30,6 @@ from trilemma.store import Store
 from trilemma.store.kept import path_of, patiently, restore
 
 log = logging.getLogger(__name__)
-
-Command = Callable[[str], list[str]]
 
 _TAIL_BYTES = 16 * 1024
 _TAIL_LINES = 60
@@ -99,7 +96,7 @@ class Worker:
         self.id = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._store = store
         self._settings = settings
-        self._executor = executor or registry.load("trilemma.executors", settings.executor)(settings)
+        self._executor = executor or registry.load("trilemma.executors", settings.executor_name)(settings)
         self._command = command
         self._device = device or settings.device
         self._poll_s = poll_s
@@ -127,7 +124,7 @@ class Worker:
         give_up_at = time.monotonic() + self._settings.database_patience_s
         _working.add(self.id)
         try:
-            with _signals(stop):
+            with stopped_by_signals(stop):
                 while not stop.is_set():
                     try:
                         worked = self.step(stop)
@@ -152,32 +149,57 @@ class Worker:
 
     def step(self, stop: threading.Event) -> bool:
         """Mend what dead workers left, then do the next run; False when none can start now."""
-        self._end_orphans()
-        reservation = self._executor.reserve(self._device)
-        if reservation is None:
-            return False
-        try:
-            self._recover()
-            for run_id in self._store.reruns_due(self._device):
-                again = self._store.add_rerun(run_id)
-                log.info("Run %s was disturbed; it is measured once more as %s", run_id, again, extra={"run": run_id})
-            run = self._store.claim_next(self.id, self._device)
-            if run is None:
-                return False
-            self._measure(run, reservation, stop)
-        finally:
-            reservation.release()
-        return True
-
-    def recover(self) -> None:
-        """Put runs whose worker is gone back into the queue, their processes ended."""
-        self._end_orphans()
-        reservation = self._executor.reserve(self._device)
-        if reservation is not None:  # else whoever has the device is alive
+        self.recover()
+        for run_id in self._store.reruns_due(self._device):
+            again = self._store.add_rerun(run_id)
+            log.info("Run %s was disturbed; it is measured once more as %s", run_id, again, extra={"run": run_id})
+        for needs in self._store.waiting_needs(self._device):
+            reservation = self._executor.reserve(self._device, needs)
+            if reservation is None:
+                continue
             try:
-                self._recover()
+                run = self._store.claim_next(self.id, self._device, needs=needs, machine=reservation.machine)
+                if run is None:
+                    continue
+                self._measure(run, reservation, stop)
             finally:
                 reservation.release()
+            return True
+        return False
+
+    def recover(self) -> None:
+        """Put runs whose worker is gone back into the queue, their processes ended.
+
+        Several workers may find the same one: it is given back only while it is still the lost worker's.
+        """
+        for run, worker_id, process in self._orphans():
+            if not self._executor.clear(run.id, worker_id, process):
+                log.warning("What is left of run %s does not end", run.id, extra={"run": run.id})
+                continue
+            if self._restore(run.id):
+                continue
+            log.warning("The worker of run %s vanished", run.id, extra={"run": run.id})
+            self._start_over(run.id, worker_id, "Its worker vanished.")
+
+    def _start_over(self, run_id: str, worker_id: str, cause: str) -> None:
+        """Give back what ``worker_id`` was interrupted at; or give it up, where that happened too often.
+
+        Args:
+            run_id: The run.
+            worker_id: Only while it is that worker's.
+            cause: What interrupted it, in a sentence.
+        """
+        count = self._store.interruptions(run_id) + 1
+        if self._store.cancel_requested(run_id):
+            state, reason = RunState.CANCELLED, "Cancelled."
+        elif count >= self._max_interruptions:
+            state = RunState.FAILED
+            reason = f"The run was interrupted {count} times, at last so: {cause} Find out what ends it, then retry."
+        else:
+            self._store.release(run_id, f"{cause} It starts over.", interrupted=True, owner=worker_id)
+            return
+        tail = log_tail(self._settings, run_id)
+        self._store.finish_run(run_id, state, reason=reason, log_tail=tail, owner=worker_id)
 
     def _orphans(self) -> Iterator[tuple[RunRecord, str, Identity | None]]:
         for run in self._store.runs(states=(RunState.RUNNING,)):
@@ -186,32 +208,6 @@ class Worker:
                 continue
             process = self._store.process(run.id)
             yield run, owner[0], None if process is None else Identity(*process[1:])
-
-    def _end_orphans(self) -> None:
-        """Before the device is reserved: an orphan holds its lock."""
-        for run, worker_id, process in self._orphans():
-            self._executor.clear(run.id, worker_id, process)
-
-    def _recover(self) -> None:
-        """With the device reserved, so that nobody else recovers or claims."""
-        for run, worker_id, process in self._orphans():
-            if not self._executor.clear(run.id, worker_id, process):
-                log.warning("What is left of run %s does not end", run.id, extra={"run": run.id})
-                continue
-            if self._restore(run.id):
-                continue
-            count = self._store.interruptions(run.id) + 1
-            tail = log_tail(self._settings, run.id)
-            if self._store.cancel_requested(run.id):
-                self._store.finish_run(run.id, RunState.CANCELLED, reason="Cancelled.", log_tail=tail)
-            elif count >= self._max_interruptions:
-                reason = (
-                    f"The run was interrupted {count} times: its worker vanished. Find out what ends it, then retry."
-                )
-                self._store.finish_run(run.id, RunState.FAILED, reason=reason, log_tail=tail)
-            else:
-                log.warning("The worker of run %s vanished; the run starts over", run.id, extra={"run": run.id})
-                self._store.release(run.id, "Its worker vanished; it starts over.", interrupted=True)
 
     def _lives(self, owner: tuple[str, int, float]) -> bool:
         worker_id, pid, created = owner
@@ -227,17 +223,18 @@ class Worker:
         path = log_path(self._settings, run.id)
         log.info("Run %s, attempt %d, begins; its log is %s", run.id, run.attempt, path, extra={"run": run.id})
         try:
-            handle = reservation.start(run.id, self.id, self._command(run.id), path)
+            handle = reservation.start(run, self._store, self.id, self._command, path)
         except OSError as error:
             reason = f"The run could not be started ({error}). Check the disk and the installation, then retry."
-            self._store.finish_run(run.id, RunState.FAILED, reason=reason)
+            self._store.finish_run(run.id, RunState.FAILED, reason=reason, owner=self.id)
             return
         cancelled = False
         try:
-            try:
-                self._store.set_process(run.id, *handle.identity)
-            except StoreError as error:  # it has finished already, or can be found without
-                log.debug("%s", error)
+            if handle.identity is not None:
+                try:
+                    self._store.set_process(run.id, *handle.identity)
+                except StoreError as error:  # it has finished already, or can be found without
+                    log.debug("%s", error)
             ending = self._watch(run.id, handle, stop)
             if ending is None:
                 cancelled = self._store.cancel_requested(run.id)
@@ -257,11 +254,16 @@ class Worker:
         tail = log_tail(self._settings, run_id)
         ending = ending and with_last_words(ending, tail)
         if cancelled:
-            self._store.finish_run(run_id, RunState.CANCELLED, reason="Cancelled while it ran.", log_tail=tail)
+            reason = "Cancelled while it ran."
+            self._store.finish_run(run_id, RunState.CANCELLED, reason=reason, log_tail=tail, owner=self.id)
         elif ending is None:
-            self._store.release(run_id, "The worker was stopped; the run starts over.")
+            self._store.release(run_id, "The worker was stopped; the run starts over.", owner=self.id)
+        elif ending.lost:
+            log.warning("Run %s: %s", run_id, ending.explanation, extra={"run": run_id})
+            self._start_over(run_id, self.id, ending.explanation)
         elif self._store.run(run_id).state is RunState.RUNNING and not self._restore(run_id):
-            self._store.finish_run(run_id, RunState.FAILED, reason=ending.explanation, log_tail=tail)
+            reason = ending.explanation
+            self._store.finish_run(run_id, RunState.FAILED, reason=reason, log_tail=tail, owner=self.id)
         state = self._store.run(run_id).state
         log.info("Run %s is %s", run_id, state.label, extra={"run": run_id, "state": state.value})
 
@@ -274,17 +276,18 @@ class Worker:
 
     def _watch(self, run_id: str, handle: Handle, stop: threading.Event) -> Ending | None:
         """The run's ending by itself; None when it shall be stopped."""
-        while (ending := handle.poll()) is None:
+        while True:
             try:
-                if self._store.cancel_requested(run_id):
-                    return None
+                with _outlived():
+                    if (ending := handle.poll()) is not None:
+                        return ending
+                with _outlived():  # also where what it recorded cannot be brought here
+                    if self._store.cancel_requested(run_id):
+                        return None
             except NotFoundError:
                 return None
-            except StoreError as error:  # a benchmark is not thrown away for it
-                log.warning("%s", error)
             if stop.wait(self._poll_s):
                 return None
-        return ending
 
     def _idle(self) -> bool:
         """Whether nothing is left to wait for."""
@@ -295,18 +298,11 @@ class Worker:
 
 
 @contextmanager
-def _signals(stop: threading.Event) -> Iterator[None]:
-    """SIGTERM and SIGINT set ``stop`` (only the main thread can see to that)."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def handler(number: int, frame: FrameType | None) -> None:
-        stop.set()
-
-    previous = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
+def _outlived() -> Iterator[None]:
+    """A benchmark is not thrown away because the store cannot be asked; only that a run is gone ends it."""
     try:
         yield
-    finally:
-        for number, old in previous.items():
-            signal.signal(number, old)
+    except NotFoundError:
+        raise
+    except StoreError as error:
+        log.warning("%s", error)

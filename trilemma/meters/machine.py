@@ -16,6 +16,7 @@ import psutil
 
 from trilemma.limits import read_text, usable_cpus
 from trilemma.records import HostInfo
+from trilemma.settings import get_settings
 
 PACKAGES = ("gguf", "huggingface-hub", "llama-cpp-python", "moocore", "numpy", "psutil", "sqlalchemy", "vllm", "zeus")
 _HYPERVISORS = ("qemu", "kvm", "vmware", "virtualbox", "xen", "microsoft corporation", "amazon ec2", "google compute")
@@ -27,6 +28,7 @@ def host_info() -> HostInfo:
     """The machine that this process runs on. The id is a hash: it names the machine without telling whose it is."""
     return HostInfo(
         id=machine_id(),
+        name=get_settings().machine,
         system=f"{platform.system()} {platform.release()}",
         machine=platform.machine(),
         cpu=cpu_model(),

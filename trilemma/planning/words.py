@@ -239,8 +239,11 @@ def notes(plan: Plan, machine: str = "") -> list[str]:
 
 
 def machine_words(host: HostInfo | None) -> str:
-    """``AMD EPYC, 2 cores``; empty where it is not known."""
-    return "" if host is None else f"{host.cpu}, {host.cores} {'core' if host.cores == 1 else 'cores'}"
+    """``AMD EPYC, 2 cores``, in a cluster with its name before; empty where it is not known."""
+    if host is None:
+        return ""
+    what = f"{host.cpu}, {host.cores} {'core' if host.cores == 1 else 'cores'}"
+    return f"{host.name}: {what}" if host.name else what
 
 
 def tornado_text(swings: Sequence[Swing], currency: str, *, of: str = "cost") -> str:

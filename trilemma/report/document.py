@@ -97,18 +97,18 @@ def file_name(material: Material, part: str = "report") -> str:
 def facts(material: Material) -> list[tuple[str, str]]:
     """What stands below the title: of what, of when, and what was asked for."""
     view, finished = material.view, [run.finished_at for run in material.runs if run.finished_at is not None]
-    hosts = {run.host.id: run.host for run in material.runs if run.host is not None}
+    machines = sorted({machine_words(run.host) for run in material.runs if run.host is not None})
     unmeasured = material.unmeasured
     found = [
         ("Study", material.study.spec.name),
         ("Note", note(material.sample) if material.sample else ""),
         ("Measured", f"{max(finished):%Y-%m-%d}" if finished else ""),
-        ("On", "; ".join(machine_words(host) for _, host in sorted(hosts.items()))),
+        ("On", "; ".join(machines)),
         ("Options", f"{count_of(len(material.points), 'configuration')}, {count_of(len(material.runs), 'run')}"),
         ("Use case", view.preset),
         ("Limits", "; ".join([*map(limit_words, material.limits), *(f"{one} (not checked)" for one in unmeasured)])),
         ("Priorities", material.decision.priorities.words if material.decision else ""),
-        ("Only", "; ".join((*view.models, *view.quantizations, *view.engines))),
+        ("Only", "; ".join((*view.models, *view.quantizations, *view.engines, *view.machines))),
     ]
     return [(name, text) for name, text in found if text]
 

@@ -32,6 +32,7 @@ def raw_figures(store: Store, material: Material) -> dict[str, Any]:
     frame = store.figure_frame(study_id=material.study.id).sort_values(["run_id", "key"], kind="stable")
     measured = rows_of(frame[list(_MEASUREMENT_COLUMNS)])
     names = sorted({split_key(key)[0] for key in frame["key"]} & set(FIGURES))
+    points = store.points_of([run.id for run in material.runs])
     found: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
@@ -47,7 +48,7 @@ def raw_figures(store: Store, material: Material) -> dict[str, Any]:
             )
         },
         "measurements": {"columns": measured[0], "rows": measured[1]},
-        "runs": [_run(run) for run in material.runs],
+        "runs": [_run(run, points.get(run.id, run.spec.configuration.id)) for run in material.runs],
     }
     if votes := voted_pairs(material):
         strong = strengths(votes) or {}
@@ -60,12 +61,12 @@ def raw_figures(store: Store, material: Material) -> dict[str, Any]:
     return cleaned | {"formulas_begin_with": list(DANGEROUS)}
 
 
-def _run(run: RunRecord) -> dict[str, Any]:
+def _run(run: RunRecord, point: str) -> dict[str, Any]:
     kept = {"id", "state", "created_at", "started_at", "finished_at", "reason", "disturbed", "disturbances", "rerun_of",
             "host", "engine_info"}  # fmt: skip
     spec = run.spec
     return run.model_dump(mode="json", include=kept) | {
-        "configuration_id": spec.configuration.id,
+        "configuration_id": point,
         "repeat": spec.repeat,
         "fingerprint": spec.fingerprint,
         "engine_version": spec.engine_version,

@@ -96,7 +96,7 @@ def pareto_chart(material: Material, x: str, y: str, *, name: str) -> Chart:
 def machine(material: Material) -> Section:
     """The machines, engines and versions of the runs that are counted."""
     done = [run for run in material.runs if run.state is RunState.DONE]
-    hosts = {run.host.id: run.host for run in done if run.host is not None}
+    hosts = {(run.host.id, run.host.name, run.host.gpu_driver): run.host for run in done if run.host is not None}
     tables = [_facts_table("Machine", host_facts(host)) for _, host in sorted(hosts.items())]
     engines: dict[str, tuple[tuple[str, str], ...]] = {}
     for run in done:

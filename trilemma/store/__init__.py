@@ -14,15 +14,16 @@ from trilemma.store.artifacts import ArtifactStore
 from trilemma.store.audit import AuditStore, Trail
 from trilemma.store.database import Database
 from trilemma.store.imports import ImportStore
+from trilemma.store.machines import MachineStore
 from trilemma.store.migrate import migrate
 from trilemma.store.queue import QueueStore
-from trilemma.store.records import RecordStore
+from trilemma.store.transfer import TransferStore
 from trilemma.store.votes import VoteStore
 
 __all__ = ["Store", "open_store"]
 
 
-class Store(ArtifactStore, QueueStore, RecordStore, ArchiveStore, ImportStore, VoteStore, AuditStore):
+class Store(ArtifactStore, QueueStore, TransferStore, ArchiveStore, ImportStore, VoteStore, AuditStore, MachineStore):
     """Everything that is kept: the catalog, studies, the queue, what runs recorded, and their figures.
 
     A context manager. Safe to share between threads; each process opens its own, which is cheap.

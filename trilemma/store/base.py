@@ -74,3 +74,10 @@ class StoreBase:
 def no_run(run_id: str) -> NotFoundError:
     """The error for a run that is not there."""
     return NotFoundError(f"There is no run {run_id!r}.", "List the runs with `trilemma show`.")
+
+
+def owned(connection: Connection, run_id: str, owner: str | None) -> bool:
+    """Whether a run is that worker's; None asks for nobody in particular."""
+    if owner is None:
+        return True
+    return bool(connection.execute(sa.select(t.runs.c.worker_id).where(t.runs.c.id == run_id)).scalar_one() == owner)

@@ -15,10 +15,12 @@ from sqlalchemy.engine import Connection
 
 from trilemma.errors import StoreError
 from trilemma.lifetimes import created
+from trilemma.needs import Needs
 from trilemma.records import RunRecord
 from trilemma.schema import RunState
 from trilemma.store import tables as t
-from trilemma.store.base import no_run
+from trilemma.store.base import no_run, owned
+from trilemma.store.machines import waiting
 from trilemma.store.studies import StudyStore, insert_runs, new_run
 
 _FRESH: dict[str, object] = {
@@ -37,28 +39,36 @@ _FRESH: dict[str, object] = {
     "worker_created": None,
     "process_pid": None,
     "process_created": None,
+    "machine": "",
 }
 
 
 class QueueStore(StudyStore):
     """Every change is one transaction that excludes all others, so that no run is lost or given out twice."""
 
-    def claim_next(self, worker_id: str, device: str = "local") -> RunRecord | None:
+    def claim_next(
+        self, worker_id: str, device: str = "local", *, needs: Needs | None = None, machine: str = ""
+    ) -> RunRecord | None:
         """Give the next waiting run of ``device`` to the calling process and make it running.
 
         None when the queue is paused or empty, or when a run of that device is running.
+
+        In a cluster, the runs of one configuration in one study stay on the machine that had the first of them, as long
+        as it is there: repeats on another machine would be no repeats.
+
+        Args:
+            worker_id: Who asks.
+            device: Whose runs.
+            needs: Only a run that asks for this; None for any.
+            machine: The cluster's machine that is reserved for it; other machines' runs do not matter then.
         """
         with self._db.write() as connection:
-            if self._paused(connection) or self._busy(connection, device):
+            if self._paused(connection) or (not machine and self._busy(connection, device)):
                 return None
-            query = (
-                sa.select(t.runs.c.id)
-                .where(t.runs.c.state == RunState.WAITING.value, t.runs.c.device == device)
-                .order_by(t.runs.c.position, t.runs.c.number)
-                .limit(1)
-                .with_for_update()
-            )
-            run_id = connection.execute(query).scalar()
+            queued = waiting(connection, device, 1 if needs is None else None)
+            fit = (one for one, asks in queued if needs is None or asks == needs)
+            # Looked at once more with its row locked, for databases in which others write meanwhile.
+            run_id = next((one for one in fit if self._state(connection, one) is RunState.WAITING), None)
             if run_id is None:
                 return None
             values = _FRESH | {
@@ -66,6 +76,7 @@ class QueueStore(StudyStore):
                 "attempt": t.runs.c.attempt + 1,
                 "reason": "",
                 "log_tail": "",
+                "machine": machine,
                 "worker_id": worker_id,
                 "worker_pid": os.getpid(),
                 "worker_created": created(os.getpid()),
@@ -77,17 +88,27 @@ class QueueStore(StudyStore):
         self._attempts.pop(run_id, None)
         return self.run(run_id)
 
-    def release(self, run_id: str, reason: str = "", *, interrupted: bool = False) -> None:
+    def release(self, run_id: str, reason: str = "", *, interrupted: bool = False, owner: str | None = None) -> None:
         """Put a running run, whose process is gone, back into the queue and delete what it recorded.
 
         ``interrupted`` counts towards :meth:`interruptions`. A run that is not running is left as it is: it may have
-        finished the moment before.
+        finished the moment before. So is one that is no longer the worker's whose name is ``owner``.
         """
         with self._db.write() as connection:
-            if self._state(connection, run_id) is not RunState.RUNNING:
+            if self._state(connection, run_id) is not RunState.RUNNING or not owned(connection, run_id, owner):
                 return
             more = t.runs.c.interruptions + int(interrupted)
             self._start_over(connection, run_id, reason=reason, interruptions=more)
+
+    def waiting_needs(self, device: str = "local") -> list[Needs]:
+        """What the waiting runs of ``device`` ask of their machines, each once, in the order of the queue.
+
+        Nothing while the queue is paused. See :meth:`claim_next` for the machines that runs stay on.
+        """
+        with self._db.read() as connection:
+            if self._paused(connection):
+                return []
+            return list(dict.fromkeys(needs for _, needs in waiting(connection, device)))
 
     def retry(self, run_id: str) -> None:
         """Put a failed or cancelled run back into its place in the queue and delete what it recorded.

@@ -12,6 +12,7 @@ from trilemma.schema import Measurement, Phase, Provenance, RunState, split_key
 from trilemma.store import tables as t
 from trilemma.store.base import StoreBase
 from trilemma.store.codec import times_of, unpack_samples
+from trilemma.store.points import PLACE, machine_points
 from trilemma.store.studies import in_study, is_mine, is_of_tool
 
 if TYPE_CHECKING:  # half a second to import, which the measuring processes need not spend
@@ -64,12 +65,13 @@ class ReadStore(StoreBase):
         Columns: run_id, configuration_id, suite, n (answers); the earliest in the queue first.
         """
         r, a = t.runs.c, t.answers.c
-        columns: list[sa.ColumnElement[Any]] = [r.id.label("run_id"), r.configuration_id, a.suite]
+        columns: list[sa.ColumnElement[Any]] = [r.id.label("run_id"), r.configuration_id, *PLACE, a.suite]
         query = sa.select(*columns, (n := sa.func.count().label("n"))).join_from(t.runs, t.answers, a.run_id == r.id)
         query = query.where(r.state == RunState.DONE.value, r.id.not_in(_superseded()))
         query = query.where(in_study(study_id))
-        query = query.group_by(r.id, r.configuration_id, r.position, r.number, a.suite)
-        return _frame(self._rows(query.order_by(r.position, r.number, a.suite)), [*columns, n])
+        query = query.group_by(r.id, r.configuration_id, *PLACE, r.position, r.number, a.suite)
+        frame = self._point_frame(query.order_by(r.position, r.number, a.suite), [*columns, n])
+        return frame.drop(columns="machine")
 
     def score_frame(self, suite: str, figure: str, run_ids: Sequence[str]) -> pd.DataFrame:
         """One row for each answer of ``run_ids`` to ``suite`` that has a score called ``figure``.
@@ -78,10 +80,11 @@ class ReadStore(StoreBase):
         """
         r, a = t.runs.c, t.answers.c
         score = self._db.dialect.number(a.scores, figure).label("score")
-        columns: list[sa.ColumnElement[Any]] = [r.id.label("run_id"), r.configuration_id, a.item_id, score]
+        columns: list[sa.ColumnElement[Any]] = [r.id.label("run_id"), r.configuration_id, *PLACE, a.item_id, score]
         query = sa.select(*columns).join_from(t.runs, t.answers, a.run_id == r.id)
         query = query.where(a.suite == suite, r.id.in_(list(run_ids)), score.is_not(None))
-        return _frame(self._rows(query.order_by(r.position, r.number, a.index)), columns)
+        frame = self._point_frame(query.order_by(r.position, r.number, a.index), columns)
+        return frame.drop(columns="machine")
 
     def measurements(self, run_id: str) -> list[Measurement]:
         """The measurements of a run, in the order in which they were set."""
@@ -100,7 +103,8 @@ class ReadStore(StoreBase):
         """
         r, m = t.runs.c, t.measurements.c
         about_run = [r.id.label("run_id"), r.configuration_id, r.artifact_id, r.engine, r.repeat, r.disturbed]
-        runs = sa.select(*about_run).where(r.state == state.value, r.id.not_in(_superseded()))
+        named = [*about_run, *PLACE]
+        runs = sa.select(*named).where(r.state == state.value, r.id.not_in(_superseded()))
         figures = sa.select(m.run_id, m.key, m.value, m.low, m.high, m.n, m.method, m.source, m.valid)
         if keys is not None:
             figures = figures.where(m.key.in_(list(keys)))
@@ -110,7 +114,8 @@ class ReadStore(StoreBase):
         with self._db.read() as connection:
             # Two narrow results joined here are several times as fast as one wide one.
             if among is None:
-                left = _frame(connection.execute(runs.order_by(r.position, r.number)).all(), about_run)
+                rows = connection.execute(runs.order_by(r.position, r.number)).all()
+                left = machine_points(connection).name(_frame(rows, named)).drop(columns="machine")
             else:
                 kept = (among["state"] == state.value) & ~among["superseded"].astype(bool)
                 left = among.loc[kept, [column.name for column in about_run]]
@@ -153,7 +158,9 @@ class ReadStore(StoreBase):
 
         Columns: run_id, state, configuration_id, artifact_id, model, quantization, engine, settings (JSON), adapter_id
         (None without one), profile (the emulated device's name; None for the machine itself), repeat, disturbed,
-        finished_at (UTC), rerun_of, superseded (a re-run has replaced it), imported (out of another tool's file).
+        finished_at (UTC), rerun_of, superseded (a re-run has replaced it), imported (out of another tool's file),
+        machine (what it is called; None before one has ended). As in all frames, a configuration on another machine
+        has an id of its own (:mod:`trilemma.store.points`).
         """
         r = t.runs.c
         columns: list[sa.ColumnElement[Any]] = [
@@ -173,16 +180,29 @@ class ReadStore(StoreBase):
             r.rerun_of,
             r.id.in_(_superseded()).label("superseded"),
             is_of_tool(t.runs).label("imported"),
+            *PLACE,
         ]
         query = sa.select(*columns).outerjoin_from(t.runs, t.artifacts, r.artifact_id == t.artifacts.c.id)
         query = query.where(in_study(study_id))
         import pandas as pd  # noqa: PLC0415
 
-        frame = _frame(self._rows(query.order_by(r.position, r.number)), columns)
+        frame = self._point_frame(query.order_by(r.position, r.number), columns)
         frame["finished_at"] = pd.to_datetime(frame["finished_at"], utc=True)
         for name in ("superseded", "imported"):
             frame[name] = frame[name].astype(bool)
         return frame
+
+    def points_of(self, run_ids: Sequence[str]) -> dict[str, str]:
+        """By run the id under which the frames have its configuration on its machine; runs that are not there lack."""
+        r = t.runs.c
+        query = sa.select(r.id, r.configuration_id, *PLACE).where(r.id.in_(list(run_ids)))
+        with self._db.read() as connection:
+            points = machine_points(connection)
+            return {str(run_id): points.of(*place) for run_id, *place in connection.execute(query)}
+
+    def _point_frame(self, query: sa.Select[Any], columns: Sequence[sa.ColumnElement[Any]]) -> pd.DataFrame:
+        with self._db.read() as connection:
+            return machine_points(connection).name(_frame(connection.execute(query).all(), columns))
 
     def _rows(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
         with self._db.read() as connection:

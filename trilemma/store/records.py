@@ -9,26 +9,29 @@ import sqlalchemy as sa
 from pydantic import JsonValue
 from sqlalchemy.engine import Connection
 
+from trilemma.errors import StoreError
 from trilemma.records import AnswerRecord, HostInfo, PhaseWindow, RequestRecord, Sample
 from trilemma.schema import Measurement, Phase, RunState, content_id, utc_now
 from trilemma.store import tables as t
-from trilemma.store.base import StoreBase
+from trilemma.store.base import StoreBase, owned
 from trilemma.store.codec import CODEC, deltas, pack_samples
 
 
 class RecordStore(StoreBase):
     """Writes of a running run; all raise StoreError when it is not running, RunCancelledError when it was cancelled."""
 
-    def start_run(self, run_id: str, host: HostInfo) -> None:
-        """The run's process has begun, on this machine."""
+    def start_run(self, run_id: str, host: HostInfo, attempt: int | None = None) -> None:
+        """The run's process has begun, on this machine; with ``attempt`` only where the run is still at that one."""
         document = host.model_dump(mode="json")
         host_id = content_id(document, 64)
         with self._db.write() as connection:
-            attempt = self._require_running(connection, run_id)
+            now = self._require_running(connection, run_id)
+            if attempt not in (None, now):
+                raise StoreError(f"Run {run_id} is at attempt {now} by now, so attempt {attempt} at it does not begin.")
             if connection.execute(sa.select(t.hosts.c.id).where(t.hosts.c.id == host_id)).scalar() is None:
                 connection.execute(sa.insert(t.hosts).values(id=host_id, document=document))
             self._update(connection, run_id, started_at=utc_now(), host_id=host_id)
-        self._attempts[run_id] = attempt
+        self._attempts[run_id] = now
 
     def set_engine_info(self, run_id: str, info: Mapping[str, JsonValue]) -> None:
         """What the engine says of itself; replaces what it said before."""
@@ -110,8 +113,11 @@ class RecordStore(StoreBase):
         log_tail: str = "",
         disturbed: bool = False,
         disturbances: Sequence[str] = (),
+        owner: str | None = None,
     ) -> bool:
         """End a run as done, failed or cancelled; False when it had ended already, which then stands.
+
+        With ``owner`` only while it is the run of the worker of that name; False if it is not.
 
         Raises:
             NotFoundError: there is no such run.
@@ -136,7 +142,7 @@ class RecordStore(StoreBase):
         if state is RunState.DONE:
             values["progress"] = 1.0
         with self._db.write(durable=True) as connection:
-            if self._state(connection, run_id).final:
+            if self._state(connection, run_id).final or not owned(connection, run_id, owner):
                 return False
             self._require_running(connection, run_id)
             self._update(connection, run_id, **values)

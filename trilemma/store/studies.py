@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from trilemma.errors import NotFoundError, StoreError
+from trilemma.needs import ANYWHERE, Needs
 from trilemma.records import IMPORTED, OF_TOOL, SAMPLE, HostInfo, RunRecord, StudyRecord
 from trilemma.schema import RunSpec, RunState, StudySpec, utc_now
 from trilemma.settings import get_settings
@@ -22,7 +23,7 @@ _HIDDEN = {"number", "position", "fingerprint", "configuration_id", "artifact_id
     "adapter_id",
     "profile",
 }
-_HIDDEN |= {"device", "interruptions", "cancel_requested", "host_id"}
+_HIDDEN |= {"device", "needs", "interruptions", "cancel_requested", "host_id"}
 _HIDDEN |= {"worker_id", "worker_pid", "worker_created", "process_pid", "process_created"}
 _COLUMNS = [column for column in t.runs.c if column.name not in _HIDDEN]
 
@@ -247,7 +248,14 @@ def new_run(spec: RunSpec, position: int, rerun_of: str | None = None, created_b
         "rerun_of": rerun_of,
         "engine_info": {},
         "created_by": created_by,
+        "needs": needs_text(spec.needs),
+        "machine": "",
     }
+
+
+def needs_text(needs: Needs) -> str:
+    """Needs as the table has them; equal for equal ones."""
+    return "" if needs == ANYWHERE else json.dumps(needs.model_dump(mode="json", exclude_defaults=True), sort_keys=True)
 
 
 def insert_runs(connection: Connection, rows: Iterable[dict[str, Any]]) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 
 from trilemma.store.column_types import AnyJson, AnyText, Real, UtcDateTime, short_name
@@ -112,6 +113,8 @@ runs = Table(
     Column("worker_created", Float),
     Column("process_pid", Integer),
     Column("process_created", Float),
+    Column("needs", Text, nullable=False, server_default=text("''")),  # as JSON without defaults; empty for nothing
+    Column("machine", short_name(64), nullable=False, server_default=text("''")),  # of a cluster, by name
     _created_by(),
     Index(None, "created_by", "state"),
     Index(None, "state", "device", "position"),
@@ -219,6 +222,17 @@ votes = Table(
     Column("voter", AnyText, nullable=False),
     Column("asked", AnyJson, nullable=False),
     _created_by(),
+)
+
+# The machines of a cluster, as the worker of a device of the queue last saw them.
+machines = Table(
+    "machines",
+    metadata,
+    Column("device", short_name(64), primary_key=True),
+    Column("name", short_name(64), primary_key=True),
+    Column("seen_at", UtcDateTime, nullable=False),
+    Column("alive", Boolean, nullable=False),
+    Column("document", AnyJson, nullable=False),
 )
 
 # What was done, tried and refused; the format is trilemma.records.AuditRecord. Rows are only ever added.

@@ -46,6 +46,7 @@ def ended_run(whole: WholeRun, position: int, device: str) -> dict[str, Any]:
         "log_tail": run.log_tail,
         "disturbed": run.disturbed,
         "disturbances": list(run.disturbances),
+        "machine": run.machine,
         "host_id": None if run.host is None else content_id(run.host, 64),
         "engine_info": dict(run.engine_info),
     }

@@ -1,0 +1,121 @@
+"""Runs on the machines of a Ray cluster: each takes a slot of one, and is measured there by an agent.
+
+Ray finds the machine (a placement group of one bundle) and says when it is gone. Everything else is as on this machine:
+the same worker claims runs, watches and cancels them; and what a run recorded counts only when it has been taken over
+into the store here, whole, and only for the attempt that the store is at.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, ClassVar
+
+from trilemma.jobs.base import Command, Identity
+from trilemma.jobs.local import LocalExecutor
+from trilemma.jobs.ray_cluster import SLOT, bundle_of, connect, machines_of, offered
+from trilemma.jobs.ray_node import Agent
+from trilemma.jobs.ray_run import ANSWER_S, Journey, RayHandle
+from trilemma.needs import ANYWHERE, Needs
+from trilemma.records import Machine, RunRecord
+from trilemma.settings import Settings
+from trilemma.store import Store
+
+_PLACE_S = 1.0
+"""How long Ray may take to find a machine that has a slot free."""
+
+
+class RayExecutor:
+    """Places runs by what they need. Connects at the first use."""
+
+    name: ClassVar[str] = "ray"
+    cluster: ClassVar[bool] = True
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._placing = threading.Lock()
+
+    def lanes(self) -> int:
+        """The slots of all machines.
+
+        Raises:
+            RunError: the cluster cannot be reached.
+        """
+        return sum(machine.slots for machine in self.machines())
+
+    def machines(self) -> tuple[Machine, ...]:
+        """Those that are there now, by name.
+
+        Raises:
+            RunError: the cluster cannot be reached.
+        """
+        # One that went and came back is there twice until Ray notices.
+        found = {machine.name: machine for machine in machines_of(connect(self._settings)).values()}
+        return tuple(found[name] for name in sorted(found))
+
+    def reserve(self, device: str, needs: Needs = ANYWHERE) -> RayReservation | None:
+        """A slot of a machine that has what is needed; None while no such slot is free.
+
+        Raises:
+            RunError: the cluster cannot be reached.
+        """
+        ray = connect(self._settings)
+        from ray.util import placement_group, placement_group_table, remove_placement_group  # noqa: PLC0415
+
+        with self._placing:
+            known = machines_of(ray)
+            if ray.available_resources().get(SLOT, 0) < 1 or not any(offered(one, needs) for one in known.values()):
+                return None
+            group, reserved = placement_group([bundle_of(needs)]), None
+            try:
+                if group.wait(_PLACE_S):
+                    node = placement_group_table(group)["bundles_to_node_id"][0]
+                    if node in known:
+                        reserved = RayReservation(self._settings, ray, group, known[node].name, needs)
+            finally:
+                if reserved is None:
+                    remove_placement_group(group)
+            return reserved
+
+    def clear(self, run_id: str, worker_id: str, process: Identity | None) -> bool:
+        """End what a worker without a cluster left on this machine.
+
+        On others nothing is left to end: agents end with the worker that made them, and their runs with them.
+        """
+        return LocalExecutor(self._settings).clear(run_id, worker_id, process)
+
+
+class RayReservation:
+    """A slot of a machine."""
+
+    def __init__(self, settings: Settings, ray: Any, group: Any, machine: str, needs: Needs) -> None:
+        self._settings = settings
+        self._ray = ray
+        self._group = group
+        self._needs = needs
+        self._agent: Any = None
+        self.machine = machine
+
+    def start(self, run: RunRecord, store: Store, worker_id: str, command: Command, log: Path) -> RayHandle:
+        """Send an agent to the machine; bringing the run there goes on while it is polled."""
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy  # noqa: PLC0415
+
+        placed = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=0)
+        options = {"num_cpus": self._needs.cpus, "num_gpus": self._needs.gpus, "scheduling_strategy": placed}
+        self._agent = self._ray.remote(Agent).options(max_concurrency=8, max_restarts=0, **options).remote()
+        journey = Journey(self._settings, self._ray, self._agent, run, store)
+        return RayHandle(journey, self.machine, worker_id, command, log)
+
+    def release(self) -> None:
+        """Dismiss the agent, and give the slot back."""
+        from ray.util import remove_placement_group  # noqa: PLC0415
+
+        # What goes wrong here goes wrong on a machine that is gone, or at the end of a worker that goes.
+        with suppress(Exception):
+            if self._agent is not None:
+                with suppress(Exception):
+                    self._ray.get(self._agent.close.remote(), timeout=ANSWER_S)
+                self._ray.kill(self._agent)
+        with suppress(Exception):
+            remove_placement_group(self._group)
