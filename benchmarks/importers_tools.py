@@ -224,7 +224,7 @@ dataset_kwargs: {{data_files: {{test: {data}}}}}
 test_split: test
 doc_to_text: "{{{{question}}}}"
 """
-_TASKS = {
+_TASKS: dict[str, tuple[str, list[dict[str, Any]]]] = {
     "made_sums": (
         'output_type: generate_until\ndoc_to_target: "{{answer}}"\n'
         "generation_kwargs: {until: [\"\\n\"], max_gen_toks: 4}\nmetric_list: [{metric: exact_match}]\n",
