@@ -279,7 +279,7 @@ CASES = [
     Case(Action.PAUSE, "queue", click("Pause the queue")),
     Case(Action.RESUME, "queue", click("Resume the queue"), pause),
     Case(Action.IMPORT, "queue", upload("elsewhere.trilemma.zip", "Download the study", "Import it", "Import a study")),
-    Case(Action.IMPORT, FORM, upload("llama-bench.json", "A file of results", "Import 2 runs", "Import another tool's results"),
+    Case(Action.IMPORT, FORM, upload("llama-bench.json", "A file of results", "Import 2 runs", "Import another tool's"),
          refused=Action.SUBMIT),
     Case(Action.SUBMIT, FORM, click("Measure")),
     Case(Action.ADD_FILE, FORM, upload("trace.jsonl", "Recorded trace", opened="How requests come, limits and lengths"),
