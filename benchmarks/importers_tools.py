@@ -10,7 +10,7 @@ import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -224,7 +224,7 @@ dataset_kwargs: {{data_files: {{test: {data}}}}}
 test_split: test
 doc_to_text: "{{{{question}}}}"
 """
-_TASKS: dict[str, tuple[str, Sequence[Mapping[str, object]]]] = {
+_TASKS: dict[str, tuple[str, list[dict[str, Any]]]] = {
     "made_sums": (
         'output_type: generate_until\ndoc_to_target: "{{answer}}"\n'
         "generation_kwargs: {until: [\"\\n\"], max_gen_toks: 4}\nmetric_list: [{metric: exact_match}]\n",

@@ -128,7 +128,8 @@ class Session:
         """Whether the page, or a part of it, was run to its end; not if nothing of it is begun in five seconds."""
         seconds = 5.0
         while (message := self._receive(seconds)) is not None:
-            seconds = 60.0
+            if message.WhichOneof("type") == "new_session":
+                seconds = 60.0
             if message.WhichOneof("type") == "script_finished" and message.script_finished in OVER:
                 return True
         assert seconds == 5.0, "the page was not run to its end"

@@ -202,14 +202,13 @@ def click(name: str, *before: str) -> Click:
     return clicked
 
 
-def upload(file: str, then: str = "", opened: str = "") -> Click:
-    """A file that is brought, and a click if its arrival alone does nothing."""
+def upload(file: str, label: str, then: str = "", opened: str = "") -> Click:
+    """A file that is brought to the place with that label, and a click if its arrival alone does nothing."""
 
     def uploaded(world: World, page: Page, recorder: Recorder) -> None:
         if opened:
             page.get_by_text(opened).first.click()
-        place = page.locator("[data-testid=stFileUploader]", has=page.locator("input[type=file]"))
-        given = place.locator("input[type=file]").last
+        given = page.get_by_test_id("stFileUploader").filter(has_text=label).locator("input[type=file]")
         if not then:
             recorder.hold()
         given.set_input_files(world.files[file])
@@ -279,12 +278,13 @@ CASES = [
     Case(Action.RETRY_RUN, "queue?show=Failed", click("Retry")),
     Case(Action.PAUSE, "queue", click("Pause the queue")),
     Case(Action.RESUME, "queue", click("Resume the queue"), pause),
-    Case(Action.IMPORT, "queue", upload("elsewhere.trilemma.zip", "Import it", "Import a study")),
-    Case(Action.IMPORT, FORM, upload("llama-bench.json", "Import 2 runs", "Import another tool's results")),
-    Case(Action.SUBMIT, FORM, click("Measure")),
-    Case(Action.ADD_FILE, FORM, upload("trace.jsonl", opened="How requests come, limits and lengths"),
+    Case(Action.IMPORT, "queue", upload("elsewhere.trilemma.zip", "Download the study", "Import it", "Import a study")),
+    Case(Action.IMPORT, FORM, upload("llama-bench.json", "A file of results", "Import 2 runs", "Import another tool's"),
          refused=Action.SUBMIT),
-    Case(Action.ADD_FILE, FORM + "&q_own=true", upload("questions.csv"), refused=Action.SUBMIT),
+    Case(Action.SUBMIT, FORM, click("Measure")),
+    Case(Action.ADD_FILE, FORM, upload("trace.jsonl", "Recorded trace", opened="How requests come, limits and lengths"),
+         refused=Action.SUBMIT),
+    Case(Action.ADD_FILE, FORM + "&q_own=true", upload("questions.csv", "A file of questions"), refused=Action.SUBMIT),
     Case(Action.DELETE_WEIGHTS, "models?from={model}", click("Delete it", "^Delete$")),
     Case(Action.QUANTISE, "models?from={model}&make=Q8_0", click("Make 1 file")),
     Case(Action.CONVERT, "models?from={model}", click("^Convert$")),

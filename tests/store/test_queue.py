@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
-import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -20,7 +19,7 @@ from studies import HOST, add, claim, finish, measurement, records, run_specs, u
 
 from tests.postgres import server
 from trilemma.errors import NotFoundError, RunCancelledError, StoreError
-from trilemma.schema import RunState
+from trilemma.lifetimes import created
 from trilemma.store import Store, open_store
 
 CLAIM = """
@@ -204,7 +203,7 @@ def test_claiming_states_the_owner(store: Store) -> None:
     _, (run_id,) = add(store, run_specs(1))
     assert store.owner(run_id) is None
     claim(store)
-    assert store.owner(run_id) == ("worker", os.getpid(), psutil.Process().create_time())
+    assert store.owner(run_id) == ("worker", os.getpid(), created(os.getpid()))
     assert store.process(run_id) is None
     store.set_process(run_id, 123, 4.5)
     assert store.process(run_id) == ("worker", 123, 4.5)
