@@ -20,6 +20,7 @@ from studies import HOST, add, claim, finish, measurement, records, run_specs, u
 from tests.postgres import server
 from trilemma.errors import NotFoundError, RunCancelledError, StoreError
 from trilemma.lifetimes import created
+from trilemma.schema import RunState
 from trilemma.store import Store, open_store
 
 CLAIM = """
