@@ -102,11 +102,12 @@ def _picked_card(
     wanted = [key for axis in Axis for key in by_axis[axis]]
     around = explore_data.points(of, study_id, tuple(sorted({*wanted})))
     around = around.select(members(around.meta.index, points.meta.index))
+    place = int(np.flatnonzero(around.meta.index == picked)[0])
     for axis in Axis:
-        mine = [key for key in by_axis[axis] if around.value[key].notna()[picked]]
+        mine = [key for key in by_axis[axis] if pd.notna(around.value[key].iloc[place])]
         if mine:
             st.markdown(shared.axis_badge(axis))
-            alt = "; ".join(f"{key_title(key)}: {_written(around, key, picked)}" for key in mine)
+            alt = "; ".join(f"{key_title(key)}: {_written(around, key, place)}" for key in mine)
             figure = profile_figure(around, picked, mine, dark=is_dark())
             st.plotly_chart(
                 figure, theme=None, key=f"explore_bars_{axis}", config={"staticPlot": True}, alt=alt, width="stretch"
@@ -133,9 +134,8 @@ def prepare(of: tuple[str, int], chosen: Chosen, keys: Sequence[str], more: Sequ
         explore_data.read_ahead(of, chosen.study, tuple(keys))
 
 
-def _written(points: Points, key: str, row: str) -> str:
-    values = (table[key].loc[[row]].tolist()[0] for table in (points.value, points.low, points.high))
-    value, low, high = values
+def _written(points: Points, key: str, row: int) -> str:
+    value, low, high = (table[key].iloc[row] for table in (points.value, points.low, points.high))
     return format_figure(value, key_definition(key).unit, low, high)
 
 

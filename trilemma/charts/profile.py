@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from trilemma.analysis.format import format_figure, key_definition, key_title
 from trilemma.analysis.points import Points, axis_of, better
 from trilemma.charts.palette import axis_colour, escape, layout, theme
+from trilemma.charts.unchecked import unchecked
 from trilemma.schema import Axis, Method
 
 _ROW = 56
@@ -22,10 +23,8 @@ def profile_figure(points: Points, configuration_id: str, keys: Sequence[str], *
     configuration lacks is left out.
     """
     look = theme(dark)
-    figure = go.Figure(layout=layout(dark))
     row = points.meta.index.get_loc(configuration_id)
     one = points.select(np.array([row], dtype=np.intp))
-    # All at once: each shape or text that is added to a figure copies those before it.
     shapes: list[dict[str, object]] = []
     annotations: list[dict[str, object]] = []
     known = [key for key in keys if one.value[key].notna().all()]
@@ -51,13 +50,15 @@ def profile_figure(points: Points, configuration_id: str, keys: Sequence[str], *
                     "showarrow": False, "font": font,
                 }
             )  # fmt: skip
-    figure.update_xaxes(visible=False, range=[0, 1], fixedrange=True)
-    figure.update_yaxes(visible=False, range=[len(known) - 0.85, -0.72], fixedrange=True)
-    figure.update_layout(
-        height=_ROW * max(1, len(known)), margin={"l": 0, "r": 4, "t": 0, "b": 0}, shapes=shapes,
-        annotations=annotations,
+    axis = {"visible": False, "fixedrange": True}
+    return unchecked(
+        [],
+        {
+            **layout(dark), "height": _ROW * max(1, len(known)), "margin": {"l": 0, "r": 4, "t": 0, "b": 0},
+            "xaxis": axis | {"range": [0, 1]}, "yaxis": axis | {"range": [len(known) - 0.85, -0.72]},
+            "shapes": shapes, "annotations": annotations,
+        },
     )  # fmt: skip
-    return figure
 
 
 def _ratio(values: Sequence[float], value: float, lower_is_better: bool) -> float | None:
