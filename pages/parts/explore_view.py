@@ -101,18 +101,21 @@ def _picked_card(
     by_axis = _headlines(of)
     wanted = [key for axis in Axis for key in by_axis[axis]]
     around = explore_data.points(of, study_id, tuple(sorted({*wanted})))
-    around = around.select(members(around.meta.index, points.meta.index))
-    place = int(np.flatnonzero(around.meta.index == picked)[0])
+    among = members(around.meta.index, points.meta.index)
+    found_at = np.flatnonzero(around.meta.index == picked)
+    if not found_at.size:
+        return
+    place = int(found_at[0])
     for axis in Axis:
         mine = [key for key in by_axis[axis] if pd.notna(around.value[key].iloc[place])]
         if mine:
             st.markdown(shared.axis_badge(axis))
             alt = "; ".join(f"{key_title(key)}: {_written(around, key, place)}" for key in mine)
-            figure = profile_figure(around, picked, mine, dark=is_dark())
+            figure = profile_figure(around, picked, mine, among=among, dark=is_dark())
             st.plotly_chart(
                 figure, theme=None, key=f"explore_bars_{axis}", config={"staticPlot": True}, alt=alt, width="stretch"
             )
-    st.caption("A full bar is the best in view. " + _provenance(around, wanted, picked))
+    st.caption("A full bar is the best in view. " + _provenance(around, wanted, place))
 
 
 def _headlines(of: tuple[str, int]) -> dict[Axis, list[str]]:
@@ -151,11 +154,12 @@ def _standing(points: Points, keys: Sequence[str], picked: str, found: Sureness)
     sentences = [f"{words[standing]}: on the front with a probability of {chance}."]
     if standing is Standing.CERTAIN:
         return sentences
-    names = labels(points)
-    for one, position in beaten_by(points, keys, found, row)[:2]:
+    beaten = beaten_by(points, keys, found, row)[:2]
+    names = labels(points, np.array([position for _, position in beaten], dtype=np.intp))
+    for (one, _), name in zip(beaten, names, strict=True):
         gains = [f"{key_title(key)} {_gain(key, gain)}" for key, gain in one.gains.items()]
         sentences.append(
-            f"{shared.plain(str(names.iloc[position]))} beats it with a probability of "
+            f"{shared.plain(str(name))} beats it with a probability of "
             f"{shared.plain(probability_text(one.probability))}: {shared.plain('; '.join(gains))}."
         )
     return sentences
@@ -168,9 +172,9 @@ def _gain(key: str, gain: float) -> str:
     return f"{format_figure(abs(gain), key_definition(key).unit)} {'better' if gain > 0 else 'worse'}"
 
 
-def _provenance(points: Points, keys: Sequence[str], picked: str) -> str:
+def _provenance(points: Points, keys: Sequence[str], row: int) -> str:
     """Repeats, and in words what hollow and warning marks mean."""
-    one = points.select(np.asarray(points.meta.index == picked))
+    one = points.select(np.array([row], dtype=np.intp))
     runs = int(one.meta["runs"].iloc[0])
     text = f"From {runs:,} {'run' if runs == 1 else 'runs'}."
     known = [key for key in keys if one.value[key].notna().all()]

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,9 @@ from tests.waiting import free_port, wait_for
 from trilemma.access.roles import Action
 from trilemma.archive.write import export_bytes
 from trilemma.catalog.catalog import Catalog
-from trilemma.records import AuditRecord, Outcome
+from trilemma.records import AuditRecord, Machine, Outcome
 from trilemma.sample.loading import add_sample
-from trilemma.schema import Configuration, RunSpec, RunState, StudySpec
+from trilemma.schema import Configuration, RunSpec, RunState, StudySpec, utc_now
 from trilemma.serve import Services, login_arguments
 from trilemma.settings import get_settings
 from trilemma.store import Store, open_store
@@ -120,6 +121,7 @@ def furnish(world: World) -> None:
     assert failed is not None
     store.start_run(failed.id, factory.HOST)
     store.finish_run(failed.id, RunState.FAILED, reason="Bad luck.")
+    store.see_machines([Machine(name="gone", cpus=2, seen_at=utc_now() - timedelta(hours=1))])
     running = store.claim_next("w")
     assert running is not None
     store.start_run(running.id, factory.HOST)
@@ -294,6 +296,7 @@ CASES = [
     Case(Action.VOTE, "compare?study={asked}&tab=vote", click("A is better")),
     Case(Action.UNDO_VOTE, "compare?study={asked}&tab=vote", take_back, refused=Action.VOTE, changes=False),
     Case(Action.TRY_OUT, "compare?study={asked}&tab=tryout", ask, changes=False),
+    Case(Action.FORGET_MACHINE, "machines", click("Take it off the list")),
     Case(Action.CHANGE_SAMPLE, "explore?study=sample", click("Remove it", "Remove the sample")),
 ]  # fmt: skip
 

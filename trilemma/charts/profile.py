@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 
 from trilemma.analysis.format import format_figure, key_definition, key_title
+from trilemma.analysis.front import BoolArray
 from trilemma.analysis.points import Points, axis_of, better
 from trilemma.charts.palette import axis_colour, escape, layout, theme
 from trilemma.charts.unchecked import unchecked
@@ -16,23 +18,25 @@ from trilemma.schema import Axis, Method
 _ROW = 56
 
 
-def profile_figure(points: Points, configuration_id: str, keys: Sequence[str], *, dark: bool = False) -> go.Figure:
-    """The figures ``keys`` of one configuration; a full bar is the best of ``points``.
+def profile_figure(
+    points: Points, configuration_id: str, keys: Sequence[str], *, among: BoolArray | None = None, dark: bool = False
+) -> go.Figure:
+    """The figures ``keys`` of one configuration; a full bar is the best of ``points``, or of those that are ``among``.
 
     A bar is the ratio to the best (of values above zero), hollow where the figure is modelled. A figure that the
     configuration lacks is left out.
     """
     look = theme(dark)
-    row = points.meta.index.get_loc(configuration_id)
-    one = points.select(np.array([row], dtype=np.intp))
+    row = int(np.flatnonzero(points.meta.index == configuration_id)[0])
+    rows = np.ones(len(points), dtype=np.bool_) if among is None else among
     shapes: list[dict[str, object]] = []
     annotations: list[dict[str, object]] = []
-    known = [key for key in keys if one.value[key].notna().all()]
+    known = [key for key in keys if pd.notna(points.value[key].iloc[row])]
     for position, key in enumerate(known):
-        value, low, high = (table[key].tolist()[0] for table in (one.value, one.low, one.high))
-        ratio = _ratio(points.value[key].dropna().tolist(), value, better(key) == "lower")
+        value, low, high = (float(table[key].iloc[row]) for table in (points.value, points.low, points.high))
+        ratio = _ratio(points.value[key][rows].dropna().tolist(), value, better(key) == "lower")
         colour = axis_colour(axis_of(key) or Axis.EFFICIENCY, dark)
-        modelled = one.methods([key]) == [Method.MODELLED]
+        modelled = points.method[key].iloc[row] == Method.MODELLED.value
         side = {"type": "rect", "x0": 0, "y0": position - 0.07, "y1": position + 0.07}
         shapes.append(side | {"x1": 1, "fillcolor": look.grid, "line": {"width": 0}})
         if ratio is not None:
