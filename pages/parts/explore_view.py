@@ -213,9 +213,10 @@ def table(
     ticked = np.flatnonzero(selected.rows[kept]).tolist()
 
     def pick() -> None:
-        rows = st.session_state["explore_table"]["selection"]["rows"]
-        if sorted(rows) != ticked:
-            explore_selection.put(url, Selection(tuple(str(points.meta.index[row]) for row in sorted(rows))))
+        # A tick may come after the table has become shorter, or from no table at all.
+        rows = sorted(row for row in st.session_state["explore_table"]["selection"]["rows"] if 0 <= row < len(points))
+        if rows != ticked:
+            explore_selection.put(url, Selection(tuple(str(points.meta.index[row]) for row in rows)))
 
     st.session_state["explore_table"] = {"selection": {"rows": ticked, "columns": [], "cells": []}}
     st.dataframe(
