@@ -112,7 +112,7 @@ def _table(listings: Sequence[Listing]) -> Artifact | None:
         alt=f"{len(artifacts)} artifacts with their size, bits per weight, licence, source and derivation.",
     )
     rows = event["selection"]["rows"]
-    chosen = artifacts[rows[0]] if rows else None
+    chosen = artifacts[rows[0]] if rows and rows[0] < len(artifacts) else None
     shared.set_params("from", chosen.id[:12] if chosen else None)
     return chosen
 

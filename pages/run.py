@@ -247,7 +247,7 @@ def _recent(store: Store) -> None:
     if len(frame) > _RECENT:
         st.caption(f"The latest {_RECENT} of {len(frame):,} runs; Explore shows all configurations.")
     picked = event["selection"]["rows"]
-    if picked:
+    if picked and picked[0] < len(recent):
         shared.go("run", {"id": str(recent["run_id"].iloc[picked[0]])})
 
 

@@ -46,5 +46,5 @@ def misfit_list(misfits: pd.DataFrame, chosen: Chosen) -> None:
     )  # fmt: skip
     if len(misfits) > _SHOWN:
         st.caption(f"The first {_SHOWN} of {len(misfits):,}.")
-    if rows := event["selection"]["rows"]:
+    if (rows := event["selection"]["rows"]) and rows[0] < len(listed):
         shared.go("run", {"id": str(listed["run_id"].iloc[rows[0]])})
