@@ -243,8 +243,10 @@ def install(folder: Path, extras: str, *, vllm: bool = False) -> None:
         say("[3/4] Trilemma, vLLM and PyTorch for CPUs: about two minutes (downloads some 700 MB, once)")
         install_torch(pip, log)
         run([*pip, "-c", constraints, "-e", f".[{extras}]", "-r", str(VLLM)], log, "packages")
-        # vLLM asks for them, needs them for pictures and sound only, and they do not fit this PyTorch.
-        run([str(python), "-m", "pip", "uninstall", "-y", "torchvision", "torchaudio", "torchcodec"], log, "leftovers")
+        # vLLM asks for the first three, needs them for pictures and sound only, and they do not fit this PyTorch. Where
+        # Ray is, vLLM imports it, and AMD's library is then looked for on machines that have none.
+        leftovers = ("torchvision", "torchaudio", "torchcodec", "ray")
+        run([str(python), "-m", "pip", "uninstall", "-y", *leftovers], log, "leftovers")
     else:
         say("[3/4] Trilemma and the packages it needs: about a minute (downloads some 330 MB, once)")
         if extras == EXTRAS:
