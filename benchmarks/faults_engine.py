@@ -21,6 +21,7 @@ from trilemma.engines.base import (
     MemorySplit,
     TokenCallback,
 )
+from trilemma.errors import EngineError
 from trilemma.schema import Artifact
 
 NAME = "faulty"
@@ -98,11 +99,11 @@ class FaultyModel:
 
     def score_choices(self, requests: Sequence[ChoiceRequest]) -> Iterator[ChoiceScore]:
         """Not offered."""
-        raise NotImplementedError
+        raise EngineError("The double scores nothing.", "Measure without suites.")
 
     def logits(self, chunks: Sequence[Sequence[int]], *, first: int = 0) -> Iterator[FloatArray]:
         """Not offered."""
-        raise NotImplementedError
+        raise EngineError("The double scores nothing.", "Measure without suites.")
 
     def close(self) -> None:
         """Fail, if then."""
