@@ -44,6 +44,9 @@ QUICK = {
 }
 
 
+_STARTS = 3
+
+
 @dataclass
 class Node:
     name: str
@@ -53,6 +56,10 @@ class Node:
     @property
     def notes(self) -> Path:
         return self.folder / "notes"
+
+    def settled(self) -> bool:
+        """Whether it is part of the cluster, or has given up."""
+        return "Ray runtime started" in (self.folder / "node.log").read_text() or self.process.poll() is not None
 
     def kill(self) -> None:
         """As a power cut would: everything at once, and nothing asked."""
@@ -82,11 +89,24 @@ class Cluster:
         return f"sqlite:///{self.folder / 'head' / 'trilemma.db'}"
 
     def start(self, name: str, *, head: bool = False) -> None:
+        """Start a node and wait until it is part of the cluster.
+
+        One after the other: Ray looks for free ports and takes them later, so two that start at once on one machine
+        can choose the same. A node that gives up is started again, as a service manager would.
+        """
+        for _ in range(_STARTS):
+            self._start(name, head=head)
+            until(self.nodes[name].settled, 180, self.logs)
+            if self.nodes[name].process.poll() is None:
+                return
+        raise AssertionError(f"{name} does not start\n{self.logs()}")
+
+    def _start(self, name: str, *, head: bool) -> None:
         folder = self.folder / name
         (folder / "notes").mkdir(parents=True, exist_ok=True)
         where = ["--head", "--port", str(self.port)] if head else ["--address", f"127.0.0.1:{self.port}"]
         environment = self.environment(folder) | {"STAND_IN_NOTES": str(folder / "notes")} | QUICK
-        with (folder / "node.log").open("ab") as log:
+        with (folder / "node.log").open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "trilemma", "node", *where, "--name", name, "--num-cpus=2",
                  "--object-store-memory=100000000"],
@@ -122,11 +142,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     made = Cluster(folder, port, {})
     try:
         made.start(NAMES[0], head=True)
-        until(lambda: reachable(port), 180, made.logs)
         for name in NAMES[1:]:
             made.start(name)
-        for node in made.nodes.values():
-            until(lambda log=node.folder / "node.log": "Ray runtime started" in log.read_text(), 180, made.logs)
         yield made
     finally:
         for node in reversed(made.nodes.values()):
@@ -137,11 +154,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 def store(cluster: Cluster) -> Iterator[Store]:
     with open_store(cluster.store_url) as opened:
         yield opened
-
-
-def reachable(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def until(condition: Callable[[], object], timeout_s: float, explain: Callable[[], str] = str) -> None:
