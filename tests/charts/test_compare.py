@@ -56,7 +56,18 @@ def test_a_full_bar_is_the_best_and_half_as_good_is_half(points: Points) -> None
     assert [one.value for one in ratios(points, SPEED) if one] == pytest.approx((speeds / speeds.max()).tolist())
     for key in (MEMORY, SPEED):
         assert all(one.low <= one.value <= one.high for one in ratios(points, key) if one and one.low and one.high)
-    points.value.loc[points.meta.index[0], SPEED] = 0.0
+
+
+def test_nothing_is_a_share_of_the_best_but_not_so_many_times_it(points: Points) -> None:
+    for key in (MEMORY, SPEED):
+        points.value.loc[points.meta.index[0], key] = 0.0
+    found = [one.value for one in ratios(points, SPEED) if one]
+    assert found[0] == 0
+    assert max(found) == 1
+    names = names_of(points)
+    assert len(bars(bars_figure(points, [SPEED], names, looks_of([*names])))) == 3
+    assert ratios(points, MEMORY) == [None] * 3, "nothing is so many times as large as none"
+    points.value[SPEED] = 0.0
     assert ratios(points, SPEED) == [None] * 3
 
 

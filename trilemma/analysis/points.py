@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from trilemma.analysis.front import BoolArray, on_front
 from trilemma.analysis.repeats import ABSENT, Columns, Values, asked_once, repeated
@@ -105,6 +105,21 @@ def better(key: str) -> Better:
     """Which way the figure behind ``key`` is better; higher for an unknown one."""
     definition = FIGURES.get(split_key(key)[0])
     return definition.better if definition else "higher"
+
+
+def best_of(values: ArrayLike, key: str) -> float | None:
+    """The value that others can be a share of; None where none is known, or where there is no ratio to it.
+
+    Of what is better low, none may be zero: nothing is so many times as much. Of what is better high, none below it.
+    """
+    known = np.asarray(values, dtype=np.float64)
+    known = known[~np.isnan(known)]
+    if not known.size:
+        return None
+    low, high = float(known.min()), float(known.max())
+    if better(key) == "lower":
+        return low if low > 0 else None
+    return high if high > 0 and low >= 0 else None
 
 
 def axis_of(key: str) -> Axis | None:

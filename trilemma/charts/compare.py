@@ -18,7 +18,7 @@ from trilemma.analysis.format import (
     scale_for,
     short_titles,
 )
-from trilemma.analysis.points import Points, better
+from trilemma.analysis.points import Points, best_of, better
 from trilemma.charts.palette import escape, layout, theme
 from trilemma.schema import Method
 
@@ -49,14 +49,14 @@ class Ratio(NamedTuple):
 def ratios(points: Points, key: str) -> list[Ratio | None]:
     """How near each of ``points`` comes to the best in ``key``: half as fast and twice as slow are both 0.5.
 
-    None without the figure, and for all where one is not above zero: to that there is no ratio.
+    None without the figure, and for all where there is no ratio to the best: see
+    :func:`~trilemma.analysis.points.best_of`.
     """
     value, low, high = (table[key].astype(float).tolist() for table in (points.value, points.low, points.high))
-    known = [one for one in value if not math.isnan(one)]
-    if not known or min(known) <= 0:
+    best = best_of(value, key)
+    if best is None:
         return [None] * len(value)
     lower = better(key) == "lower"
-    best = min(known) if lower else max(known)
     found: list[Ratio | None] = []
     for one, bottom, top in zip(value, low, high, strict=True):
         if math.isnan(one):

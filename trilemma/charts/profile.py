@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from trilemma.analysis.format import format_figure, key_definition, key_title
 from trilemma.analysis.front import BoolArray
-from trilemma.analysis.points import Points, axis_of, better
+from trilemma.analysis.points import Points, axis_of, best_of, better
 from trilemma.charts.palette import axis_colour, escape, layout, theme
 from trilemma.charts.unchecked import unchecked
 from trilemma.schema import Axis, Method
@@ -23,8 +23,8 @@ def profile_figure(
 ) -> go.Figure:
     """The figures ``keys`` of one configuration; a full bar is the best of ``points``, or of those that are ``among``.
 
-    A bar is the ratio to the best (of values above zero), hollow where the figure is modelled. A figure that the
-    configuration lacks is left out.
+    A bar is the ratio to the best (:func:`~trilemma.analysis.points.best_of`), hollow where the figure is modelled. A
+    figure that the configuration lacks is left out.
     """
     look = theme(dark)
     row = int(np.flatnonzero(points.meta.index == configuration_id)[0])
@@ -34,12 +34,13 @@ def profile_figure(
     known = [key for key in keys if pd.notna(points.value[key].iloc[row])]
     for position, key in enumerate(known):
         value, low, high = (float(table[key].iloc[row]) for table in (points.value, points.low, points.high))
-        ratio = _ratio(points.value[key][rows].dropna().tolist(), value, better(key) == "lower")
+        best = best_of(points.value[key][rows], key)
         colour = axis_colour(axis_of(key) or Axis.EFFICIENCY, dark)
         modelled = points.method[key].iloc[row] == Method.MODELLED.value
         side = {"type": "rect", "x0": 0, "y0": position - 0.07, "y1": position + 0.07}
         shapes.append(side | {"x1": 1, "fillcolor": look.grid, "line": {"width": 0}})
-        if ratio is not None:
+        if best is not None:
+            ratio = best / value if better(key) == "lower" else value / best
             fill = {"fillcolor": "rgba(0,0,0,0)" if modelled else colour}
             shapes.append(side | fill | {"x1": ratio, "line": {"width": 1.5 if modelled else 0, "color": colour}})
         unit = key_definition(key).unit
@@ -63,10 +64,3 @@ def profile_figure(
             "shapes": shapes, "annotations": annotations,
         },
     )  # fmt: skip
-
-
-def _ratio(values: Sequence[float], value: float, lower_is_better: bool) -> float | None:
-    """1 for the best; None where a value is not above zero, for then there is no ratio."""
-    if min(values) <= 0:
-        return None
-    return min(values) / value if lower_is_better else value / max(values)
