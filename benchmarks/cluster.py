@@ -47,7 +47,7 @@ IDLE_CORES = 0.4
 def environment(home: Path, **more: str) -> dict[str, str]:
     """What a process of the cluster runs with."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TRILEMMA_", "RAY_"))}
-    return kept | {"TRILEMMA_HOME": str(home)} | more
+    return kept | {"TRILEMMA_HOME": str(home), "TRILEMMA_RAY_TOKEN_FILE": str(BENCH / "cluster" / "ray-token")} | more
 
 
 @contextmanager

@@ -108,7 +108,10 @@ def _offer(machine: Machine, host: HostInfo | None) -> str:
 def _joining() -> None:
     address = get_settings().ray_address
     with st.expander("Add a machine", expanded=False):
-        st.markdown("Install the same version of Trilemma with the extra `ray` on it, and run there:")
+        st.markdown(
+            "Install the same version of Trilemma with the extra `ray` on it, copy the file `ray-token` from the data "
+            "folder of the head to its data folder, and run there:"
+        )
         st.code(f"trilemma node --address {_reachable(address)}", language="bash")
         if not address:
             st.markdown("`trilemma node --head` begins a cluster; then start this dashboard with its address:")

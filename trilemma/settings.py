@@ -52,6 +52,7 @@ class Settings(BaseSettings):
     )
     executor: str = Field(default="local", description="What runs the queue's jobs.")
     ray_address: str = Field(default="", description="HOST:PORT of a Ray cluster, whose machines then run the jobs.")
+    ray_token_file: Path | None = Field(default=None, description="The secret that lets machines into that cluster.")
     artifacts_url: str = Field(
         default="", repr=False, description="A folder or fsspec URL through which machines share weights."
     )
@@ -92,6 +93,11 @@ class Settings(BaseSettings):
     def executor_name(self) -> str:
         """What runs the queue's jobs: Ray where a cluster is named, unless something else is asked for."""
         return "ray" if self.ray_address and self.executor == "local" else self.executor
+
+    @property
+    def ray_token_path(self) -> Path:
+        """Where the secret is that lets machines into the Ray cluster."""
+        return self.ray_token_file or self.home / "ray-token"
 
     @property
     def artifacts_dir(self) -> Path:

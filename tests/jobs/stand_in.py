@@ -61,7 +61,8 @@ def main() -> None:
         note(home / "overlaps", run_id)
         sys.exit(3)
     note(home / "started", run_id)
-    note(home / "surroundings", f"nice={os.nice(0)},threads={os.environ.get('OMP_NUM_THREADS', '')}")
+    threads, token = os.environ.get("OMP_NUM_THREADS", ""), os.environ.get("RAY_AUTH_TOKEN_PATH", "")
+    note(home / "surroundings", f"nice={os.nice(0)},threads={threads},token={token}")
     print("working on", run_id, flush=True)
     child = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"])
 

@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -116,7 +117,11 @@ class Cluster:
 
     def environment(self, home: Path) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("TRILEMMA_", "RAY_"))}
-        return kept | {"TRILEMMA_HOME": str(home), "TRILEMMA_ARTIFACTS_URL": str(self.folder / "share")}
+        return kept | {
+            "TRILEMMA_HOME": str(home),
+            "TRILEMMA_ARTIFACTS_URL": str(self.folder / "share"),
+            "TRILEMMA_RAY_TOKEN_FILE": str(self.folder / "ray-token"),
+        }
 
     def worker(self, *options: str) -> subprocess.Popen[bytes]:
         """Where the artifact's relative path leads to the weights; on the nodes it leads nowhere."""
@@ -236,7 +241,7 @@ def test_twelve_runs_outlive_the_loss_of_a_node(cluster: Cluster, store: Store) 
     assert finished == Counter(ids), "none was measured to its end twice"
     assert not any((node.notes / "overlaps").exists() for node in cluster.nodes.values())
     surroundings = {line for node in cluster.nodes.values() for line in lines(node.notes / "surroundings")}
-    assert surroundings == {f"nice={os.nice(0)},threads="}, "what Ray does to its workers does not reach the run"
+    assert surroundings == {f"nice={os.nice(0)},threads=,token="}, "what Ray does to its workers does not reach the run"
 
     for settings in range(6):
         places = {measured_on(run) for run in runs if run.spec.configuration.settings["number"] == settings}
@@ -350,3 +355,43 @@ def test_the_command_lists_the_machines(cluster: Cluster, store: Store) -> None:
     assert found["south"]["slots"] == 1
     assert found["south"]["cpus"] == 2
     assert found["south"]["runs"] == []
+
+
+STRANGER = """
+import sys
+from trilemma.errors import RunError
+from trilemma.jobs.ray_cluster import connect
+from trilemma.settings import get_settings
+
+try:
+    ray = connect(get_settings())
+    print(ray.get(ray.remote(lambda: "it ran").remote(), timeout=60))
+except RunError as error:
+    sys.exit(str(error))
+"""
+
+
+def test_only_who_has_the_clusters_token_runs_something(cluster: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "wrong").write_text("0" * 64)
+    right = cluster.folder / "ray-token"
+    with ThreadPoolExecutor() as pool:
+        tried = {
+            "right": pool.submit(stranger, cluster, tmp_path, right),
+            "none": pool.submit(stranger, cluster, tmp_path, tmp_path / "none"),
+            "wrong": pool.submit(stranger, cluster, tmp_path, tmp_path / "wrong"),
+            "asks for none": pool.submit(stranger, cluster, tmp_path, right, RAY_AUTH_MODE="disabled"),
+        }
+    ran = {who: one.result() for who, one in tried.items()}
+    assert {who: one.stdout.strip() for who, one in ran.items()} == dict.fromkeys(ran, "") | {"right": "it ran"}, ran
+    assert "token is not at" in ran["none"].stderr
+    assert "No Ray cluster answers" in ran["wrong"].stderr
+    assert ran["asks for none"].returncode != 0
+
+
+def stranger(cluster: Cluster, home: Path, token: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    """Another program of this machine that wants something to run in the cluster."""
+    about = {"TRILEMMA_RAY_ADDRESS": f"127.0.0.1:{cluster.port}", "TRILEMMA_RAY_TOKEN_FILE": str(token)} | more
+    return subprocess.run(
+        [sys.executable, "-c", STRANGER], cwd=home, env=cluster.environment(home) | about, capture_output=True,
+        text=True, timeout=180, check=False,
+    )  # fmt: skip

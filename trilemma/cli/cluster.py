@@ -13,6 +13,7 @@ from trilemma.access.roles import Action
 from trilemma.analysis.format import format_figure
 from trilemma.cli.base import Json, acting, age_text, emit_json, err, out, plain, session, table
 from trilemma.errors import SettingsError
+from trilemma.jobs import ray_token
 from trilemma.jobs.ray_cluster import PORT, node_command, node_environment
 from trilemma.meters.machine import host_info
 from trilemma.needs import MACHINE_NAME
@@ -38,15 +39,19 @@ def node(
     if not re.fullmatch(MACHINE_NAME, called):
         raise SettingsError(f"{called!r} cannot be the name of a machine.", "Use letters, digits and . _ - (up to 40).")
     command = node_command(slots, called, address, port, context.args)
+    if head:
+        ray_token.make(settings)
+    surroundings = node_environment(settings)
     host = host_info()
     memory = format_figure(host.memory_bytes, "B")
     runs = f"{slots} run{'' if slots == 1 else 's'} at a time"
     err.print(plain(f"{called} offers {runs}: {host.cpu}, {host.cores} CPUs, {memory}. Ctrl-C takes it back."))
     if head:
-        err.print(plain(f"Others join with `trilemma node --address {socket.gethostname()}:{port}`."))
+        err.print(plain(f"Others join with `trilemma node --address {socket.gethostname()}:{port}`"))
+        err.print(plain(f"once {settings.ray_token_path} is in their data folder, too."))
         err.print(plain(f"`TRILEMMA_RAY_ADDRESS=127.0.0.1:{port} trilemma serve` measures on all of them."))
     named = {"TRILEMMA_MACHINE": called, "TRILEMMA_SLOTS": str(max(slots, 1)), "TRILEMMA_HOME": str(settings.home)}
-    os.execve(command[0], command, os.environ | node_environment(settings) | named)  # noqa: S606
+    os.execve(command[0], command, os.environ | surroundings | named)  # noqa: S606
 
 
 def machines(

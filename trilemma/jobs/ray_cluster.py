@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from trilemma.errors import RunError
+from trilemma.jobs import ray_token
 from trilemma.needs import MACHINE_NAME, Needs
 from trilemma.records import Machine
 from trilemma.settings import Settings
@@ -78,20 +79,23 @@ def node_environment(settings: Settings) -> dict[str, str]:
 
     Raises:
         OSError: the data folder cannot be written.
+        RunError: the cluster's token is not on this machine.
     """
+    common = ENVIRONMENT | ray_token.environment(settings)
     if not _amdsmi_is_broken():
-        return ENVIRONMENT
+        return common
     shadow = _shadow(settings)
     shadow.mkdir(parents=True, exist_ok=True)
     (shadow / "amdsmi.py").write_text('raise ImportError("AMD\'s library is not on this machine")\n', encoding="utf-8")
     paths = [str(shadow), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(paths)}
+    return common | {"PYTHONPATH": os.pathsep.join(paths)}
 
 
 def forget_node_environment(settings: Settings) -> None:
     """Take out of this process's environment what is meant for Ray, so that a run does not inherit it."""
     # Ray limits the threads of what it starts to the CPUs that it was asked for, which are none.
-    for name in ("OMP_NUM_THREADS", "OMP_THREAD_LIMIT"):
+    # Its token is nothing to what is measured: answers may be programs.
+    for name in ("OMP_NUM_THREADS", "OMP_THREAD_LIMIT", *ray_token.VARIABLES):
         os.environ.pop(name, None)
     paths = [path for path in os.environ.pop("PYTHONPATH", "").split(os.pathsep) if path]
     if kept := [path for path in paths if Path(path) != _shadow(settings)]:
@@ -121,24 +125,37 @@ def connect(settings: Settings) -> Any:
     """Ray, connected to the cluster of the settings; remembered by Ray itself.
 
     Raises:
-        RunError: it is not installed, or no cluster answers.
+        RunError: it is not installed, no cluster answers, or its token is not here.
     """
+    ray = sys.modules.get("ray")
+    return ray if ray is not None and ray.is_initialized() else _connected(settings)
+
+
+def _connected(settings: Settings) -> Any:
+    if not settings.ray_address:
+        raise RunError("No Ray cluster is named.", "Set TRILEMMA_RAY_ADDRESS to the HOST:PORT of its head.")
+    try:
+        _knock(settings.ray_address)
+    except (OSError, ValueError) as error:
+        raise _unanswered(settings, error) from error
+    os.environ.update(ray_token.environment(settings))  # read by Ray when it is imported
     ray = load_ray()
-    if not ray.is_initialized():
-        if not settings.ray_address:
-            raise RunError("No Ray cluster is named.", "Set TRILEMMA_RAY_ADDRESS to the HOST:PORT of its head.")
-        try:
-            _knock(settings.ray_address)
-            ray.init(
-                address=settings.ray_address, namespace="trilemma", log_to_driver=False, logging_level="ERROR",
-                configure_logging=False,
-            )  # fmt: skip
-        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-            raise RunError(
-                f"No Ray cluster answers at {settings.ray_address} ({str(error)[:200]}).",
-                "Start one with `trilemma node --head` there, and `trilemma node --address` on this machine.",
-            ) from error
+    try:
+        ray.init(
+            address=settings.ray_address, namespace="trilemma", log_to_driver=False, logging_level="ERROR",
+            configure_logging=False,
+        )  # fmt: skip
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        raise _unanswered(settings, error) from error
     return ray
+
+
+def _unanswered(settings: Settings, error: Exception) -> RunError:
+    return RunError(
+        f"No Ray cluster answers at {settings.ray_address} ({str(error)[:200]}).",
+        "Start one with `trilemma node --head` there, and `trilemma node --address` on this machine. If there is one, "
+        f"compare its token with {settings.ray_token_path}.",
+    )
 
 
 def _knock(address: str) -> None:
