@@ -24,12 +24,10 @@ from trilemma.schema import Axis
 
 _MANY = 300
 """Configurations above which those that cannot be on the front are left out."""
-MAP_DRAWS = 200
-"""Draws behind a point of the map: its colours are told apart no finer."""
 _EQUAL = 1e-12
 _NEAR = np.float32(1e-4)
 """How far behind the least rough score the least exact one may be: a hundred times the error of a rough one."""
-_CELLS = 2**15
+_CELLS = 2**16
 """Mixes x options that are scored at a time: what a processor's cache holds."""
 
 
@@ -109,7 +107,7 @@ def best(
     if not rows.size:
         raise ValueError("no configuration may win: none is eligible and has all figures")
     share = wins(
-        _losses(draws, keys, rows, len(draws.values), normalisation, eligible),
+        _losses(draws, keys, rows, normalisation, eligible),
         np.asarray([weights], dtype=np.float64),
         method,
     )[0]
@@ -138,7 +136,7 @@ def decision_map(
     rows = _rows(draws, keys, eligible)
     if not rows.size:
         raise ValueError("no configuration may win: none is eligible and has all figures")
-    losses = _losses(draws, keys, rows, MAP_DRAWS, normalisation, eligible)
+    losses = _losses(draws, keys, rows, normalisation, eligible)
     grid = weight_grid(steps)
     share = wins(losses, grid, method)
     total = share.sum(axis=0)
@@ -164,13 +162,12 @@ def _rows(draws: Draws, keys: Sequence[str], eligible: BoolArray | None) -> NDAr
 
 
 def _losses(
-    draws: Draws, keys: Sequence[str], rows: NDArray[np.intp], count: int, scale: Normalisation,
-    eligible: BoolArray | None,
-) -> FloatArray:  # fmt: skip
-    """The losses of ``rows`` in the first ``count`` draws; unknown in a draw in which one is not eligible."""
-    found = axis_losses(draws.of(keys)[:count, rows], keys, list(Axis), scale)
+    draws: Draws, keys: Sequence[str], rows: NDArray[np.intp], scale: Normalisation, eligible: BoolArray | None
+) -> FloatArray:
+    """The losses of ``rows`` in each draw; unknown in one in which an option is not eligible."""
+    found = axis_losses(draws.of(keys)[:, rows], keys, list(Axis), scale)
     if eligible is not None and eligible.ndim == 2:
-        found[~eligible[:count, rows]] = np.nan
+        found[~eligible[:, rows]] = np.nan
     return found
 
 
@@ -189,27 +186,53 @@ def wins(losses: FloatArray, weights: FloatArray, method: ScoringMethod) -> Floa
         method: how losses become scores.
     """
     found = np.zeros((len(weights), losses.shape[1]))
-    for one, best_loss, worst_loss in zip(losses, *ends(losses), strict=True):
-        # Few options of a draw are on its front, and no other can win.
-        rows = np.flatnonzero(on_front(one, ["lower"] * len(Axis)))
-        if rows.size:
-            mixes, options = _winners(one[rows], weights, method, (best_loss, worst_loss))
-            found[mixes, rows[options]] += 1.0 / np.bincount(mixes)[mixes]
+    # Few options of a draw are on its front, and no other can win.
+    fronts = [np.flatnonzero(on_front(one, ["lower"] * len(Axis))) for one in losses]
+    sizes = np.array([rows.size for rows in fronts])
+    won = np.flatnonzero(sizes)
+    won = won[np.argsort(sizes[won], kind="stable")]  # fronts of about a size together
+    size = max(1, _CELLS // len(weights))
+    for start in range(0, len(won), size):
+        some = won[start : start + size]
+        rows = np.full((len(some), sizes[some].max()), -1)
+        for place, draw in enumerate(some):
+            rows[place, : sizes[draw]] = fronts[draw]
+        _count(found, losses[some], rows, weights, method)
     return found / len(losses)
 
 
-def _winners(
-    losses: FloatArray, weights: FloatArray, method: ScoringMethod, between: tuple[FloatArray, FloatArray]
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The positions of mixes, in order, and of the options with the least score under each; several where equal."""
-    size = max(1, _CELLS // len(losses))
-    parts = []
-    for start in range(0, len(weights), size):
-        rough = rough_scores(losses, weights[start : start + size], method, between)
-        mixes, options = np.nonzero(rough <= rough.min(axis=1, keepdims=True) + _NEAR)
-        parts.append((mixes + start, options))
-    mixes, options = (np.concatenate(one) for one in zip(*parts, strict=True))
-    exact = scores(losses[options], weights[mixes], method, between)
-    first = np.flatnonzero(np.diff(mixes, prepend=-1))
-    least = exact <= np.minimum.reduceat(exact, first)[mixes] + _EQUAL
-    return mixes[least], options[least]
+def _count(
+    found: FloatArray, losses: FloatArray, rows: NDArray[np.intp], weights: FloatArray, method: ScoringMethod
+) -> None:
+    """Add what each option wins in some draws to ``found``, mixes x options.
+
+    Args:
+        found: What is added to.
+        losses: draws x options x 3.
+        rows: draws x as many options as are on the largest front: those on a draw's front, then -1.
+        weights: mixes x 3.
+        method: how losses become scores.
+    """
+    between = ends(losses)
+    front, flat = losses[np.arange(len(rows))[:, None], rows], (between[0][:, 0], between[1][:, 0])
+    least = np.full((len(rows), len(weights)), np.inf, dtype=np.float32)
+    second, place = least.copy(), np.zeros(least.shape, dtype=np.intp)
+    for option in range(rows.shape[1]):
+        rough = rough_scores(front[:, option], weights, method, flat)
+        rough[rows[:, option] < 0] = np.inf
+        np.copyto(place, option, where=rough < least)
+        np.minimum(second, np.maximum(rough, least), out=second)
+        np.minimum(least, rough, out=least)
+    near = second <= least + _NEAR
+    draws, mixes = np.nonzero(~near)
+    cells = mixes * found.shape[1] + np.take_along_axis(rows, place, axis=1)[draws, mixes]
+    found += np.bincount(cells, minlength=found.size).reshape(found.shape)
+    near_draws, near_mixes = np.nonzero(near)
+    size = max(1, _CELLS // rows.shape[1])
+    for start in range(0, len(near_draws), size):
+        draws, mixes = near_draws[start : start + size], near_mixes[start : start + size]
+        exact = scores(front[draws], weights[mixes, None], method, (between[0][draws], between[1][draws]))
+        exact[rows[draws] < 0] = np.inf
+        best = exact <= exact.min(axis=1, keepdims=True) + _EQUAL
+        cells, options = np.nonzero(best)
+        np.add.at(found, (mixes[cells], rows[draws[cells], options]), (1.0 / best.sum(axis=1))[cells])

@@ -126,29 +126,27 @@ def scores(
 def rough_scores(
     losses: FloatArray, weights: FloatArray, method: ScoringMethod, between: tuple[FloatArray, FloatArray]
 ) -> NDArray[np.float32]:
-    """The :func:`scores` of options under many mixes, quickly and to about six digits: mixes x options.
+    """The :func:`scores` of one option a draw under many mixes, quickly and to about six digits: draws x mixes.
 
     Args:
-        losses: options x 3, all known.
+        losses: draws x 3, all known.
         weights: mixes x 3, each with a sum of about 1.
         method: how losses become one score.
-        between: the :func:`ends` of all that are compared.
+        between: the :func:`ends` of all that are compared in each draw, draws x 3 both.
     """
-    columns, shares = np.ascontiguousarray(losses.T, dtype=np.float32), weights.astype(np.float32)
+    own, shares = losses.astype(np.float32), np.ascontiguousarray(weights.T, dtype=np.float32)
     if method is ScoringMethod.TOPSIS:
-        to_best, to_worst = (
-            np.sqrt(shares**2 @ (columns - end.reshape(-1, 1).astype(np.float32)) ** 2) for end in between
-        )
+        to_best, to_worst = (np.sqrt((own - end.astype(np.float32)) ** 2 @ shares**2) for end in between)
         to_worst += to_best
         rough: NDArray[np.float32] = to_best / np.maximum(to_worst, np.finfo(np.float32).tiny)
         return rough
-    total: NDArray[np.float32] = shares @ columns
+    total: NDArray[np.float32] = own @ shares
     if method is ScoringMethod.WEIGHTED_SUM:
         return total
     total *= np.float32(AUGMENTATION)
-    largest, one = shares[:, :1] * columns[0], np.empty_like(total)
+    largest, one = own[:, :1] * shares[0], np.empty_like(total)
     for axis in range(1, len(Axis)):
-        np.maximum(largest, np.multiply(shares[:, axis : axis + 1], columns[axis], out=one), out=largest)
+        np.maximum(largest, np.multiply(own[:, axis : axis + 1], shares[axis], out=one), out=largest)
     total += largest
     return total
 
