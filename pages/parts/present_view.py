@@ -107,8 +107,9 @@ def bar(of: Version, chosen: Chosen, asked: Asked, url: UrlState, count: int, li
     """Where we are, forward and back, the report to take along, and the way out; small, and the same by keyboard."""
     now = number(url, count)
 
-    def turn(to: int) -> None:
-        url.put("screen", str(min(max(to, 1), count)))
+    def turn(by: int) -> None:
+        # From where we are when it is pressed: of two quick ones the second comes before the next screen's buttons.
+        url.put("screen", str(min(max(number(url, count) + by, 1), count)))
 
     with st.container(key="present_bar", horizontal=True, vertical_alignment="center", horizontal_alignment="right"):
         leave = st.button("Leave", icon=":material/close:", type="tertiary", shortcut="Escape", key="present_leave")
@@ -116,17 +117,17 @@ def bar(of: Version, chosen: Chosen, asked: Asked, url: UrlState, count: int, li
             _report(of, chosen, asked)
         st.button(
             "Back", icon=":material/chevron_left:", type="tertiary", shortcut="Left", key="present_back",
-            disabled=now == 1, on_click=turn, args=(now - 1,),
+            disabled=now == 1, on_click=turn, args=(-1,),
         )  # fmt: skip
         st.markdown(f":gray[{now} / {count}]", width="content")
         st.button(
             "Next", icon=":material/chevron_right:", type="tertiary", shortcut="Right", key="present_next",
-            disabled=now == count, on_click=turn, args=(now + 1,),
+            disabled=now == count, on_click=turn, args=(1,),
         )  # fmt: skip
     # The other keys that a presenter or a clicker presses; they need a button each, which nobody needs to see.
     with st.container(key="present_keys"):
-        for key, to in (("Space", now + 1), ("PageDown", now + 1), ("PageUp", now - 1), ("Home", 1), ("End", count)):
-            st.button(key, shortcut=key, key=f"present_key_{key}", on_click=turn, args=(to,))
+        for key, by in (("Space", 1), ("PageDown", 1), ("PageUp", -1), ("Home", -count), ("End", count)):
+            st.button(key, shortcut=key, key=f"present_key_{key}", on_click=turn, args=(by,))
     if leave:
         shared.go("decide", link)
 

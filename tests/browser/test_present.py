@@ -34,6 +34,10 @@ def test_it_is_walked_by_keyboard(filled, open_page, settled) -> None:
         page.keyboard.press(key)
         screen(page, number)
         settled(page)
+    page.keyboard.press("ArrowRight")
+    page.wait_for_url("**/present?screen=2")
+    page.keyboard.press("ArrowRight")  # before the second screen is there
+    screen(page, 3)
     page.keyboard.press("End")
     page.wait_for_url("**/present?screen=*")
     page.keyboard.press("Home")
