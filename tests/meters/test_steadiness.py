@@ -84,13 +84,16 @@ def test_what_the_dashboard_took_of_a_burst_is_what_it_took_then() -> None:
 
 
 def test_the_dashboard_alone_disturbs_sooner_than_others_who_are_read_less_finely() -> None:
-    def watched(cores: float) -> list[Sample]:
-        return machine(others=lambda t: cores, noise=0.2, dashboard=lambda t: cores * t)
+    def watched(cores: float, used: float = 2.0) -> list[Sample]:
+        return machine(others=lambda t: cores, noise=0.2, dashboard=lambda t: cores * t, cores=used)
 
     (said,) = disturbances(watched(0.06), [SPEED], cores=2)
     assert said == "Trilemma's own dashboard used 0.06 cores on average during speed (short_chat) (20.0 s)"
-    assert disturbances(watched(0.01), [SPEED], cores=2) == ()
-    assert disturbances(watched(0.06), [SPEED], cores=3) == ()  # it may use half of what the run leaves idle
+    assert disturbances(watched(0.005), [SPEED], cores=2) == ()
+    assert disturbances(watched(0.06), [SPEED], cores=3) == ()  # it may use half of the cores that the run leaves idle
+    assert disturbances(watched(0.04, used=1.85), [SPEED], cores=2), (
+        "where its threads wait for each other, none is idle"
+    )
     assert disturbances(machine(others=lambda t: 0.06, noise=0.2), [SPEED], cores=2) == ()
 
 

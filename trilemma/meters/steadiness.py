@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from statistics import median
 
@@ -14,6 +15,8 @@ from trilemma.records import PhaseWindow, Sample
 from trilemma.schema import Frozen, Phase
 
 Array = npt.NDArray[np.float64]
+_ALMOST = 0.1
+"""A core that is used so little counts as idle."""
 
 
 class Thresholds(Frozen):
@@ -27,7 +30,7 @@ class Thresholds(Frozen):
         default=0.15, gt=0, description="Others' CPU, averaged over the window, cores beyond those that stood idle."
     )
     dashboard_cores: float = Field(
-        default=0.02, gt=0, description="The same of Trilemma's own dashboards alone: their clocks are fine enough."
+        default=0.01, gt=0, description="That of Trilemma's own dashboards, beyond cores that stood idle all the time."
     )
     burst_cores: float = Field(default=0.5, gt=0, description="Others' CPU that counts as a burst, averaged over 1 s.")
     burst_s: float = Field(default=2.0, gt=0, description="Bursts shorter than this in total are ignored.")
@@ -113,7 +116,9 @@ def _others(
     if burst_s >= max(limits.burst_s, limits.burst_share * length_s):
         mean, ours = (float(np.average(one[burst], weights=spans[burst])) for one in (values, own))
         return [f"other processes used {mean:.1f} cores on average{_of_them(ours)} for {burst_s:.1f} s during {name}"]
-    if ours > limits.dashboard_cores + spare:
+    # Of a core that is idle at times nothing is spare: an engine's threads wait there for the one that was held up.
+    whole = max(0, math.floor(cores - used + _ALMOST)) / 2 if cores is not None and used is not None else 0.0
+    if ours > limits.dashboard_cores + whole:
         return [f"Trilemma's own dashboard used {ours:.2f} cores on average during {name} ({length_s:.1f} s)"]
     return []
 
