@@ -28,7 +28,7 @@ class UrlState:
         self._page = page
         self._defaults = dict(defaults)
         self._carried = frozenset(carried)
-        self._written, self._kept = f"{page}:url", f"{page}:kept"
+        self._written, self._kept, self._said = f"{page}:url", f"{page}:kept", f"{page}:said"
         self._read()
 
     def key(self, name: str) -> str:
@@ -76,7 +76,7 @@ class UrlState:
 
     def _read(self) -> None:
         found = {name: st.query_params.get_all(name) for name in self._defaults if name in st.query_params}
-        followed = bool(found) and found != st.session_state.get(self._written)
+        followed = bool(found) and found != st.session_state.get(self._written) and not self._handled()
         # Streamlit forgets what was chosen in a page's widgets as soon as another page is open.
         kept = found or st.session_state.get(self._kept, {})
         taken = {} if found else self._handed_on()
@@ -88,6 +88,14 @@ class UrlState:
             else:
                 # Said again, so that the value outlives a run in which its widget is not made.
                 self.put(name, self.get(name))
+
+    def _handled(self) -> bool:
+        """Whether somebody used a widget of the page: of two quick ones the second comes with the URL of before both.
+
+        Without this the URL would be taken for a link that was followed, and undo both.
+        """
+        said: Mapping[str, Value] = st.session_state.get(self._said, {})
+        return any(st.session_state.get(self.key(name), value) != value for name, value in said.items())
 
     def _handed_on(self) -> dict[str, list[str] | None]:
         """What another page said last of the names that are carried; None where it is at its default."""
@@ -114,6 +122,7 @@ class UrlState:
             elif name not in texts and now:
                 del st.query_params[name]
         st.session_state[self._written], st.session_state[self._kept] = texts, kept
+        st.session_state[self._said] = {name: self.get(name) for name in self._defaults}
         if self._carried:
             said = {name: texts.get(name) for name in self._carried}
             st.session_state[_CARRIED] = {**st.session_state.get(_CARRIED, {}), **said}

@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 
 from trilemma.bench.recorder import Recorder
+from trilemma.bench.run_log import exit_status
+from trilemma.errors import TrilemmaError
 from trilemma.records import AnswerRecord, HostInfo, PhaseWindow, RequestRecord, Sample
 from trilemma.schema import Measurement, Method, Phase, Provenance, RunState
 from trilemma.settings import get_settings
@@ -94,4 +96,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (TrilemmaError, OSError) as error:
+        sys.exit(exit_status(error))

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from trilemma.bench.run_log import DISK_FULL_STATUS
 from trilemma.jobs.base import Ending
 from trilemma.jobs.processes import OomWatch, alive, explain, identity, with_last_words
 from trilemma.lifetimes import created
@@ -53,5 +54,7 @@ def test_a_run_that_ends_by_itself_says_what_it_said_last() -> None:
     assert said.code == 1
     assert said.explanation.endswith("it said last: The disk that holds /x is full. Free some space.")
     assert with_last_words(ending, " \n") == ending
+    full = explain(DISK_FULL_STATUS, OomWatch())
+    assert with_last_words(full, "Loading") == full, "it could not say why"
     killed = Ending(-9, "The run was killed.")
     assert with_last_words(killed, "Loading") == killed

@@ -277,8 +277,16 @@ def test_a_pids_next_owner_is_not_taken_for_the_first() -> None:
 
 @pytest.mark.parametrize(
     ("code", "says"),
-    [(0, "without recording"), (3, "code 3"), (-9, "SIGKILL"), (-11, "SIGSEGV"), (-4, "SIGILL"), (-99, "signal 99")],
-)
+    [
+        (0, "without recording"),
+        (3, "code 3"),
+        (74, "disk is full"),
+        (-9, "SIGKILL"),
+        (-11, "SIGSEGV"),
+        (-4, "SIGILL"),
+        (-99, "signal 99"),
+    ],
+)  # fmt: skip
 def test_every_ending_is_explained(code: int, says: str) -> None:
     ending = explain(code, OomWatch())
     assert ending.code == code

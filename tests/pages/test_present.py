@@ -224,3 +224,23 @@ def test_nothing_that_passes_is_said(store: Store) -> None:
     app = present(limit="peak_memory_bytes <= 1 KiB", screen="2")
     assert not app.exception
     assert "No option passes" in app.title[0].value
+
+
+def test_the_second_of_two_quick_presses_comes_with_the_address_of_before_both(store: Store) -> None:
+    fill_store(store)
+    app = press(present(screen="3"), "present_key_End")
+    assert app.query_params["screen"] in ("4", ["4"])
+    app.query_params["screen"] = "3"
+    press(app, "present_key_Home")
+    assert app.title[0].value == "Which options are worth having?"
+    assert "screen" not in app.query_params
+
+
+def test_an_address_that_is_gone_back_to_is_followed(store: Store) -> None:
+    fill_store(store)
+    app = press(press(present(), "present_next"), "present_next")
+    assert app.query_params["screen"] in ("3", ["3"])
+    app.query_params["screen"] = "2"
+    app.run()
+    assert app.query_params["screen"] in ("2", ["2"])
+    assert "2 / " in " ".join(element.value for element in app.markdown)

@@ -6,7 +6,7 @@ import argparse
 import signal
 import sys
 
-from trilemma.bench.run_log import log_path_of, parent_watch
+from trilemma.bench.run_log import exit_status, log_path_of, parent_watch
 from trilemma.bench.supervisor import Supervisor
 from trilemma.errors import TrilemmaError
 from trilemma.settings import get_settings
@@ -15,7 +15,7 @@ from trilemma.store.kept import patiently
 
 
 def main() -> int:
-    """Exit status 0 when the run reached a verdict (done, failed or cancelled), 1 when it could not."""
+    """Exit status 0 when the run reached a verdict (done, failed or cancelled), else as :func:`exit_status` has it."""
     parser = argparse.ArgumentParser(prog="python -m trilemma.bench", description=__doc__)
     parser.add_argument("run", help="id of a run in the store")
     parser.add_argument("--parent-pid", type=int, help="end without a verdict when this parent process is gone")
@@ -33,9 +33,8 @@ def main() -> int:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: supervisor.cancel())
             supervisor.measure()
-    except TrilemmaError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
+    except (TrilemmaError, OSError) as error:
+        return exit_status(error)
     return 0
 
 

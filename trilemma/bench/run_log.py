@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+
+from trilemma.errors import DiskFullError, TrilemmaError
+
+DISK_FULL_STATUS = 74
+"""The exit status (EX_IOERR of sysexits.h) of a run's process that ended because a disk is full, maybe its log's."""
 
 _LOG_TAIL_BYTES = 8_000
 
@@ -30,3 +38,19 @@ def parent_watch(parent_pid: int | None) -> Callable[[], bool]:
     if parent_pid is None:
         return lambda: False
     return lambda: os.getppid() != parent_pid
+
+
+def exit_status(error: TrilemmaError | OSError) -> int:
+    """The status with which a run's process ends because of ``error``, which is told in the log as far as it goes.
+
+    Raises:
+        OSError: ``error`` itself, where only its traceback tells what it is about.
+    """
+    full = isinstance(error, DiskFullError) or (
+        isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    )
+    if not full and isinstance(error, OSError):
+        raise error
+    with suppress(OSError):
+        sys.stderr.write(f"{error}\n")
+    return DISK_FULL_STATUS if full else 1

@@ -12,6 +12,7 @@ from types import FrameType
 
 import psutil
 
+from trilemma.bench.run_log import DISK_FULL_STATUS
 from trilemma.jobs.base import Ending, Identity
 from trilemma.lifetimes import created, is_zombie, lives
 
@@ -78,6 +79,11 @@ def explain(code: int, memory: OomWatch) -> Ending:
     """An ending, explained as far as the exit code and the kernel's counters tell."""
     if code == 0:
         text = "The run's process ended without recording a result. Look at the log, then retry."
+    elif code == DISK_FULL_STATUS:
+        text = (
+            "The run's process ended because a disk is full. "
+            "Free some space, or set TRILEMMA_HOME to another disk, then retry."
+        )
     elif code > 0:
         text = f"The run's process ended with code {code} and without a word. Look at the log, then retry."
     elif -code == signal.SIGKILL and (evidence := memory.evidence()):
@@ -96,9 +102,12 @@ def explain(code: int, memory: OomWatch) -> Ending:
 
 
 def with_last_words(ending: Ending, log_tail: str) -> Ending:
-    """An ending with what the process said last, where it ended by itself: that is mostly why."""
+    """An ending with what the process said last, where it ended by itself: that is mostly why.
+
+    On a full disk the last that it could say is older.
+    """
     said = [line.strip() for line in log_tail.splitlines() if line.strip()]
-    if ending.lost or ending.code <= 0 or not said:
+    if ending.lost or ending.code <= 0 or ending.code == DISK_FULL_STATUS or not said:
         return ending
     return ending._replace(
         explanation=f"The run's process ended with code {ending.code}; it said last: {said[-1][:_LAST_WORDS]}"
