@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,6 +73,20 @@ def test_no_command_shows_the_commands(command) -> None:
 def test_what_is_not_understood_exits_with_2(command) -> None:
     assert command("queue", "--nonsense").returncode == 2
     assert command("nonsense").returncode == 2
+
+
+@pytest.mark.parametrize("name", ["queue", "worker", "run", "show", "models"])
+def test_a_command_imports_nothing_that_only_others_count_with(name: str) -> None:
+    code = (
+        "import json, sys\n"
+        "from trilemma.cli import app\n"
+        f"app([{name!r}, '--help'], standalone_mode=False)\n"
+        "print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(json.loads(result.stdout.splitlines()[-1]))
+    assert "sqlalchemy" in loaded
+    assert loaded & {"scipy", "pandas", "pyarrow", "plotly", "streamlit"} == set()
 
 
 def test_an_empty_home_says_what_to_do(command) -> None:
