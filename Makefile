@@ -19,7 +19,7 @@ PACKAGING := pyproject.toml packaging/data.txt packaging/locked.txt packaging/in
 .PHONY: help install demo serve test coverage test-vllm lint format bench browser lock audit clean
 
 help: ## list what can be made
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): $(PACKAGING) constraints.txt
 	@test -n "$(PYTHON)" || { echo "Trilemma needs Python 3.11 or newer with the venv module (Debian, Ubuntu: apt-get install python3 python3-venv); or say which: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; }

@@ -13,6 +13,7 @@ import pytest
 import typer
 
 from tests.fuzz.campaign import surfaces
+from trilemma import options
 from trilemma.cli import app
 from trilemma.figures import as_markdown
 from trilemma.workloads import PROMPT_SETS
@@ -28,9 +29,12 @@ def fenced(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
-def test_the_page_of_figures_is_current() -> None:
+def test_the_generated_pages_are_current() -> None:
     assert (ROOT / "docs" / "figures.md").read_text(encoding="utf-8") == as_markdown(), (
         "run: python -m trilemma.figures > docs/figures.md"
+    )
+    assert (ROOT / "docs" / "options.md").read_text(encoding="utf-8") == options.as_markdown(), (
+        "run: python -m trilemma.options > docs/options.md"
     )
 
 
@@ -152,6 +156,7 @@ import my_trilemma
 from trilemma import registry
 from trilemma.engines.base import GenerationRequest
 from trilemma.meters.base import Target
+from trilemma.meters.sources import best_energy, headline_domains
 from trilemma.schema import Artifact, EnergyCoefficients, SuiteSpec
 from trilemma.bench.joint import dialogue
 from trilemma.settings import get_settings
@@ -176,6 +181,7 @@ meter = registry.load("trilemma.meters", "wall_plug")()
 meter.start(Target(pid=None, energy=EnergyCoefficients()))
 first, second = meter.read(0.1), meter.read(0.1)
 assert 0 <= first["energy_j.wall_plug"] <= second["energy_j.wall_plug"]
+assert [one.channel for one in headline_domains(best_energy([meter]))] == ["energy_j.wall_plug"]
 
 engine = registry.load("trilemma.engines", "parrot")()
 artifact = Artifact(id="ab" * 32, path="/x", model="m", quantization="q", size_bytes=1, source="folder")

@@ -49,6 +49,9 @@ def test_everything_is_looked_at_and_what_is_not_well_has_a_remedy(settings: Set
     assert found["Database"].status is Status.OK
     assert all(finding.remedy for finding in found.values() if finding.status is Status.MISSING)
     assert not [finding for finding in found.values() if "could not be checked" in finding.detail]
+    engines = {name: one.status for name, one in found.items() if name.startswith("Engine ")}
+    assert engines.pop("Engine llama.cpp") is Status.OK
+    assert Status.MISSING not in engines.values(), "one engine is enough"
 
 
 def test_modelled_energy_states_its_coefficients(settings: Settings) -> None:

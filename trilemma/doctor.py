@@ -173,12 +173,15 @@ def _database(settings: Settings) -> Iterator[Finding]:
 
 def _engines(settings: Settings) -> Iterator[Finding]:
     del settings
+    found: dict[str, Availability] = {}
     for name in registry.names("trilemma.engines"):
         try:
-            availability: Availability = registry.load("trilemma.engines", name)().availability()
+            found[name] = registry.load("trilemma.engines", name)().availability()
         except Exception as error:  # another package's engine may fail in any way
-            availability = Availability(False, f"it cannot be loaded: {error}", _INSTALL.get(name, ""))
-        yield _of_availability(f"Engine {name}", availability)
+            found[name] = Availability(False, f"it cannot be loaded: {error}", _INSTALL.get(name, ""))
+    one = any(availability.available for name, availability in found.items() if name != "endpoint")
+    for name, availability in found.items():
+        yield _of_availability(f"Engine {name}", availability, absent=Status.WARN if one else Status.MISSING)
 
 
 def _meters(settings: Settings) -> Iterator[Finding]:
@@ -303,12 +306,8 @@ def _hub(settings: Settings) -> Iterator[Finding]:
     if get_token():
         yield Finding(name="Hub token", status=Status.OK, detail="present")
     else:
-        yield Finding(
-            name="Hub token",
-            status=Status.OK,
-            detail="none: public models only",
-            remedy="Set HF_TOKEN, for models that ask you to agree to a licence.",
-        )
+        remedy = "Set HF_TOKEN, for models that ask you to agree to a licence."
+        yield Finding(name="Hub token", status=Status.OK, detail="none: public models only", remedy=remedy)
 
 
 def _of_availability(name: str, availability: Availability, absent: Status = Status.MISSING) -> Finding:

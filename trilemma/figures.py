@@ -1,6 +1,6 @@
 """The definition of every figure, read from ``figures.toml``: name, axis, unit, direction, and how it is computed.
 
-The version of a definition is stored with every measurement, so that figures of different meaning are never compared.
+The version of a definition is stored with every measurement, so that a report can name those of an earlier meaning.
 ``docs/figures.md`` is generated from this table (``python -m trilemma.figures``); a test holds the two together.
 """
 

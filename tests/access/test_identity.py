@@ -44,6 +44,14 @@ def test_an_address_that_nobody_verified_gives_no_role(verified: object) -> None
     assert from_claims(claims, trusting, NOW).role is Role.ADMIN
 
 
+def test_a_subject_is_named_as_the_provider_spells_it() -> None:
+    name = "sub:00uA7@login.example.org/realm"
+    rules = Rules.model_validate({"users": {name: "analyst"}, "limits_for": {name: {"queued_runs": 3}}})
+    user = from_claims(CLAIMS | {"email_verified": False, "sub": "00uA7"}, rules, NOW)
+    assert (user.id, user.role) == (name, Role.ANALYST)
+    assert rules.limits_of(user.id, user.role).queued_runs == 3
+
+
 def test_an_address_cannot_pass_for_a_subject_nor_for_the_terminal() -> None:
     for name in ("sub:42@login.example.org/realm", "terminal:root@x"):
         rules = Rules(users={name: Role.ADMIN}, default_role=Role.VIEWER)

@@ -14,6 +14,7 @@ from tests.factory import HOST, MEASURED
 from tests.postgres import server
 from trilemma.bench.recorder import Recorder
 from trilemma.errors import DatabaseUnavailableError, DiskFullError, NotFoundError
+from trilemma.figures import FIGURES as FIGURE_DEFINITIONS
 from trilemma.records import AnswerRecord, PhaseWindow, RequestRecord, RunRecord, Sample
 from trilemma.schema import Configuration, Measurement, Phase, RunSpec, RunState, StudySpec
 from trilemma.store import Store
@@ -58,6 +59,16 @@ def away(home: Path, database: str) -> AbstractContextManager[None]:
             server().start()
 
     return down() if database else locked()
+
+
+def test_a_figure_is_stored_with_the_version_of_its_definition(
+    run: RunRecord, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = FIGURE_DEFINITIONS["ttft_s"].model_copy(update={"version": 2})
+    monkeypatch.setitem(FIGURE_DEFINITIONS, "ttft_s", later)
+    Recorder(store, run, tmp_path / "kept", 0).finish(RunState.DONE, FIGURES)
+    assert [one.definition_version for one in store.measurements(run.id)] == [2]
+    assert store.definition_versions(store.studies()[0].id) == {"ttft_s": (2,)}
 
 
 def batch(number: int) -> Batch:

@@ -67,8 +67,10 @@ class Rules(Frozen, extra="forbid"):
     @field_validator("users", "limits_for")
     @classmethod
     def _folded(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """Addresses are compared whatever their case."""
-        return {(key.lower() if "@" in key else key): value for key, value in given.items()}
+        """Addresses are compared whatever their case; a provider's subject (``sub:...``) is as it says it is."""
+        return {
+            (key.lower() if "@" in key and not key.startswith("sub:") else key): value for key, value in given.items()
+        }
 
     def limits_of(self, user_id: str, role: Role) -> Limits:
         """The limits of one person."""

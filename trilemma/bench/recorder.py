@@ -12,6 +12,7 @@ from typing import TypeVar
 from pydantic import JsonValue
 
 from trilemma.errors import DatabaseUnavailableError, DiskFullError, StoreError
+from trilemma.figures import FIGURES
 from trilemma.records import AnswerRecord, PhaseWindow, RequestRecord, RunRecord, Sample
 from trilemma.schema import Measurement, Phase, RunState
 from trilemma.store import Store
@@ -128,7 +129,7 @@ class Recorder:
             attempt=self._run.attempt,
             batches=tuple(batch for batch, _ in self._backlog),
             engine_info=self._engine_info,
-            measurements=tuple(measurements),
+            measurements=tuple(map(_as_defined_now, measurements)),
             state=state,
             reason=reason,
             log_tail=log_tail,
@@ -147,3 +148,11 @@ class Recorder:
                 f"{error.message} What the run measured is kept in {self._kept}.",
                 "The worker records it as soon as the database can be written again.",
             ) from error
+
+
+def _as_defined_now(measurement: Measurement) -> Measurement:
+    """With the version of the definition by which it was computed just now."""
+    definition = FIGURES.get(measurement.figure)
+    if definition is None:
+        return measurement
+    return measurement.model_copy(update={"definition_version": definition.version})
