@@ -98,9 +98,7 @@ def _pick_study(studies: Sequence[StudyRecord]) -> StudyRecord | None:
 def _counts(store: Store, study: StudyRecord | None) -> dict[RunState, int]:
     if study is not None:
         return dict(study.runs_by_state)
-    frame = store.run_frame()
-    states = frame.loc[~frame["imported"], "state"].value_counts()
-    return {RunState(str(state)): int(number) for state, number in states.items()}
+    return store.run_counts()
 
 
 def _signature(store: Store) -> tuple[object, ...]:

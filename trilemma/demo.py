@@ -134,7 +134,7 @@ def run_demo(*, host: str, port: int, browser: bool, leave: bool, quick: bool, c
         stop = stop_event()
         log_dir = settings.logs_dir
         with Services(host=host, port=port, log_dir=log_dir, say=lambda text: console.print(Text(text))) as services:
-            services.wait_ready()
+            services.wait_ready(stop)
             console.print(Text(f"The dashboard is at {services.url} - results appear as they come."))
             if browser:
                 open_browser(services.url)

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
+from urllib.parse import urlsplit
 
 _PART = r"[^\s/\\\"'<>:;,|()\[\]{}]+"
 _POSIX = re.compile(rf"(?<![\w/.<])/(?:{_PART}/)+({_PART})?")
@@ -30,9 +31,13 @@ class Scrubber:
 
     Args:
         known_paths: Absolute paths that the store holds; others, such as addresses, are left alone.
+        addresses: Of servers, to be cut out too: ``http://10.0.0.5:8000/v1``.
     """
 
-    def __init__(self, known_paths: Iterable[str] = ()) -> None:
+    def __init__(self, known_paths: Iterable[str] = (), addresses: Iterable[str] = ()) -> None:
+        # A server's own messages name it without the route.
+        places = {part for one in addresses for part in (one, urlsplit(one).netloc) if part}
+        self._addresses = sorted(places, key=lambda place: (-len(place), place))
         folders = {str(parent) for path in known_paths for parent in _parents(path)}
         self._folders = sorted(folders, key=lambda folder: (-len(folder), folder))
 
@@ -43,6 +48,8 @@ class Scrubber:
             flat = "".join(_SEPARATORS.get(c, c) for c in text if c in "\n\t" or _seen(c))
         for pattern, instead in _SECRETS:
             flat = pattern.sub(instead, flat)
+        for address in self._addresses:
+            flat = flat.replace(address, "[address]")
         if "/" not in flat and "\\" not in flat:
             return flat
         flat = flat.replace("file://", "")

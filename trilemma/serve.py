@@ -190,22 +190,24 @@ class Services:
             start_new_session=True,
         )
 
-    def wait_ready(self, timeout_s: float = 60.0) -> None:
-        """Return once the dashboard answers.
+    def wait_ready(self, stop: threading.Event | None = None, timeout_s: float = 60.0) -> None:
+        """Return once the dashboard answers, or ``stop`` is set.
 
         Raises:
             TrilemmaError: it ended, or does not answer in time.
         """
+        stop = stop or threading.Event()
         deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and not stop.is_set():
             self.check()
             try:
                 with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=2) as answer:  # noqa: S310 - http
                     if answer.status == 200:
                         return
             except (urllib.error.URLError, OSError):
-                time.sleep(0.2)
-        raise TrilemmaError(f"The dashboard does not answer after {timeout_s:.0f} s.", self._where_logs())
+                stop.wait(0.2)
+        if not stop.is_set():
+            raise TrilemmaError(f"The dashboard does not answer after {timeout_s:.0f} s.", self._where_logs())
 
     def check(self) -> None:
         """Start a worker that ended again, with a note.
@@ -291,7 +293,9 @@ def serve(
     with ExitStack() as stack:
         children = Services(host=host, port=port, worker=worker, allow_anyone=allow_anyone, say=say)
         services = stack.enter_context(children)
-        services.wait_ready()
+        services.wait_ready(stop)
+        if stop.is_set():
+            return
         say(f"The dashboard is at {services.url} - ctrl-C ends it{' and the worker' if worker else ''}.")
         if metrics is not None:
             store = stack.enter_context(open_store(settings.database_url))

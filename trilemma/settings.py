@@ -22,7 +22,7 @@ from trilemma.needs import MACHINE_NAME
 
 def default_home() -> Path:
     """The data folder: ``TRILEMMA_HOME``, else the platform's folder for application data."""
-    return Path(os.environ.get("TRILEMMA_HOME") or platformdirs.user_data_dir("trilemma")).expanduser()
+    return Path(os.environ.get("TRILEMMA_HOME") or platformdirs.user_data_dir("trilemma")).expanduser().absolute()
 
 
 class Settings(BaseSettings):
@@ -71,6 +71,18 @@ class Settings(BaseSettings):
         default=False, description="Whether a dashboard without log-in may listen to the network."
     )
     sample: bool = Field(default=True, description="Whether `trilemma serve` gives an empty store the sample study.")
+
+    @field_validator("home", "models", "ray_token_file")
+    @classmethod
+    def _is_absolute(cls, path: Path | None) -> Path | None:
+        """What was meant from where the first process was started holds for those that it starts elsewhere."""
+        return None if path is None else path.expanduser().absolute()
+
+    @field_validator("database")
+    @classmethod
+    def _names_an_absolute_file(cls, url: str) -> str:
+        scheme, found, path = url.partition(":///")
+        return f"{scheme}:///{Path(path).absolute()}" if found and scheme.startswith("sqlite") and path else url
 
     @field_validator("device")
     @classmethod

@@ -13,6 +13,7 @@ from trilemma.access.roles import Action
 from trilemma.analysis.format import BLANK, format_figure
 from trilemma.catalog.base import Offer
 from trilemma.catalog.catalog import Catalog
+from trilemma.catalog.endpoints import checked_address
 from trilemma.errors import TrilemmaError
 from trilemma.schema import Artifact
 from trilemma.settings import Settings, get_settings
@@ -78,12 +79,12 @@ def _by_address() -> None:
         quantization = right.text_input("Quantization, as you know it", placeholder="as served")
         key = left.text_input("Environment variable that holds the key", placeholder="none needed")
         if st.form_submit_button("Add it", type="primary") and address.strip():
-            deed = entrance.guard().doing(Action.ADD_ENDPOINT, address)
+            deed = entrance.guard().doing(Action.ADD_ENDPOINT, checked_address(address))
             with st.spinner("Asking the server"), deed as changed:
                 added = Catalog(changed, get_settings()).add_endpoint(
                     address, model, quantization=quantization, api_key_env=key.strip() or None
                 )
-            st.toast(f"{added.label} is in the catalog.", icon=":material/check_circle:")
+            st.toast(f"{shared.plain(added.label)} is in the catalog.", icon=":material/check_circle:")
             st.rerun()
 
 

@@ -216,7 +216,9 @@ def answers_view(answers: Sequence[AnswerRecord]) -> None:
         return
     suites = list(dict.fromkeys(a.suite for a in answers))
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        suite = st.segmented_control("Suite", ["all", *suites], default="all", key="run_suite", required=True)
+        suite = st.segmented_control(
+            "Suite", ["all", *suites], default="all", key="run_suite", required=True, format_func=shared.plain
+        )
         of_suite = [a for a in answers if suite in ("all", a.suite)]
         metrics = list(dict.fromkeys(name for a in of_suite for name in a.scores))
         metric = st.selectbox("Score", metrics, key="run_metric", width=220) if metrics else None

@@ -18,7 +18,6 @@ GRACE_S = 4.0
 """A worker that is alive takes the next run within a second."""
 
 SINCE = "no_worker_since"
-_LOOK_AT = 50
 
 
 def _works(store: Store, run_id: str) -> bool:
@@ -34,14 +33,11 @@ def _works(store: Store, run_id: str) -> bool:
 def worker_missing(store: Store) -> bool:
     """Whether there is work for this machine, and for a few seconds nobody has been seen to do it."""
     here = get_settings().device
-    running, waits = (
-        [run for run in store.runs(states=[state], limit=_LOOK_AT) if run.spec.device == here]
-        for state in (RunState.RUNNING, RunState.WAITING)
-    )
+    running = [run for run in store.runs(states=[RunState.RUNNING]) if run.spec.device == here]
     if machine_taken():  # it gives it back after an answer at most
         st.session_state.pop(SINCE, None)
         return False
-    idle = store.queue_paused() or not (running or waits)
+    idle = store.queue_paused() or not (running or store.waiting_needs(here))
     # The worker of a cluster says every few seconds which machines it sees, also while none of them is free.
     if idle or any(machine.alive for machine in store.machines()) or any(_works(store, run.id) for run in running):
         st.session_state.pop(SINCE, None)

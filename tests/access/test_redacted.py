@@ -12,6 +12,7 @@ import pandas as pd
 
 from tests import factory
 from trilemma.access.redacted import RedactedStore
+from trilemma.catalog.endpoints import endpoint_artifact
 from trilemma.records import AnswerRecord, RequestRecord
 from trilemma.schema import (
     Configuration,
@@ -27,7 +28,7 @@ from trilemma.store import Store
 
 SECRET = "/home/ann smith/models dir/x.gguf"
 SETTINGS = {"chat_template": SECRET, "api_key_env": "COMPANY_KEY", "prometheus_url": "http://10.1.2.3:9090"}
-TOLD = re.compile(r"ann smith|models dir|/srv/|/opt/|COMPANY_KEY|10\.1\.2\.3|ann@example")
+TOLD = re.compile(r"ann smith|models dir|/srv/|/opt/|COMPANY_KEY|10\.1\.2\.3|4711|listens|ann@example")
 
 
 def fill(store: Store) -> str:
@@ -36,6 +37,7 @@ def fill(store: Store) -> str:
     acting = store
     acting._by = "ann@example.org"
     acting.add_artifact(weights)
+    acting.add_artifact(endpoint_artifact("http://10.1.2.3:8000/v1", "served", "as served"))
     suites = (SuiteSpec(name="own", options={"judge_url": "http://10.1.2.3/v1", "judge_key_env": "COMPANY_KEY"}),)
     spec = StudySpec(name="s", configurations=(configuration,), suites=suites)
     study = acting.add_study(spec, [RunSpec(configuration=configuration, suites=suites)])
@@ -43,7 +45,10 @@ def fill(store: Store) -> str:
     store.claim_next("w")
     store.start_run(run.id, factory.HOST)
     store.set_progress(run.id, 0.5, f"reading {SECRET}")
-    store.set_engine_info(run.id, {"library": "/opt/lib/libllama.so", "n": 1, "list": [SECRET]})
+    store.set_engine_info(run.id, {
+        "library": "/opt/lib/libllama.so", "n": 1, "list": [SECRET], "address": "http://10.1.2.3:8000/v1",
+        "metered_process": 4711, "metering": "the process that listens on port 8000 of this machine",
+    })  # fmt: skip
     request = RequestRecord(workload="w", index=0, submitted_ns=1, error=f"FileNotFoundError: '{SECRET}'")
     store.add_requests(run.id, [request])
     detail = {"reason": f'File "/srv/x/y.py", line 3, in z, of {SECRET}', "choices": ["/usr/bin is", "/etc is not"]}
@@ -52,7 +57,8 @@ def fill(store: Store) -> str:
     provenance = Provenance(method=Method.MEASURED, source=f"meter {SECRET}", reasons=(f"no {SECRET}",))
     store.set_measurements(run.id, [Measurement(figure="decode_tps", value=1.0, provenance=provenance)])
     store.finish_run(
-        run.id, RunState.DONE, reason=f"It left {SECRET} behind.", log_tail=f"loading {SECRET}\nHOME=/srv/x",
+        run.id, RunState.DONE,
+        reason=f"It left {SECRET} behind; http://10.1.2.3:8000/v1/models: 404; 10.1.2.3:8000 is gone.", log_tail=f"loading {SECRET}\nHOME=/srv/x",
         disturbed=True, disturbances=[f"/opt/backup/run took 40 %, of {SECRET}"],
     )  # fmt: skip
     return run.id

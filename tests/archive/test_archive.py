@@ -248,6 +248,10 @@ def test_limits_of_size_hold_for_what_is_really_unpacked(
     monkeypatch.setattr(read, "MAX_SMALL_BYTES", 5000)
     with pytest.raises(StoreError, match="longer than"):
         take(store, file)
+    monkeypatch.undo()
+    monkeypatch.setattr(read, "MAX_LISTS_BYTES", 100)
+    with pytest.raises(StoreError, match=r"artifacts\.jsonl is larger"):
+        take(store, file)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 from tests.factory import HOST, MEASURED
 from tests.postgres import server
 from trilemma.bench.recorder import Recorder
-from trilemma.errors import DatabaseUnavailableError, DiskFullError, NotFoundError
+from trilemma.errors import DatabaseUnavailableError, DiskFullError, NotFoundError, StoreError
 from trilemma.figures import FIGURES as FIGURE_DEFINITIONS
 from trilemma.records import AnswerRecord, PhaseWindow, RequestRecord, RunRecord, Sample
 from trilemma.schema import Configuration, Measurement, Phase, RunSpec, RunState, StudySpec
@@ -208,6 +208,20 @@ def test_a_full_disk_is_waited_for_and_what_was_kept_is_not_thrown_away(
     assert restore(store, home / "kept", run.id)
     assert everything(store, run.id) == [[0, 1]] * 3
     assert store.run(run.id).state is RunState.DONE
+
+
+def test_what_is_kept_stays_where_the_database_fails_for_any_other_reason(
+    home: Path, store: Store, run: RunRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(home / "kept", kept(run))
+
+    def fail(*_: object, **__: object) -> None:
+        raise StoreError("The database failed (it is not said why).", "Look at its log.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(KeptRun, "record", fail)
+        assert not restore(store, home / "kept", run.id)
+    assert restore(store, home / "kept", run.id)
 
 
 def test_what_is_kept_is_on_the_disk_with_its_name(home: Path, run: RunRecord, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -165,6 +165,19 @@ def test_only_files_of_our_own_are_deleted(catalog: Catalog, store: Store, tiny:
         catalog.delete("0" * 64, remove_file=True)
 
 
+def test_the_file_of_a_newer_version_stays(catalog: Catalog, store: Store, settings: Settings, make_gguf: Make) -> None:
+    inside = settings.artifacts_dir / "hub" / "x.gguf"
+    inside.parent.mkdir()
+    inside.write_bytes(make_gguf())
+    older = catalog.add_path(inside)
+    inside.write_bytes(make_gguf(name="Newer"))
+    newer = catalog.add_path(inside)
+    assert older.id != newer.id
+    assert catalog.delete(older.id, remove_file=True) is False
+    assert inside.exists()
+    assert [one.id for one in store.artifacts()] == [newer.id]
+
+
 def test_a_link_in_our_folder_does_not_delete_what_it_points_to(
     catalog: Catalog, tiny: Path, settings: Settings
 ) -> None:

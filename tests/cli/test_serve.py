@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,6 +90,14 @@ def test_the_dashboard_is_found_beside_the_package(monkeypatch: pytest.MonkeyPat
 )
 def test_where_it_answers(host: str, url: str) -> None:
     assert Services(host=host, port=1).url == url
+
+
+def test_ctrl_c_is_heard_while_the_dashboard_does_not_answer() -> None:
+    stop = threading.Event()
+    timer = threading.Timer(0.3, stop.set)
+    timer.start()
+    Services(port=free_port()).wait_ready(stop, timeout_s=60)
+    timer.join()
 
 
 def test_ctrl_c_ends_the_command_and_its_children(home: Path) -> None:

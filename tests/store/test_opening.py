@@ -192,6 +192,8 @@ def test_a_locked_database_is_waited_for_and_then_said(tmp_path: Path, monkeypat
         with pytest.raises(StoreError, match="locked"):
             store.pause_queue()
     monkeypatch.setattr(base, "BUSY_TIMEOUT_S", 20)
+    with open_store(url_of(tmp_path), busy_timeout_s=1.0) as store, pytest.raises(StoreError, match="for 1 s"):
+        store.pause_queue()
     timer = threading.Timer(0.3, other.execute, ("COMMIT",))
     timer.start()
     with open_store(url_of(tmp_path)) as store:

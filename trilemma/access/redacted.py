@@ -20,6 +20,8 @@ _QUESTION = {"choices", "contexts", "calls", "kl", "logprobs"}
 """Parts of an answer's detail that are the question's or the model's own; a path in them is none of this machine's."""
 _SERVER = {"api_key_env", "judge_key_env", "judge_url", "prometheus_url", "pid", "port"}
 """Settings and options that name things of the server."""
+_METERED = {"address", "metered_process", "metering"}
+"""What an engine says of itself that names them."""
 
 
 class RedactedStore(Store):
@@ -40,8 +42,10 @@ class RedactedStore(Store):
     def _scrub(self) -> Scrubber:
         # Once a store, of which a page makes a new one each time: what looks like a path is cut at any rate.
         if self._known is None:
-            paths = [artifact.path for artifact in Store.artifacts(self, forgotten=True) if artifact.path]
-            self._known = Scrubber([*paths, f"{Path.home()}/x", f"{Path.cwd()}/x"])
+            artifacts = [one for one in Store.artifacts(self, forgotten=True) if one.path]
+            paths = [one.path for one in artifacts if one.format != "endpoint"]
+            addresses = [one.path for one in artifacts if one.format == "endpoint"]
+            self._known = Scrubber([*paths, f"{Path.home()}/x", f"{Path.cwd()}/x"], addresses)
         return self._known
 
     def artifacts(self, *, forgotten: bool = False) -> list[Artifact]:
@@ -151,7 +155,7 @@ class RedactedStore(Store):
             "reason": scrub.text(run.reason),
             "log_tail": NO_LOG if run.log_tail else "",
             "disturbances": tuple(map(scrub.text, run.disturbances)),
-            "engine_info": scrub.deep(run.engine_info),
+            "engine_info": scrub.deep({name: one for name, one in run.engine_info.items() if name not in _METERED}),
             "created_by": None,
         }
         return run.model_copy(update=update)

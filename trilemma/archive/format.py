@@ -28,6 +28,8 @@ MAX_BYTES = 4 * 2**30
 """Of all members together, unpacked."""
 MAX_SMALL_BYTES = 64 * 2**20
 """Of the manifest and of the study, and of one line."""
+MAX_LISTS_BYTES = 256 * 2**20
+"""Of the lists of artifacts and votes, each of which is held in memory as a whole."""
 MAX_RATIO = 300
 """Unpacked to packed, of a member larger than RATIO_FROM_BYTES: JSON of measurements has 5 to 20."""
 RATIO_FROM_BYTES = 2**20

@@ -19,6 +19,7 @@ from trilemma.archive.format import (
     MANIFEST,
     MAX_BYTES,
     MAX_LINES,
+    MAX_LISTS_BYTES,
     MAX_RATIO,
     MAX_SMALL_BYTES,
     MEMBERS,
@@ -119,6 +120,8 @@ def check(archive: zipfile.ZipFile) -> Manifest:
     if sum(info.file_size for info in infos) > MAX_BYTES:
         raise _damaged(f"unpacked it is larger than {MAX_BYTES >> 30} GiB")
     for info in infos:
+        if info.filename in (ARTIFACTS, VOTES) and info.file_size > MAX_LISTS_BYTES:
+            raise _damaged(f"{info.filename} is larger than {MAX_LISTS_BYTES >> 20} MiB")
         if info.flag_bits & 0x1:
             raise _damaged("it is encrypted")
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

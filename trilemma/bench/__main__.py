@@ -13,6 +13,9 @@ from trilemma.settings import get_settings
 from trilemma.store import open_store
 from trilemma.store.kept import patiently
 
+_BUSY_TIMEOUT_S = 1.0
+"""A write that waits for longer keeps events waiting, and with them the measured process; it is tried again later."""
+
 
 def main() -> int:
     """Exit status 0 when the run reached a verdict (done, failed or cancelled), else as :func:`exit_status` has it."""
@@ -23,7 +26,8 @@ def main() -> int:
     try:
         settings = get_settings()
         settings.ensure_home()
-        with patiently(lambda: open_store(settings.database_url), settings.database_patience_s) as store:
+        url, patience_s = settings.database_url, settings.database_patience_s
+        with patiently(lambda: open_store(url, _BUSY_TIMEOUT_S), patience_s) as store:
             supervisor = Supervisor(
                 store,
                 arguments.run,

@@ -276,8 +276,8 @@ class Supervisor:
         fraction, note, phase = self._progress
         elapsed = time.monotonic() - self._measured_since
         remaining = elapsed * (1 - fraction) / fraction if fraction > 0.02 else None
-        self._recorder.write(self._pending.batch(samples, answers), (fraction, note, phase, remaining))
-        self._pending = Pending()
+        batch, self._pending = self._pending.batch(samples, answers), Pending()  # the recorder's from now on
+        self._recorder.write(batch, (fraction, note, phase, remaining))
 
     def _domains(self) -> tuple[EnergyDomain, ...]:
         """The counters of what was metered; those of this machine say nothing of a server elsewhere."""

@@ -241,7 +241,7 @@ class Catalog:
         """Forget an artifact; with ``remove_file`` also delete its file or folder, if Trilemma made or fetched it.
 
         Returns:
-            Whether the file was deleted; one outside the artifacts folder never is.
+            Whether the file was deleted; one outside the artifacts folder, or that another artifact is in, never is.
 
         Raises:
             NotFoundError: there is no such artifact.
@@ -249,7 +249,9 @@ class Catalog:
         """
         artifact = self.store.artifact(artifact_id)
         path, removed = Path(artifact.path), False
-        if remove_file and is_inside(path, self.settings.artifacts_dir) and path.exists():
+        # A newer version of it may lie there by now.
+        shared = any(other.path == artifact.path for other in self.store.artifacts() if other.id != artifact.id)
+        if remove_file and not shared and is_inside(path, self.settings.artifacts_dir) and path.exists():
             try:
                 remove_weights(path)
             except OSError as error:

@@ -25,6 +25,7 @@ from trilemma.analysis.format import BLANK, digits, format_figure
 from trilemma.catalog.base import Offer
 from trilemma.catalog.base import Progress as ProgressCall
 from trilemma.catalog.catalog import DTYPES, LADDER, Catalog
+from trilemma.catalog.endpoints import checked_address
 from trilemma.cli.base import Json, acting, emit_json, err, out, plain, session, table
 from trilemma.errors import CatalogError
 from trilemma.schema import Artifact
@@ -83,7 +84,7 @@ def add_endpoint(
     json_: Json = False,
 ) -> None:
     """Add a model that a server with OpenAI's routes runs."""
-    with acting() as (settings, guard), guard.doing(Action.ADD_ENDPOINT, address) as store:
+    with acting() as (settings, guard), guard.doing(Action.ADD_ENDPOINT, checked_address(address)) as store:
         catalog = Catalog(store, settings)
         artifact = catalog.add_endpoint(address, model, quantization=quantization, api_key_env=api_key_env)
     if json_:

@@ -224,8 +224,11 @@ class RayHandle:
         """Bring a report here; whether the run has ended and all of it is here."""
         store, run_id = self._journey.store, self._journey.run.id
         if text:
-            with self._log_path.open("ab") as file:
-                file.write(text)
+            try:
+                with self._log_path.open("ab") as file:
+                    file.write(text)
+            except OSError as error:  # the disk here is full: no reason to end what is measured there
+                log.warning("%s cannot be written: %s", self._log_path, error.strerror)
             self._log_size += len(text)
         if report.ending is not None:
             whole = self._heard(self._journey.results)

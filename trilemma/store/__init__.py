@@ -78,17 +78,18 @@ class Store(ArtifactStore, QueueStore, TransferStore, ArchiveStore, ImportStore,
         self.close()
 
 
-def open_store(url: str | None = None) -> Store:
+def open_store(url: str | None = None, busy_timeout_s: float | None = None) -> Store:
     """Open the store, created or upgraded as needed.
 
     Args:
         url: A SQLAlchemy URL; None for the one of the settings.
+        busy_timeout_s: How long a write waits for another process's; None for as long as anybody would.
 
     Raises:
         DatabaseTooNewError: a newer Trilemma wrote it.
         StoreError: it cannot be opened, and what to do about it.
     """
-    database = Database(get_settings().database_url if url is None else url)
+    database = Database(get_settings().database_url if url is None else url, busy_timeout_s)
     try:
         migrate(database)
     except BaseException:

@@ -37,9 +37,9 @@ class Database:
     Safe to use from several threads; each process opens its own.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, busy_timeout_s: float | None = None) -> None:
         parsed = _parse(url)
-        self.dialect = _dialect(parsed)
+        self.dialect = _dialect(parsed, busy_timeout_s)
         try:
             self.engine = self.dialect.engine()
         except ModuleNotFoundError as error:
@@ -144,11 +144,11 @@ def _parse(url: str) -> URL:
     return parsed
 
 
-def _dialect(url: URL) -> Dialect:
+def _dialect(url: URL, busy_timeout_s: float | None) -> Dialect:
     if url.get_backend_name() == "sqlite":
-        return SqliteDialect(url)
+        return SqliteDialect(url, busy_timeout_s)
     if url.drivername == "postgresql+psycopg":
-        return PostgresDialect(url)
+        return PostgresDialect(url, busy_timeout_s)
     raise _not_understood(url)
 
 

@@ -6,6 +6,7 @@ The file lies beside the run's log; the worker records it as soon as the databas
 from __future__ import annotations
 
 import gzip
+import logging
 import os
 import time
 import zlib
@@ -16,12 +17,13 @@ from typing import TypeVar
 
 from pydantic import JsonValue, ValidationError
 
-from trilemma.errors import DatabaseUnavailableError, DiskFullError, TrilemmaError
+from trilemma.errors import DatabaseUnavailableError, DiskFullError, NotFoundError, RunCancelledError, TrilemmaError
 from trilemma.records import AnswerRecord, PhaseWindow, RequestRecord, Sample
 from trilemma.schema import Frozen, Measurement, Phase, RunState
 from trilemma.store import Store
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 Progress = tuple[float, str, Phase | None, float | None]
 """How far a run is (0 to 1), a note, the phase, and the seconds that are left."""
 
@@ -158,8 +160,11 @@ def restore(store: Store, path: Path, run_id: str) -> bool:
             recorded = True
         except (DatabaseUnavailableError, DiskFullError):
             raise
-        except TrilemmaError:  # cancelled, or it contradicts what is there: then it is not to be had
+        except (NotFoundError, RunCancelledError):
             recorded = False
+        except TrilemmaError as error:  # the file stays: it is all that there is of the run
+            log.warning("%s is not recorded: %s", path, error)
+            return False
     with suppress(OSError):
         path.unlink()
     return recorded

@@ -12,7 +12,6 @@ from trilemma.schema import RunState
 from trilemma.settings import Settings, get_settings
 from trilemma.store import Store
 
-_LOOK_AT = 50
 _LOOK_S = 0.1
 # A worker that looks for its next run holds the device for a moment, twice a second.
 _WITHIN_S = 3.0
@@ -55,9 +54,8 @@ def check_queue(store: Store) -> None:
     """
     if store.queue_paused():
         return
-    waiting = store.runs(states=(RunState.WAITING,), limit=_LOOK_AT)
     device = get_settings().device
-    if any(run.spec.device == device for run in waiting) or store.reruns_due(device):
+    if store.waiting_needs(device) or store.reruns_due(device):
         raise RunError(
             "Runs wait in the queue, and they go first: one thing at a time uses this machine.",
             "Wait until they are measured, or pause the queue on the Queue page.",

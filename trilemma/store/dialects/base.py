@@ -24,8 +24,9 @@ class Dialect(ABC):
     read_options: ClassVar[dict[str, Any]] = {}
     """Of a connection that only reads, so that it sees one state throughout."""
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, busy_timeout_s: float | None = None) -> None:
         self.url = url
+        self.busy_timeout_s = BUSY_TIMEOUT_S if busy_timeout_s is None else busy_timeout_s
 
     @property
     @abstractmethod

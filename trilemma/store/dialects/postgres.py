@@ -16,11 +16,10 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from trilemma.errors import DatabaseUnavailableError, DiskFullError, StoreError
-from trilemma.store.dialects import base
 from trilemma.store.dialects.base import Dialect
 
-_AWAY = ("08", "57P", "53300", "40001", "40P01", "55P03", "25P03")
-"""SQLSTATEs after which asking again may help: no connection, shutting down or starting up, too many, locked."""
+_AWAY = ("08", "57P", "53300", "40001", "40P01", "55P03", "25P03", "25006")
+"""SQLSTATEs after which asking again may help: no connection, shutting down, starting up, too many, locked, standby."""
 _MEANINGS: tuple[tuple[tuple[str, ...], tuple[str, ...], type[StoreError], str, str], ...] = (
     (
         ("53100",),
@@ -44,7 +43,7 @@ _MEANINGS: tuple[tuple[tuple[str, ...], tuple[str, ...], type[StoreError], str, 
         "Make it first (createdb), or check the URL in TRILEMMA_DATABASE.",
     ),
     (
-        ("42501", "25006"),
+        ("42501",),
         (),
         StoreError,
         "The database {shown} cannot be written ({told}).",
@@ -97,7 +96,7 @@ class PostgresDialect(Dialect):
         def connect(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
             cursor = connection.cursor()
             cursor.execute(
-                f"SET lock_timeout = {int(base.BUSY_TIMEOUT_S * 1000)}; SET timezone = 'UTC'; "
+                f"SET lock_timeout = {int(self.busy_timeout_s * 1000)}; SET timezone = 'UTC'; "
                 f"SET idle_in_transaction_session_timeout = '{_IDLE_TIMEOUT_S}s'"
             )
             cursor.close()
@@ -138,7 +137,7 @@ class PostgresDialect(Dialect):
         unreached = isinstance(error, exc.OperationalError | exc.InterfaceError) and not code
         for codes, words, kind, message, hint in _MEANINGS:
             if code.startswith(codes) or (unreached and any(word in told for word in words)):
-                said = message.format(shown=self.shown, name=self.url.database, told=told, wait_s=base.BUSY_TIMEOUT_S)
+                said = message.format(shown=self.shown, name=self.url.database, told=told, wait_s=self.busy_timeout_s)
                 return kind(said, hint)
         dropped = isinstance(error, exc.DBAPIError) and error.connection_invalidated
         if dropped or unreached or code.startswith(_AWAY) or isinstance(error, exc.TimeoutError):

@@ -26,8 +26,8 @@ _NEARLY_FULL_BYTES = 1 << 20
 class SqliteDialect(Dialect):
     """A file; writes exclude each other, readers wait for nobody (write-ahead log)."""
 
-    def __init__(self, url: URL) -> None:
-        super().__init__(url)
+    def __init__(self, url: URL, busy_timeout_s: float | None = None) -> None:
+        super().__init__(url, busy_timeout_s)
         if not url.database or url.database == ":memory:":
             raise StoreError(
                 "A database in memory cannot be shared between processes.",
@@ -55,7 +55,7 @@ class SqliteDialect(Dialect):
         def connect(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
             connection.isolation_level = None
             cursor = connection.cursor()
-            cursor.execute(f"PRAGMA busy_timeout={int(base.BUSY_TIMEOUT_S * 1000)}")
+            cursor.execute(f"PRAGMA busy_timeout={int(self.busy_timeout_s * 1000)}")
             cursor.execute("PRAGMA foreign_keys=ON")
             cursor.execute("PRAGMA synchronous=NORMAL")
             cursor.close()
@@ -126,7 +126,7 @@ class SqliteDialect(Dialect):
             )
         if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             return DatabaseUnavailableError(
-                f"The database {path} was locked by another program for {base.BUSY_TIMEOUT_S:.0f} s.",
+                f"The database {path} was locked by another program for {self.busy_timeout_s:.0f} s.",
                 "Close whatever else has it open (a database browser, a backup), then try again.",
             )
         if code.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
