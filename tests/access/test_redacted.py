@@ -58,7 +58,8 @@ def fill(store: Store) -> str:
     store.set_measurements(run.id, [Measurement(figure="decode_tps", value=1.0, provenance=provenance)])
     store.finish_run(
         run.id, RunState.DONE,
-        reason=f"It left {SECRET} behind; http://10.1.2.3:8000/v1/models: 404; 10.1.2.3:8000 is gone.", log_tail=f"loading {SECRET}\nHOME=/srv/x",
+        reason=f"It left {SECRET} behind; http://10.1.2.3:8000/v1/models: 404; 10.1.2.3:8000 is gone.",
+        log_tail=f"loading {SECRET}\nHOME=/srv/x",
         disturbed=True, disturbances=[f"/opt/backup/run took 40 %, of {SECRET}"],
     )  # fmt: skip
     return run.id
