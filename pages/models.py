@@ -198,7 +198,7 @@ def _task(board: TaskBoard, task: Task) -> None:
         if task.state is TaskState.DONE:
             st.success(f"**{title}**: {shared.plain(task.outcome)}", icon=":material/check_circle:")
         elif task.state is TaskState.CANCELLED:
-            st.info(f"**{title}**: cancelled; nothing half-made is left.", icon=":material/cancel:")
+            st.info(f"**{title}**: cancelled; nothing half-made is in the catalog. A download goes on where it stopped.", icon=":material/cancel:")
         elif task.error is not None:
             st.error(
                 f"**{title}**: {shared.plain(task.error.message)}\n\n{shared.plain(task.error.hint)}",

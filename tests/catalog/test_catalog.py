@@ -13,7 +13,7 @@ import pytest
 from trilemma.catalog.catalog import LADDER, Catalog
 from trilemma.catalog.files import HashCache
 from trilemma.errors import CatalogError, InvalidArtifactError, NotFoundError, QuantizeError
-from trilemma.schema import Configuration, Relation, RunSpec, StudySpec
+from trilemma.schema import Relation
 from trilemma.settings import Settings
 from trilemma.store import Store
 
@@ -187,15 +187,6 @@ def test_a_link_in_our_folder_does_not_delete_what_it_points_to(
     catalog.store.add_artifact(artifact.model_copy(update={"path": str(link)}))
     assert catalog.delete(artifact.id, remove_file=True) is False
     assert tiny.exists()
-
-
-def test_runs_are_counted_for_the_warning(catalog: Catalog, store: Store, tiny: Path) -> None:
-    artifact = catalog.add_path(tiny)
-    assert catalog.runs_using(artifact.id) == 0
-    configuration = Configuration(artifact_id=artifact.id, engine="llama.cpp")
-    spec = StudySpec(name="s", configurations=(configuration,))
-    store.add_study(spec, [RunSpec(configuration=configuration)])
-    assert catalog.runs_using(artifact.id) == 1
 
 
 def test_ancestry_as_the_user_states_it(catalog: Catalog, tiny: Path, tmp_path: Path, make_gguf: Make) -> None:

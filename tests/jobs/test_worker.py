@@ -17,13 +17,15 @@ import pytest
 from campaign import start_worker, strays
 from support import add_runs, check_records, command, lines
 
+from tests.factory import artifact
+from trilemma.catalog.catalog import Catalog
 from trilemma.errors import NotFoundError, StoreError
 from trilemma.jobs import Worker, log_path, log_tail
 from trilemma.jobs.base import Identity
 from trilemma.jobs.local import LocalExecutor
 from trilemma.jobs.processes import OomWatch, alive, explain, identity
 from trilemma.lifetimes import is_zombie
-from trilemma.schema import Needs, RunState
+from trilemma.schema import Configuration, Needs, RunSpec, RunState, StudySpec
 from trilemma.settings import Settings
 from trilemma.store import Store
 
@@ -348,3 +350,20 @@ def test_a_run_that_has_gone_to_another_worker_is_not_released(store: Store, set
     assert store.finish_run(ids[0], RunState.FAILED, owner="dead") is False
     assert (store.run(ids[0]).state, store.run(ids[0]).attempt) == (RunState.RUNNING, 2)
     assert store.interruptions(ids[0]) == 0
+
+
+def test_weights_that_were_replaced_are_not_measured_under_the_old_name(
+    store: Store, settings: Settings, smollm2_path: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "weights.gguf"
+    file.write_bytes(b"GGUF of somebody else")
+    replaced = store.add_artifact(artifact("Replaced", "Q8_0").model_copy(update={"path": str(file)}))
+    same = Catalog(store, settings).add_path(smollm2_path)
+    for one in (replaced, same):
+        configuration = Configuration(artifact_id=one.id, engine="none")
+        store.add_study(StudySpec(name=one.id, configurations=(configuration,)), [RunSpec(configuration=configuration)])
+    worker(store, settings).run(drain=True)
+    runs = {run.spec.configuration.artifact_id: run for run in store.runs()}
+    assert runs[replaced.id].state is RunState.FAILED
+    assert "no longer what was added as Replaced Q8_0" in runs[replaced.id].reason
+    assert runs[same.id].state is RunState.DONE

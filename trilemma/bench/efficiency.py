@@ -78,7 +78,7 @@ def memory_measurements(
         reasons=() if peak.kind == "pss" else (f"this system has no PSS; this is the {_KINDS[peak.kind]}",),
     )
     split = {m.figure: m.value for m in accounted if m.provenance.scope == "process"}
-    unused = _unused_pool(split)
+    unused = unused_pool(split)
     needed = float(peak.value) - unused
     found = [Measurement(figure="peak_memory_bytes", value=needed, n=peak.n, provenance=provenance)]
     if unused:
@@ -103,7 +103,7 @@ def memory_measurements(
     return found
 
 
-def _unused_pool(split: Mapping[str, float | None]) -> float:
+def unused_pool(split: Mapping[str, float | None]) -> float:
     """Bytes of a KV-cache pool that were reserved and never used; 0 for an engine without a pool."""
     reserved, used = split.get("kv_cache_reserved_bytes"), split.get("kv_cache_bytes")
     return 0.0 if reserved is None or used is None else max(0.0, reserved - used)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from trilemma.bench.efficiency import serving_samples
+from trilemma.bench.efficiency import serving_samples, unused_pool
 from trilemma.bench.under_load import ALONE, Load, window_of
 from trilemma.meters.gpu.driver import label
 from trilemma.meters.gpu.steadiness import throttle_shares
@@ -84,9 +84,7 @@ def _held(
 
 def _unused_pool(accounted: Sequence[Measurement]) -> float:
     """Bytes of a KV-cache pool on the GPU that were reserved and never used; 0 for an engine without a pool."""
-    split = {m.figure: m.value for m in accounted if m.provenance.scope == "GPU"}
-    reserved, used = split.get("kv_cache_reserved_bytes"), split.get("kv_cache_bytes")
-    return 0.0 if reserved is None or used is None else max(0.0, reserved - used)
+    return unused_pool({m.figure: m.value for m in accounted if m.provenance.scope == "GPU"})
 
 
 def gpu_workload_measurements(

@@ -39,8 +39,6 @@ class ArtifactStore(Protocol):
 
     def forget_artifact(self, artifact_id: str, /) -> None: ...
 
-    def runs_using(self, artifact_id: str, /) -> int: ...
-
 
 class Catalog:
     """The façade that pages and the command line use.
@@ -232,10 +230,6 @@ class Catalog:
         derivation = stated(artifact, relation, parent, self.store.artifacts())
         kept = tuple(d for d in artifact.derivations if d != derivation)
         return self.store.add_artifact(artifact.model_copy(update={"derivations": (*kept, derivation)}))
-
-    def runs_using(self, artifact_id: str) -> int:
-        """How many runs measured the artifact or wait for it: what to warn of before deleting."""
-        return self.store.runs_using(artifact_id)
 
     def delete(self, artifact_id: str, *, remove_file: bool) -> bool:
         """Forget an artifact; with ``remove_file`` also delete its file or folder, if Trilemma made or fetched it.

@@ -168,9 +168,7 @@ def _sql_row(line: str) -> dict[str, str] | None:
 
 def _quantization(model_type: str) -> str:
     """``Q4_K_M`` out of ``llama 1B Q4_K - Medium``."""
-    match = re.search(
-        r"\b((?:IQ|TQ|Q)\d\w*|BF16|F16|F32|MXFP4\w*)(?: - (Small|Medium|Large))?", model_type, re.IGNORECASE
-    )
+    match = _TYPE.search(model_type)
     if match is None:
         return ""
     return match[1].upper() + (f"_{match[2][0].upper()}" if match[2] else "")

@@ -14,7 +14,9 @@ from typing import ClassVar
 
 import psutil
 
-from trilemma.errors import StoreError
+from trilemma.catalog.files import HashCache
+from trilemma.catalog.share import verified
+from trilemma.errors import InvalidArtifactError, NotFoundError, StoreError
 from trilemma.jobs.base import Command, Ending, Identity
 from trilemma.jobs.processes import RUN_VARIABLE, WORKER_VARIABLE, OomWatch, explain, identity, members
 from trilemma.lifetimes import is_zombie
@@ -102,7 +104,12 @@ class LocalReservation:
         """Start ``command`` with the lock, this worker's settings and the run's name in its environment.
 
         It writes to the store of those settings itself.
+
+        Raises:
+            InvalidArtifactError: weights that it measures are not those that were added to the catalog.
+            OSError: it cannot be started.
         """
+        self._check_weights(run, store)
         environment = os.environ | {
             "TRILEMMA_HOME": str(self._settings.home),
             "TRILEMMA_DATABASE": self._settings.database_url,
@@ -121,6 +128,21 @@ class LocalReservation:
                 pass_fds=(self._lock,),
             )
         return LocalHandle(child, run.id, worker_id, memory)
+
+    def _check_weights(self, run: RunRecord, store: Store) -> None:
+        """See that no file was replaced since: figures are kept, and used again, under the hash of what was added."""
+        chosen = run.spec.configuration
+        hashes = HashCache(self._settings.home)
+        for artifact_id in filter(None, (chosen.artifact_id, chosen.adapter_id, run.spec.reference_id)):
+            with suppress(NotFoundError):  # then the run says so itself
+                artifact = store.artifact(artifact_id)
+                path = Path(artifact.path)
+                # Whether what is gone can be done without, the engine says.
+                if artifact.format != "endpoint" and path.exists() and not verified(path, artifact, hashes):
+                    raise InvalidArtifactError(
+                        f"{path} is no longer what was added as {artifact.label}.",
+                        "Add it again, and measure the new artifact.",
+                    )
 
     def release(self) -> None:
         """Close our side of the lock: unlocking it would take it from an inheriting process, too."""

@@ -20,7 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from trilemma import registry
-from trilemma.errors import DatabaseUnavailableError, NotFoundError, StoreError
+from trilemma.bench.run_log import log_path_of
+from trilemma.errors import DatabaseUnavailableError, InvalidArtifactError, NotFoundError, StoreError
 from trilemma.jobs.base import Command, Ending, Executor, Handle, Identity, Reservation
 from trilemma.jobs.processes import alive, stopped_by_signals, with_last_words
 from trilemma.records import RunRecord
@@ -52,7 +53,7 @@ def log_path(settings: Settings, run_id: str) -> Path:
     """
     if not run_id.isalnum():
         raise NotFoundError(f"There is no run {run_id!r}.")
-    return settings.logs_dir / f"{run_id}.log"
+    return log_path_of(settings.logs_dir, run_id)
 
 
 def log_tail(settings: Settings, run_id: str) -> str:
@@ -224,6 +225,9 @@ class Worker:
         log.info("Run %s, attempt %d, begins; its log is %s", run.id, run.attempt, path, extra={"run": run.id})
         try:
             handle = reservation.start(run, self._store, self.id, self._command, path)
+        except InvalidArtifactError as error:
+            self._store.finish_run(run.id, RunState.FAILED, reason=str(error), owner=self.id)
+            return
         except OSError as error:
             reason = f"The run could not be started ({error}). Check the disk and the installation, then retry."
             self._store.finish_run(run.id, RunState.FAILED, reason=reason, owner=self.id)
