@@ -198,7 +198,8 @@ def _task(board: TaskBoard, task: Task) -> None:
         if task.state is TaskState.DONE:
             st.success(f"**{title}**: {shared.plain(task.outcome)}", icon=":material/check_circle:")
         elif task.state is TaskState.CANCELLED:
-            st.info(f"**{title}**: cancelled; nothing half-made is in the catalog. A download goes on where it stopped.", icon=":material/cancel:")
+            text = "cancelled; nothing half-made is in the catalog, and a download goes on where it stopped."
+            st.info(f"**{title}**: {text}", icon=":material/cancel:")
         elif task.error is not None:
             st.error(
                 f"**{title}**: {shared.plain(task.error.message)}\n\n{shared.plain(task.error.hint)}",
