@@ -62,7 +62,7 @@ class ArchiveStore(ReadStore, SampleStore):
                         raise StoreError(
                             f"The study {study.spec.name!r} was measured here, and the file has a run of it, {run.id}, "
                             "that is not here.",
-                            "Results of another machine are not mixed into it; import the file into another data folder.",
+                            "Results of another machine are not mixed into it; give the file a data folder of its own.",
                         )
                     _insert_run(connection, whole)
                     fresh += 1
