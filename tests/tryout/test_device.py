@@ -68,8 +68,8 @@ def test_a_try_out_that_may_not_begin_says_why_for_each_and_starts_nothing(setti
 
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The answering process is ``stand_in.py``, and what it leaves behind is ours, as in the host's own process."""
-    monkeypatch.setattr(host_module, "_ANSWERING", "stand_in")
+    """The answering process is ``obedient.py``, and what it leaves behind is ours, as in the host's own process."""
+    monkeypatch.setattr(host_module, "_ANSWERING", "obedient")
     monkeypatch.setattr(host_module, "check_fits", lambda *_: None)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     host_module.adopt_orphans()
