@@ -99,10 +99,10 @@ def test_nothing_that_an_answering_process_started_is_left(settings: Settings, s
 def test_a_child_that_is_held_ends_when_it_is_released(tmp_path: Path) -> None:
     with (tmp_path / "log").open("wb") as log:
         task = Task(contender=contender(), question=Question(prompt="stay", max_tokens=1))
-        child = Child("stand_in", task, WORD, log=log, held=True)
+        child = Child("obedient", task, WORD, log=log, held=True)
         try:
             words: list[Word] = []
-            while len(words) < 2:
+            while len(words) < 2 and not child.finished:
                 words += child.events(0.1)
             assert child.exit_status is None
             child.release()
