@@ -37,7 +37,8 @@ class LocalExecutor:
 
     Args:
         settings: Whose data folder holds the locks.
-        inside: The settings that the runs' processes see; None for the same.
+        inside: The settings that the runs' processes see; None for the same. Who makes a data folder for a run has
+            seen to its weights.
 
     Raises:
         StoreError: the data folder cannot be written.
@@ -84,7 +85,8 @@ class LocalExecutor:
             raise StoreError(
                 f"{path} cannot be locked ({error.strerror}).", "Put TRILEMMA_HOME on a local disk."
             ) from error
-        return LocalReservation(lock, self._inside)
+        hashes = HashCache(self._settings.home) if self._inside is self._settings else None
+        return LocalReservation(lock, self._inside, hashes)
 
     def clear(self, run_id: str, worker_id: str, process: Identity | None) -> bool:
         """Kill what is left of an attempt at a run, and wait until it is gone."""
@@ -96,8 +98,9 @@ class LocalReservation:
 
     machine = ""
 
-    def __init__(self, lock: int, settings: Settings) -> None:
+    def __init__(self, lock: int, settings: Settings, hashes: HashCache | None) -> None:
         self._lock = lock
+        self._hashes = hashes
         self._settings = settings
 
     def start(self, run: RunRecord, store: Store, worker_id: str, command: Command, log: Path) -> LocalHandle:
@@ -109,7 +112,8 @@ class LocalReservation:
             InvalidArtifactError: weights that it measures are not those that were added to the catalog.
             OSError: it cannot be started.
         """
-        self._check_weights(run, store)
+        if self._hashes is not None:
+            _check_weights(run, store, self._hashes)
         environment = os.environ | {
             "TRILEMMA_HOME": str(self._settings.home),
             "TRILEMMA_DATABASE": self._settings.database_url,
@@ -128,21 +132,6 @@ class LocalReservation:
                 pass_fds=(self._lock,),
             )
         return LocalHandle(child, run.id, worker_id, memory)
-
-    def _check_weights(self, run: RunRecord, store: Store) -> None:
-        """See that no file was replaced since: figures are kept, and used again, under the hash of what was added."""
-        chosen = run.spec.configuration
-        hashes = HashCache(self._settings.home)
-        for artifact_id in filter(None, (chosen.artifact_id, chosen.adapter_id, run.spec.reference_id)):
-            with suppress(NotFoundError):  # then the run says so itself
-                artifact = store.artifact(artifact_id)
-                path = Path(artifact.path)
-                # Whether what is gone can be done without, the engine says.
-                if artifact.format != "endpoint" and path.exists() and not verified(path, artifact, hashes):
-                    raise InvalidArtifactError(
-                        f"{path} is no longer what was added as {artifact.label}.",
-                        "Add it again, and measure the new artifact.",
-                    )
 
     def release(self) -> None:
         """Close our side of the lock: unlocking it would take it from an inheriting process, too."""
@@ -179,6 +168,21 @@ class LocalHandle:
     def _end(self, code: int) -> Ending:
         _kill(list(members(self._run_id, self._worker_id, self.identity)))
         return explain(code, self._memory)
+
+
+def _check_weights(run: RunRecord, store: Store, hashes: HashCache) -> None:
+    """See that no file was replaced since: figures are kept, and used again, under the hash of what was added."""
+    chosen = run.spec.configuration
+    for artifact_id in filter(None, (chosen.artifact_id, chosen.adapter_id, run.spec.reference_id)):
+        with suppress(NotFoundError):  # then the run says so itself
+            artifact = store.artifact(artifact_id)
+            path = Path(artifact.path)
+            # Whether what is gone can be done without, the engine says.
+            if artifact.format != "endpoint" and path.exists() and not verified(path, artifact, hashes):
+                raise InvalidArtifactError(
+                    f"{path} is no longer what was added as {artifact.label}.",
+                    "Add it again, and measure the new artifact.",
+                )
 
 
 def _kill(processes: list[psutil.Process]) -> bool:
