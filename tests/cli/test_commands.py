@@ -339,3 +339,11 @@ def test_an_endpoint_is_added_by_its_address_and_its_key_is_shown_nowhere(comman
     listed = command("models")
     assert "as served" in listed.stdout
     assert key not in added.stdout + added.stderr + refused.stderr + listed.stdout
+
+
+def test_a_key_in_an_address_is_refused_before_anything_keeps_it(command, home: Path, store: Store) -> None:
+    refused = command("models", "add-endpoint", "https://server.example/v1?key=VERYSECRET")
+    assert refused.returncode == 1
+    assert "no user, key or query" in refused.stderr
+    assert "VERYSECRET" not in refused.stdout + refused.stderr + str(store.audit(100))
+    assert b"VERYSECRET" not in (home / "trilemma.db").read_bytes()

@@ -229,6 +229,19 @@ def test_a_writer_is_waited_for_and_then_named(url: str, monkeypatch: pytest.Mon
         store.pause_queue()
 
 
+def test_a_standby_is_away_and_not_broken(url: str) -> None:
+    name = url.rpartition("/")[2]
+    with open_store(url) as store:
+        server().ask(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        store._db.engine.dispose()  # what it is, a session is told when it begins
+        with pytest.raises(DatabaseUnavailableError, match="read-only"):
+            store.pause_queue()
+        server().ask(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+        store._db.engine.dispose()
+        store.pause_queue()
+        assert store.queue_paused()
+
+
 def test_many_workers_record_while_another_writes(url: str) -> None:
     with open_store(url) as store, open_store(url) as other:
         _, (run_id,) = add(store, run_specs(1))
