@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -15,7 +16,18 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, Route, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Locator,
+    Page,
+    Playwright,
+    Route,
+    expect,
+    sync_playwright,
+)
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from tests.waiting import free_port
 
@@ -156,6 +168,21 @@ def wait_settled(page: Page) -> None:
     """Wait until the script has run and nothing is drawn any more."""
     page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]', timeout=60_000)
     page.wait_for_function("!document.querySelector('[data-stale=\"true\"]')", timeout=30_000)
+
+
+def click_into(page: Page, mark: Locator, answer: Locator, across: float = 0.5, down: float = 0.5) -> None:
+    """Click at a place of a chart's mark, as shares of its width and height, until ``answer`` is to be seen.
+
+    As a user would: a chart that is drawn anew just then misses a click, and moves.
+    """
+    for _ in range(4):
+        box = mark.bounding_box()
+        if box is not None:
+            page.mouse.click(box["x"] + box["width"] * across, box["y"] + box["height"] * down)
+        with contextlib.suppress(PlaywrightTimeout):
+            answer.wait_for(timeout=15_000)
+            break
+    expect(answer).to_be_visible()
 
 
 @pytest.fixture(scope="session")

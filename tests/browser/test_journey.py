@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.conftest import click_into
 from trilemma.schema import RunState
 from trilemma.store import open_store
 
@@ -80,10 +81,9 @@ def test_from_nothing_to_a_measured_point(server, worker, open_page, settled) ->
     go_to(page, "Explore", settled)
     point = page.locator(".scatterlayer path.point").first
     point.wait_for(state="attached", timeout=60_000)
-    box = point.bounding_box()
-    assert box is not None
-    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.get_by_test_id("stPageLink").filter(has_text="Open run").click(timeout=30_000)
+    link = page.get_by_test_id("stPageLink").filter(has_text="Open run")
+    click_into(page, point, link)
+    link.click(timeout=30_000)
 
     # Run: the very run that the store holds.
     expect(page.get_by_role("heading", name="Can I trust this point?")).to_be_visible(timeout=60_000)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import subprocess
@@ -12,10 +11,9 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from pages.shared import PAGES
-from tests.browser.conftest import ROOT, Watch
+from tests.browser.conftest import ROOT, Watch, click_into
 from tests.waiting import free_port
 
 pytestmark = pytest.mark.browser
@@ -70,14 +68,7 @@ def explore(page: Page, settled: Settled) -> None:
     points.first.wait_for(state="attached", timeout=SLOWLY)
     assert points.count() >= 9
     card = page.get_by_role("link", name="Open run")
-    for _ in range(4):  # a chart that is drawn anew just then misses a click, and moves
-        box = points.nth(8).bounding_box()
-        assert box is not None
-        page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-        with contextlib.suppress(PlaywrightTimeout):
-            card.wait_for(timeout=SLOWLY / 4)
-            break
-    expect(card).to_be_visible()
+    click_into(page, points.nth(8), card)
     settled(page)
 
 
@@ -98,12 +89,9 @@ def decide(page: Page, settled: Settled) -> str:
     expect(triangle).to_be_visible(timeout=SLOWLY)
     words = page.get_by_test_id("stMarkdownContainer")
     before = words.filter(has_text=re.compile(r"efficiency \d+ %, speed \d+ %, performance \d+ %")).first.inner_text()
-    corner = triangle.locator(".ternary .plotbg path, .ternarylayer .plotbg path").first.bounding_box()
-    assert corner is not None
-    # Close to the top corner: efficiency above all.
-    page.mouse.click(corner["x"] + corner["width"] / 2, corner["y"] + corner["height"] * 0.2)
+    plot = triangle.locator(".ternary .plotbg path, .ternarylayer .plotbg path").first
     shares = words.filter(has_text=re.compile(r"efficiency (7|8)\d(\.\d)? %")).first
-    expect(shares).to_be_visible(timeout=SLOWLY)
+    click_into(page, plot, shares, down=0.2)  # close to the top corner: efficiency above all
     verdict = shares.inner_text()
     assert verdict != before
     expect(page).to_have_url(re.compile("weights="), timeout=SLOWLY)
