@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TypedDict
 
 import numpy as np
@@ -20,6 +21,7 @@ from pages.parts import (
     explore_selection,
     explore_view,
     load_view,
+    removal,
 )
 from pages.parts.explore_filters import SEVERAL, Chosen, choose, controls
 from pages.parts.explore_selection import Selected
@@ -71,7 +73,7 @@ def page() -> None:
     shared.heading("explore")
     url = UrlState("explore", DEFAULTS, carried=explore_data.PICTURE)
     catalog = explore_data.catalog_of(of, url.text("study"))
-    shared.sample_note(url.text("study"), removable=True)
+    shared.sample_note(url.text("study"), partial(removal.remove_foreign, url.text("study")))
     above, answer, below = st.container(), st.container(), st.container()
     # An empty chart while figures are read: meanwhile the browser loads what draws it, and nothing jumps.
     blank = answer.empty()

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from pages import shared
-from pages.parts import archive, entrance
+from pages.parts import archive, entrance, removal
 from pages.parts.live import LiveTrace
 from pages.parts.runs import PAGE_SIZE, describe, labels, run_rows
 from pages.parts.worker import worker_missing
@@ -75,6 +75,7 @@ def page() -> None:
     with st.container(horizontal=True):
         if study is not None:
             archive.download(study)
+            removal.deletion(store, study.id)
         archive.upload()
 
 
@@ -82,6 +83,8 @@ def _pick_study(studies: Sequence[StudyRecord]) -> StudyRecord | None:
     by_id = {study.id: study for study in studies}
     ids = ["", *by_id]
     wanted = shared.param("study")
+    if st.session_state.get("study_choice") not in ids:  # it was deleted meanwhile
+        st.session_state.pop("study_choice", None)
     # Not bound to the URL by Streamlit, which would write the label there instead of the id.
     choice = st.selectbox(
         "Study",

@@ -6,7 +6,7 @@ import functools
 import gc
 import importlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NoReturn
@@ -17,7 +17,7 @@ from streamlit.navigation.page import Page
 from pages.parts import entrance
 from trilemma.access.roles import Action
 from trilemma.errors import DatabaseTooNewError, TrilemmaError
-from trilemma.records import SAMPLE, SampleFacts
+from trilemma.records import SampleFacts
 from trilemma.sample import words
 from trilemma.schema import Axis
 from trilemma.scrub import Scrubber
@@ -163,8 +163,11 @@ def _origin(of: tuple[str, int], study_id: str) -> SampleFacts | None:
     return get_store().origin(study_id or None)
 
 
-def sample_note(study_id: str = "", *, removable: bool = False) -> None:
-    """Say so where figures that were not measured here are shown: of ``study_id``, or, if it is empty, of all."""
+def sample_note(study_id: str = "", beside: Callable[[SampleFacts], None] | None = None) -> None:
+    """Say so where figures that were not measured here are shown: of ``study_id``, or, if it is empty, of all.
+
+    ``beside`` draws what else stands in that line.
+    """
     store = get_store()
     facts = _origin((store.url, store.version()), study_id)
     if facts is None:
@@ -172,13 +175,8 @@ def sample_note(study_id: str = "", *, removable: bool = False) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="sample_note"):
         icon, kind = (":material/download:", "Imported") if facts.imported else (":material/science:", "Sample")
         st.markdown(f"{icon} **{kind} study**, {plain(words.whence(facts))}", width="content")
-        if removable and not facts.imported and entrance.may(Action.CHANGE_SAMPLE):
-            with st.popover("Remove the sample", type="tertiary"):
-                st.markdown("What you measured yourself stays. `trilemma sample add` brings the sample back.")
-                if st.button("Remove it", type="primary"):
-                    with entrance.guard().doing(Action.CHANGE_SAMPLE, SAMPLE) as changed:
-                        changed.remove_sample()
-                    st.rerun()
+        if beside is not None:
+            beside(facts)
 
 
 def axis_badge(axis: Axis) -> str:

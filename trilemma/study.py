@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 
 from trilemma import registry
+from trilemma.bench.run_log import log_path_of
 from trilemma.effort import run_seconds
 from trilemma.engines.base import AdaptingEngine, Engine, parse_settings
 from trilemma.errors import StudyError, TrilemmaError
@@ -17,6 +20,7 @@ from trilemma.records import StudyRecord
 from trilemma.schema import Artifact, Configuration, RunSpec, RunState, StudySpec, SuiteSpec
 from trilemma.settings import get_settings
 from trilemma.store import Store
+from trilemma.store.kept import path_of
 from trilemma.suites.options import parse_options
 
 
@@ -215,3 +219,19 @@ def submit(store: Store, spec: StudySpec) -> StudyRecord:
         StoreError: it cannot be written.
     """
     return store.add_study(spec, plan(spec, store.artifacts()))
+
+
+def delete(store: Store, study_id: str, logs_dir: Path) -> int:
+    """Delete a study and those of its runs that no other study has, with their logs; how many runs that were.
+
+    Raises:
+        NotFoundError: there is no such study.
+        StoreError: one of those runs is running, or it is the sample study.
+    """
+    deleted = store.delete_study(study_id)
+    for run_id in deleted:
+        for path in (log_path_of(logs_dir, run_id), path_of(logs_dir, run_id)):
+            # One that is left over tells nobody anything: no run has its name.
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+    return len(deleted)

@@ -17,12 +17,15 @@ from trilemma.access.guard import Guard
 from trilemma.access.identity import User, at_terminal
 from trilemma.access.roles import Action, Role
 from trilemma.access.rules import Limits, Rules
+from trilemma.bench.run_log import log_path_of
 from trilemma.errors import AccessError, LimitError, NotFoundError, SignInError, StoreError
 from trilemma.records import Choice, Outcome, Vote
 from trilemma.schema import Artifact, Configuration, RunSpec, RunState, StudySpec, SuiteSpec
 from trilemma.settings import Settings
 from trilemma.store import Store, tables
 from trilemma.store.audit import LONGEST
+from trilemma.store.kept import path_of
+from trilemma.study import delete
 
 WEIGHTS = factory.artifact(factory.SMOL, "Q8_0")
 CONFIGURATION = Configuration(artifact_id=WEIGHTS.id, engine="llama.cpp")
@@ -140,8 +143,9 @@ def test_of_others_only_administrators_cancel_and_delete(who: As, store: Store) 
     with who().doing(Action.CANCEL_RUN, run_id) as changed:
         changed.request_cancel(run_id)
     assert store.run(run_id).state is RunState.CANCELLED
-    with pytest.raises(NotFoundError):
-        who().doing(Action.CANCEL_RUN, "0" * 12)
+    for action in (Action.CANCEL_RUN, Action.DELETE_STUDY):
+        with pytest.raises(NotFoundError):
+            who().doing(action, "0" * 12)
     with pytest.raises(AccessError, match="may not"):  # whether there is such a run is not told
         who(role=Role.VIEWER).doing(Action.CANCEL_RUN, "0" * 12)
 
@@ -210,7 +214,49 @@ def test_time_on_the_device_is_limited_by_what_was_used_and_what_is_asked_for(
         pytest.fail("it was let through")
 
 
-def set_times(store: Store, run_id: str, start: datetime, end: datetime) -> None:
+@pytest.mark.parametrize("how", ["retry", "release", "delete"])
+def test_neither_a_retry_nor_a_deletion_gives_time_on_the_device_back(how: str, who: As, store: Store) -> None:
+    with who().doing(Action.SUBMIT) as changed:
+        (run_id,) = queue(changed)
+    store.claim_next("w")
+    store.start_run(run_id, factory.HOST)
+    if how != "release":
+        store.finish_run(run_id, RunState.CANCELLED)
+    now = datetime.now(UTC).replace(tzinfo=None)
+    set_times(store, run_id, now - timedelta(hours=30), None if how == "release" else now - timedelta(hours=21))
+    since = datetime.now(UTC) - timedelta(days=1)
+    before = store.usage(ANN, since).device_s
+    if how == "retry":
+        store.retry(run_id)
+    elif how == "release":
+        store.release(run_id)
+    else:
+        assert store.delete_study(store.runs()[0].study_ids[0]) == [run_id]
+    assert store.usage(ANN, since).device_s == pytest.approx(before, abs=5)
+    assert before == pytest.approx(24 * 3600 if how == "release" else 3 * 3600, abs=5)
+    assert store.usage(BOB, since).device_s == 0
+
+
+def test_what_is_deleted_is_named_in_the_log(who: As, store: Store, settings: Settings) -> None:
+    settings.logs_dir.mkdir(parents=True, exist_ok=True)
+    with who().doing(Action.SUBMIT, "s") as changed:
+        (run_id,) = queue(changed)
+    study_id = store.studies()[0].id
+    logs = [log_path_of(settings.logs_dir, run_id), path_of(settings.logs_dir, run_id)]
+    others = settings.logs_dir / "worker.log"
+    for path in (*logs, others):
+        path.write_text("x")
+    with pytest.raises(AccessError, match="somebody else's"):
+        who(BOB).doing(Action.DELETE_STUDY, study_id)
+    with who().doing(Action.DELETE_STUDY, study_id, detail="s") as changed:
+        assert delete(changed, study_id, settings.logs_dir) == 1
+    assert store.studies() == []
+    assert last(store) == (ANN, "delete a study", study_id, Outcome.DONE)
+    assert store.audit(1)[0].detail == "s"
+    assert [path.exists() for path in (*logs, others)] == [False, False, True]
+
+
+def set_times(store: Store, run_id: str, start: datetime, end: datetime | None) -> None:
     runs = tables.runs
     with store._db.write() as connection:
         connection.execute(sa.update(runs).where(runs.c.id == run_id).values(started_at=start, finished_at=end))

@@ -277,6 +277,7 @@ CASES = [
     Case(Action.CANCEL_RUN, "queue?show=Waiting", click("^Cancel$")),
     Case(Action.CANCEL_RUN, "queue", click("Cancel this run")),
     Case(Action.CANCEL_RUN, "queue?study={queued}", click("Cancel what is left", "Cancel the study")),
+    Case(Action.DELETE_STUDY, "queue?study={asked}", click("Delete it", "Delete the study")),
     Case(Action.RETRY_RUN, "queue?show=Failed", click("Retry")),
     Case(Action.PAUSE, "queue", click("Pause the queue")),
     Case(Action.RESUME, "queue", click("Resume the queue"), pause),

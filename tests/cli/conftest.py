@@ -35,7 +35,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: str) -> Iter
 def command(home: Path) -> Run:
     """``trilemma ARGUMENTS`` in a process of its own, on the test's data folder."""
 
-    def run(*arguments: str, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        *arguments: str, timeout: float = 120, typed: str = "", **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-W", "error", "-m", "trilemma", *arguments],
             capture_output=True,
@@ -43,7 +45,7 @@ def command(home: Path) -> Run:
             timeout=timeout,
             check=False,
             env=os.environ | environment,
-            stdin=subprocess.DEVNULL,
+            input=typed,
         )
 
     return run

@@ -39,6 +39,21 @@ def test_a_study_goes_from_one_store_into_the_other_kind(
     assert study.id[:12] in command("studies").stdout
 
 
+def test_a_study_is_deleted_when_it_is_confirmed(command: Run, store: Store) -> None:
+    study = fill_store(store, [(SMOL, "F16")], name="evening run")
+    refused = command("studies", "delete", "evening run", typed="n\n")
+    assert refused.returncode == 1
+    assert "2 runs and all that was recorded of them" in refused.stdout
+    assert store.study(study.id).runs_by_state
+    done = command("studies", "delete", study.id[:6], "--yes")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"Deleted evening run ({study.id}) with 2 runs." in " ".join(done.stdout.split())
+    assert store.studies() == []
+    again = command("studies", "delete", study.id, "--yes")
+    assert again.returncode == 1
+    assert "There is no study" in again.stderr
+
+
 def test_a_file_that_is_none_is_explained(command: Run, store: Store, tmp_path: Path) -> None:
     for path, content in ((tmp_path / "x.zip", b"PK and so on"), (tmp_path / "missing.zip", None)):
         if content is not None:

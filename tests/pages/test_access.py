@@ -138,6 +138,7 @@ CLICKS = [
     ("queue", {}, "Cancel this run", Action.CANCEL_RUN),
     ("queue", {}, "Cancel", Action.CANCEL_RUN),
     ("queue", {"show": "Failed"}, "Retry", Action.RETRY_RUN),
+    ("queue", {"study": ""}, "Delete it", Action.DELETE_STUDY),
     ("queue", {}, "Pause the queue", Action.PAUSE),
     ("models", {}, "Add", Action.ADD_WEIGHTS),
     ("models", {"from": ""}, "Delete it", Action.DELETE_WEIGHTS),
@@ -165,6 +166,8 @@ def test_a_click_on_a_button_that_a_viewer_was_never_shown_is_refused(
             filled.finish_run(run.id, RunState.CANCELLED)
         study(filled, None, {"F16": ["1", "3"], "Q2_K": ["2", "4"]})
         params = params | {"study": filled.studies()[0].id}
+    if action is Action.DELETE_STUDY:  # nothing of it is being measured
+        params = {"study": filled.studies()[-1].id}
     if "from" in params:
         params = {"from": filled.artifacts()[0].id[:12]}
     app = open_page(name, **params)

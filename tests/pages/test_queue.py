@@ -76,6 +76,26 @@ def test_runs_that_wait_for_nobody_say_which_command_helps(app: AppTest, store: 
     assert app.code[0].value == "trilemma worker"
 
 
+def test_a_study_is_deleted_once_nothing_of_it_is_measured(app: AppTest, store: Store) -> None:
+    study, other = add_study(store, name="Gone *soon*"), add_study(store, 1, name="Kept")
+    app.query_params["study"] = study
+    begin(store)
+    app.run()
+    assert "One of its runs is being measured" in shown(app), "of which the other study has a part"
+    assert "Delete it" not in [button.label for button in app.button]
+    store.finish_run(store.runs(states=[RunState.RUNNING])[0].id, RunState.CANCELLED)
+    app.run()
+    assert "Gone \\*soon\\* and all that was recorded of its 2 runs is gone for good" in shown(app)
+    assert "1 more that another study has as well stay there" in shown(app)
+    next(button for button in app.button if button.label == "Delete it").click().run()
+    assert not app.exception
+    assert [one.id for one in store.studies()] == [other]
+    assert "study" not in app.query_params
+    (picker,) = [box for box in app.selectbox if box.label == "Study"]
+    assert picker.value == ""
+    assert len(store.runs()) == 1
+
+
 def test_a_run_at_work_shows_its_phase_progress_and_use(app: AppTest, store: Store) -> None:
     add_study(store)
     run = begin(store)

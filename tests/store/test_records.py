@@ -7,14 +7,16 @@ from datetime import UTC, datetime
 
 import pandas as pd
 import pytest
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 from studies import HOST, PROVENANCE, add, artifact, claim, finish, measurement, records, run_specs
 
 from trilemma.errors import NotFoundError, StoreError
-from trilemma.records import AnswerRecord, PhaseWindow, Sample
+from trilemma.records import SAMPLE, AnswerRecord, PhaseWindow, Sample
+from trilemma.sample.loading import add_sample
 from trilemma.schema import Configuration, Derivation, Method, Phase, Relation, RunSpec, RunState, StudySpec
-from trilemma.store import Store
+from trilemma.store import Store, tables
 from trilemma.store.codec import CODEC, deltas, pack_samples, times_of, unpack_samples
 
 SAMPLES = st.lists(
@@ -153,7 +155,8 @@ def test_deleting_a_study_spares_what_others_share(store: Store) -> None:
     with pytest.raises(StoreError, match="is running"):
         store.delete_study(first)
     store.finish_run(ids[1], RunState.FAILED)
-    store.delete_study(first)
+    assert store.runs_only_in(first) == [ids[1]]
+    assert store.delete_study(first) == [ids[1]]
     assert [run.id for run in store.runs()] == [ids[0]]
     assert len(store.samples(ids[0])) == 3
     assert len(store.figure_frame()) == 2
@@ -168,6 +171,15 @@ def test_deleting_a_study_deletes_its_records(store: Store) -> None:
     left = [store.samples(run_id), store.requests(run_id), store.answers(run_id), store.measurements(run_id)]
     assert left == [[]] * 4
     assert store.run_frame().empty
+    with store._db.read() as connection:
+        assert connection.execute(sa.select(tables.hosts)).all() == [], "nothing of the machine is left either"
+
+
+def test_the_sample_is_not_deleted_like_another_study(store: Store) -> None:
+    add_sample(store)
+    with pytest.raises(StoreError, match="sample study"):
+        store.delete_study(SAMPLE)
+    assert store.study(SAMPLE).runs_by_state
 
 
 def test_runs_are_listed_in_the_order_of_the_queue(store: Store) -> None:

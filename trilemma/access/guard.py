@@ -24,6 +24,7 @@ from trilemma.study import pace
 _KINDS: dict[Action, Kind] = {
     Action.CANCEL_RUN: "run",
     Action.RETRY_RUN: "run",
+    Action.DELETE_STUDY: "study",
     Action.DELETE_WEIGHTS: "artifact",
     Action.UNDO_VOTE: "vote",
 }
@@ -82,7 +83,7 @@ class Guard:
 
     def doing(
         self, action: Action, subject: str = "", *, owner: str | None = NOBODY_ELSE, size_bytes: int | None = None,
-        spec: StudySpec | None = None,
+        spec: StudySpec | None = None, detail: str = "",
     ) -> Deed:  # fmt: skip
         """Check that the person may do it; what is then done inside ``with`` goes into the log together with it.
 
@@ -93,6 +94,7 @@ class Guard:
             size_bytes: How much it will add to the disk; None where that is not known: then there must be room for
                 something.
             spec: The study that is submitted: what it has the server ask may take more than to submit it.
+            detail: What the log shall say besides, of what is gone afterwards.
 
         Raises:
             SignInError: the log-in is over.
@@ -106,7 +108,7 @@ class Guard:
         self.require(action, subject, owner)
         if spec is not None and names_address(spec):
             self.require(Action.NAME_ADDRESS, subject)
-        return Deed(self, self._store, self._settings, action, subject, size_bytes)
+        return Deed(self, self._store, self._settings, action, subject, size_bytes, detail)
 
     def audit(self, limit: int, outcome: Outcome | None = None) -> list[AuditRecord]:
         """The log, the newest first.
@@ -136,13 +138,14 @@ class Deed:
     """One action that was allowed; a context manager, which may be entered in another thread, once."""
 
     def __init__(
-        self, guard: Guard, store: Store, settings: Settings, action: Action, subject: str, size_bytes: int | None
-    ) -> None:
+        self, guard: Guard, store: Store, settings: Settings, action: Action, subject: str, size_bytes: int | None,
+        detail: str,
+    ) -> None:  # fmt: skip
         self._guard, self._store, self._settings = guard, store, settings
         self._action, self._subject, self._size = action, subject, 1 if size_bytes is None else size_bytes
         self._reserved = 0
         kept = self._size if action is Action.ADD_FILE else 0
-        self._trail = Trail(guard.entry(action, subject, Outcome.DONE, size_bytes=kept))
+        self._trail = Trail(guard.entry(action, subject, Outcome.DONE, detail, kept))
 
     def __enter__(self) -> Store:
         """The store to change.

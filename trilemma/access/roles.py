@@ -26,6 +26,7 @@ class Action(StrEnum):
     SUBMIT = "submit a study"
     CANCEL_RUN = "cancel a run"
     RETRY_RUN = "retry a run"
+    DELETE_STUDY = "delete a study"
     PAUSE = "pause the queue"
     RESUME = "resume the queue"
     ADD_WEIGHTS = "add weights"
@@ -55,6 +56,7 @@ NEEDS = MappingProxyType(
         Action.SUBMIT: Role.ANALYST,
         Action.CANCEL_RUN: Role.ANALYST,
         Action.RETRY_RUN: Role.ANALYST,
+        Action.DELETE_STUDY: Role.ANALYST,
         Action.PAUSE: Role.ADMIN,
         Action.RESUME: Role.ADMIN,
         Action.ADD_WEIGHTS: Role.ANALYST,
@@ -80,7 +82,16 @@ NEEDS = MappingProxyType(
 )
 """The least role that each takes."""
 
-OWN_ONLY = frozenset({Action.CANCEL_RUN, Action.RETRY_RUN, Action.DELETE_WEIGHTS, Action.STOP_TASK, Action.UNDO_VOTE})
+OWN_ONLY = frozenset(
+    {
+        Action.CANCEL_RUN,
+        Action.RETRY_RUN,
+        Action.DELETE_STUDY,
+        Action.DELETE_WEIGHTS,
+        Action.STOP_TASK,
+        Action.UNDO_VOTE,
+    }
+)
 """Of other people's things, these are for administrators."""
 
 NOBODY_ELSE = ""

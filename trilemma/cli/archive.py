@@ -1,4 +1,4 @@
-"""``trilemma studies export | import`` and ``trilemma backup``: whole studies, and the whole database, as files."""
+"""``trilemma studies export | import | delete``, ``trilemma backup``: whole studies, the whole database as a file."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from trilemma.archive.write import export_file
 from trilemma.cli.base import Json, acting, emit_json, err, out, plain, session
 from trilemma.cli.queue import find_study
 from trilemma.cli.studies import listing
+from trilemma.study import delete as delete_study
 
-app = typer.Typer(help="List studies; write one as a file, or read such a file.", invoke_without_command=True)
+app = typer.Typer(help="List studies; write one as a file, read such a file, delete one.", invoke_without_command=True)
 
 
 @app.callback()
@@ -57,6 +58,23 @@ def import_(
     out.print(plain(f"{found.study.spec.name} ({found.study.id}): {fresh}."))
     if found.namesakes:
         err.print(plain(f"Another study has that name, too. Call this one {found.study.id} to tell them apart."))
+
+
+@app.command()
+def delete(
+    study: Annotated[str, typer.Argument(help="Id of the study, the id's beginning, or its name.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete a study with all that its runs recorded; runs that another study has as well stay."""
+    with acting() as (settings, guard):
+        record = find_study(guard.store, study)
+        if not yes:
+            count = len(guard.store.runs_only_in(record.id))
+            goes = f"{count} run{'' if count == 1 else 's'} and all that was recorded of them go with it."
+            typer.confirm(f"Delete {record.spec.name} ({record.id})? {goes}", abort=True)
+        with guard.doing(Action.DELETE_STUDY, record.id, detail=record.spec.name) as store:
+            count = delete_study(store, record.id, settings.logs_dir)
+    out.print(plain(f"Deleted {record.spec.name} ({record.id}) with {count} run{'' if count == 1 else 's'}."))
 
 
 def backup(file: Annotated[Path, typer.Argument(help="The file to write.")]) -> None:

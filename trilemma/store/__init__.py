@@ -13,6 +13,7 @@ from trilemma.store.archive import ArchiveStore
 from trilemma.store.artifacts import ArtifactStore
 from trilemma.store.audit import AuditStore, Trail
 from trilemma.store.database import Database
+from trilemma.store.deletion import DeletionStore
 from trilemma.store.imports import ImportStore
 from trilemma.store.machines import MachineStore
 from trilemma.store.migrate import migrate
@@ -23,7 +24,17 @@ from trilemma.store.votes import VoteStore
 __all__ = ["Store", "open_store"]
 
 
-class Store(ArtifactStore, QueueStore, TransferStore, ArchiveStore, ImportStore, VoteStore, AuditStore, MachineStore):
+class Store(
+    ArtifactStore,
+    QueueStore,
+    DeletionStore,
+    TransferStore,
+    ArchiveStore,
+    ImportStore,
+    VoteStore,
+    AuditStore,
+    MachineStore,
+):
     """Everything that is kept: the catalog, studies, the queue, what runs recorded, and their figures.
 
     A context manager. Safe to share between threads; each process opens its own, which is cheap.

@@ -50,7 +50,7 @@ class ArchiveStore(ReadStore, SampleStore):
             StoreError: something else has one of those ids here.
         """
         with self._db.write(durable=True) as connection:
-            here = _same_study(connection, study)
+            here = _same_study(connection, study, self._by)
             known = set(connection.execute(sa.select(t.artifacts.c.id)).scalars())
             insert(connection, t.artifacts, [artifact_row(a, forgotten=True) for a in artifacts if a.id not in known])
             linked = _linked(connection, study.id)
@@ -90,8 +90,8 @@ def _as_measured(run: RunRecord, study_id: str) -> RunRecord:
     )
 
 
-def _same_study(connection: Connection, study: StudyRecord) -> bool | None:
-    """Insert the study; if it is here already, whether it was imported before. None if it is new.
+def _same_study(connection: Connection, study: StudyRecord, by: str | None) -> bool | None:
+    """Insert the study, brought by somebody; if it is here, whether it was imported before. None if it is new.
 
     Raises:
         StoreError: another study has its id.
@@ -103,6 +103,7 @@ def _same_study(connection: Connection, study: StudyRecord) -> bool | None:
             "spec": study.spec.model_dump(mode="json"),
             "rerun_disturbed": study.spec.rerun_disturbed,
             "created_at": study.created_at,
+            "created_by": by,
         }
         connection.execute(sa.insert(t.studies).values(values))
         return None

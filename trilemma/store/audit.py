@@ -21,8 +21,8 @@ LONGEST_WHO = 255
 _AGAIN = timedelta(minutes=1)
 """Within this time the same refusal is kept once: reloading a page shall not fill the disk."""
 
-Kind = Literal["run", "artifact", "vote"]
-_TABLES: dict[Kind, sa.Table] = {"run": t.runs, "artifact": t.artifacts, "vote": t.votes}
+Kind = Literal["run", "study", "artifact", "vote"]
+_TABLES: dict[Kind, sa.Table] = {"run": t.runs, "study": t.studies, "artifact": t.artifacts, "vote": t.votes}
 
 
 class AuditStore(StoreBase):
@@ -47,7 +47,7 @@ class AuditStore(StoreBase):
             return [AuditRecord.model_validate(dict(row._mapping)) for row in connection.execute(query)]
 
     def created_by(self, kind: Kind, id_: str) -> str | None:
-        """Who asked for a run, an artifact or a vote; None where that is not known.
+        """Who asked for a run, a study, an artifact or a vote; None where that is not known.
 
         Raises:
             NotFoundError: there is no such thing.
@@ -117,18 +117,21 @@ def _usage(connection: Connection, who: str, since: datetime) -> Usage:
     waiting = waiting.where(r.created_by == who, r.state.in_([RunState.WAITING.value, RunState.RUNNING.value]))
     times = sa.select(r.started_at, r.finished_at).where(r.created_by == who, r.started_at.is_not(None))
     times = times.where(sa.or_(r.finished_at > since, r.state == RunState.RUNNING.value))
+    d = t.device_time.c
+    gone = sa.select(d.started_at, d.finished_at).where(d.who == who, d.finished_at > since)
     mine = sa.select(t.artifacts.c.document).where(t.artifacts.c.created_by == who)
     files = sa.select(sa.func.sum(t.audit.c.size_bytes)).where(t.audit.c.who == who)
     files = files.where(t.audit.c.outcome == Outcome.DONE.value)
     now = utc_now()
     # A clock that is set back meanwhile gives nobody time.
-    taken = [max((end or now) - max(start, since), timedelta()) for start, end in connection.execute(times)]
+    spent = [*connection.execute(times), *connection.execute(gone)]
+    taken = [max((end or now) - max(start, since), timedelta()) for start, end in spent]
     return Usage(
         open_runs=tuple(
             (RunSpec.model_validate(spec), None if document is None else Artifact.model_validate(document))
             for spec, document in connection.execute(waiting)
         ),
-        device_s=sum((one for one in taken), timedelta()).total_seconds(),
+        device_s=sum(taken, timedelta()).total_seconds(),
         artifacts=tuple(Artifact.model_validate(document) for document in connection.execute(mine).scalars()),
         files_bytes=int(connection.execute(files).scalar() or 0),
     )

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from trilemma.errors import NotFoundError, RunCancelledError, StoreError
-from trilemma.schema import RunState
+from trilemma.schema import RunState, utc_now
 from trilemma.store import tables as t
 from trilemma.store.database import Database
 
@@ -64,6 +64,16 @@ class StoreBase:
         if self._attempts.get(run_id, row.attempt) != row.attempt:
             raise StoreError(f"Run {run_id} has been started anew, so this attempt at it may not record any more.")
         return int(row.attempt)
+
+    @staticmethod
+    def _note_device_time(connection: Connection, these: sa.ColumnElement[bool]) -> None:
+        """Keep how long the runs that fulfil a condition had the device, before their rows forget it."""
+        r = t.runs.c
+        ended = sa.func.coalesce(r.finished_at, sa.literal(utc_now(), r.finished_at.type))
+        spent = sa.select(r.created_by, r.started_at, ended)
+        spent = spent.where(these, r.started_at.is_not(None), r.created_by.is_not(None))
+        columns = ["who", "started_at", "finished_at"]
+        connection.execute(sa.insert(t.device_time).from_select(columns, spent))
 
     @staticmethod
     def _delete_records(connection: Connection, run_id: str) -> None:

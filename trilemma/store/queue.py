@@ -234,6 +234,7 @@ class QueueStore(StudyStore):
     def _start_over(
         self, connection: Connection, run_id: str, *, reason: str, interruptions: int | sa.ColumnElement[int]
     ) -> None:
+        self._note_device_time(connection, t.runs.c.id == run_id)
         values = _FRESH | {
             "state": RunState.WAITING.value,
             "reason": reason,

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 from trilemma.records import SAMPLE, SampleFacts, StudyRecord, WholeStudy
 from trilemma.store import tables as t
 from trilemma.store.artifacts import artifact_row
+from trilemma.store.deletion import delete_unused_hosts
 from trilemma.store.studies import StudyStore, in_study, insert_runs, is_own
 from trilemma.store.whole import ended_run, insert, insert_hosts, insert_records
 
@@ -108,5 +109,5 @@ def _delete(connection: Connection) -> bool:
     used = sa.exists().where(t.runs.c.artifact_id == t.artifacts.c.id)
     unused = sa.and_(t.artifacts.c.id.in_(artifacts), t.artifacts.c.forgotten.is_(True), ~used)
     connection.execute(sa.delete(t.artifacts).where(unused))
-    connection.execute(sa.delete(t.hosts).where(~sa.exists().where(t.runs.c.host_id == t.hosts.c.id)))
+    delete_unused_hosts(connection)
     return found

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from trilemma.errors import NotFoundError, StoreError
+from trilemma.errors import NotFoundError
 from trilemma.needs import ANYWHERE, Needs
 from trilemma.records import IMPORTED, OF_TOOL, SAMPLE, HostInfo, RunRecord, StudyRecord
 from trilemma.schema import RunSpec, RunState, StudySpec, utc_now
@@ -82,27 +82,6 @@ class StudyStore(StoreBase):
         if not found:
             raise NotFoundError(f"There is no study {study_id!r}.", "List the studies with `trilemma show`.")
         return found[0]
-
-    def delete_study(self, study_id: str) -> None:
-        """Delete a study, and of its runs those that belong to no other study, with all that they recorded.
-
-        Raises:
-            NotFoundError: there is no such study.
-            StoreError: one of those runs is running.
-        """
-        self.study(study_id)
-        with self._db.write() as connection:
-            mine = sa.select(t.study_runs.c.run_id).where(t.study_runs.c.study_id == study_id)
-            others = sa.select(t.study_runs.c.run_id).where(t.study_runs.c.study_id != study_id)
-            only_mine = sa.and_(t.runs.c.id.in_(mine), t.runs.c.id.not_in(others))
-            running = sa.select(t.runs.c.id).where(only_mine, t.runs.c.state == RunState.RUNNING)
-            if (run_id := connection.execute(running).scalar()) is not None:
-                raise StoreError(
-                    f"Run {run_id} of this study is running.", "Cancel it first, or wait for it to finish."
-                )
-            connection.execute(sa.delete(t.runs).where(only_mine))
-            connection.execute(sa.delete(t.studies).where(t.studies.c.id == study_id))
-            self._changed(connection)
 
     def run(self, run_id: str) -> RunRecord:
         """One run.

@@ -224,6 +224,18 @@ votes = Table(
     _created_by(),
 )
 
+# Time that people's runs had the device in attempts that ``runs`` does not tell of any more: a run was tried again or
+# deleted. Limits count it, so that neither gives anybody more time.
+device_time = Table(
+    "device_time",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("who", String(255), nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("finished_at", UtcDateTime, nullable=False),
+    Index(None, "who", "finished_at"),
+)
+
 # The machines of a cluster, as the worker of a device of the queue last saw them.
 machines = Table(
     "machines",
