@@ -165,7 +165,7 @@ class ServeGround(Ground):
         found = []
         for process in psutil.process_iter():
             with suppress(psutil.Error):
-                if word in process.cmdline()[1:4] and process.environ().get("TRILEMMA_HOME") == str(self.settings.home):
+                if word in process.cmdline()[1:6] and process.environ().get("TRILEMMA_HOME") == str(self.settings.home):
                     found.append(process)
         return found
 

@@ -206,6 +206,9 @@ def aiperf(here: Here) -> list[Made]:
             "--use-server-token-count", "--tokenizer", here.folder, "--output-artifact-dir", out, "--ui", "none",
         ],
         out,
+        # Told that there is no network, it takes the tokenizer's folder for the name of a repository.
+        HF_HUB_OFFLINE="",
+        TRANSFORMERS_OFFLINE="",
     )  # fmt: skip
     path = next(out.rglob("profile_export_aiperf.json"))
     told = document(path)
@@ -243,7 +246,7 @@ _TASKS: dict[str, tuple[str, list[dict[str, Any]]]] = {
 
 def lm_eval(here: Here) -> list[Made]:
     """Two small tasks over questions made here, since its own have to be downloaded; a real server answers."""
-    python, out = installed("lm-eval", "lm-eval[api]"), here.out("lm-eval")
+    python, out = installed("lm-eval", "lm-eval[api]", "transformers"), here.out("lm-eval")
     for name, (how, rows) in _TASKS.items():
         data = out / f"{name}.jsonl"
         data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -252,7 +255,13 @@ def lm_eval(here: Here) -> list[Made]:
     command = [sys.executable, "-m", "llama_cpp.server", "--model", str(here.gguf), "--port", str(port),
                "--logits_all", "true", "--n_ctx", "512"]  # fmt: skip
     with running(command, port, out / "server.log", os.sched_getaffinity(0)) as address:
-        arguments = f"model=served,base_url={address}/v1/completions,tokenizer={here.folder},num_concurrent=1"
+        # The server takes texts, and no tokens.
+        arguments = ",".join(
+            [
+                "model=served", f"base_url={address}/v1/completions", f"tokenizer={here.folder}", "num_concurrent=1",
+                "tokenized_requests=False",
+            ]
+        )  # fmt: skip
         run(
             [
                 python.parent / "lm_eval", "run", "--model", "local-completions", "--tasks", ",".join(_TASKS),

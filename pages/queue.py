@@ -11,7 +11,7 @@ from pages import shared
 from pages.parts import archive, entrance, removal
 from pages.parts.live import LiveTrace
 from pages.parts.runs import PAGE_SIZE, describe, labels, run_rows
-from pages.parts.worker import worker_missing
+from pages.parts.worker import for_a_cluster, worker_missing
 from trilemma.access.roles import Action
 from trilemma.analysis.format import BLANK, format_duration, format_figure, scale_for
 from trilemma.effort import is_written
@@ -116,6 +116,12 @@ def _worker_notice(store: Store) -> None:
         text = "**Runs wait, but no worker is alive to measure them.** Start one in a terminal:"
         st.warning(text, icon=":material/bedtime:")
         st.code("trilemma worker", language="bash")
+    if needed := for_a_cluster(store):
+        st.warning(
+            f"**Runs wait for what only a cluster has: {shared.plain('; '.join(needed))}.** Name one with "
+            "`TRILEMMA_RAY_ADDRESS` (see docs/cluster.md), or cancel them.",
+            icon=":material/lan:",
+        )
 
 
 def _now(store: Store, seen: tuple[object, ...]) -> None:

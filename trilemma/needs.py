@@ -41,3 +41,8 @@ class Needs(Frozen):
 
 ANYWHERE = Needs()
 """Nothing is asked."""
+
+
+def has(machine: str, needs: Needs) -> bool:
+    """Whether the machine of this name has what is needed, where no cluster says what machines offer."""
+    return needs in (ANYWHERE, Needs(machine=machine))

@@ -21,14 +21,13 @@ from typing import IO, Self
 
 import trilemma
 from trilemma.access.rules import SECRETS, login_configured
+from trilemma.child import STOP_AFTER_S, command
 from trilemma.errors import SettingsError, TrilemmaError
 from trilemma.metrics import ServiceCollector, serving
 from trilemma.settings import Settings, get_settings
 from trilemma.store import open_store
 
 PORT = 8501
-STOP_AFTER_S = 10.0
-"""How long a child may take to end by itself before it is killed. A worker ends its run's processes first."""
 RESTART_WITHIN_S = 60.0
 RESTARTS = 5
 Say = Callable[[str], None]
@@ -153,7 +152,7 @@ class Services:
         self._dashboard = self._spawn(
             "dashboard",
             [
-                *("-m", "streamlit", "run", str(app)),
+                *("streamlit", "run", str(app)),
                 *("--server.address", self.host, "--server.port", str(self.port), "--server.headless", "true"),
                 *(
                     "--browser.gatherUsageStats",
@@ -170,7 +169,7 @@ class Services:
             self._worker = self._start_worker()
 
     def _start_worker(self) -> subprocess.Popen[bytes]:
-        return self._spawn("worker", ["-m", "trilemma", "worker"])
+        return self._spawn("worker", ["trilemma", "worker"])
 
     def _spawn(
         self, name: str, arguments: list[str], cwd: Path | None = None, env: Mapping[str, str] | None = None
@@ -181,7 +180,7 @@ class Services:
             output = self._files.enter_context((self._log_dir / f"{name}.log").open("ab"))
         # A session of its own: ctrl-C reaches this process alone, which then ends the children in order.
         return subprocess.Popen(
-            [sys.executable, *arguments],
+            command(*arguments),
             cwd=cwd,
             env={**os.environ, **(env or {})},
             stdin=subprocess.DEVNULL,

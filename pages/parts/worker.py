@@ -9,6 +9,7 @@ import streamlit as st
 
 from trilemma.jobs.base import Identity
 from trilemma.jobs.processes import alive
+from trilemma.needs import has
 from trilemma.schema import RunState
 from trilemma.settings import get_settings
 from trilemma.store import Store
@@ -30,6 +31,14 @@ def _works(store: Store, run_id: str) -> bool:
     return alive(Identity(pid, created))
 
 
+def for_a_cluster(store: Store) -> list[str]:
+    """What waiting runs of this device need that no cluster gives them, because none is configured."""
+    settings = get_settings()
+    if settings.executor_name != "local":
+        return []
+    return [needs.label for needs in store.waiting_needs(settings.device) if not has(settings.machine, needs)]
+
+
 def worker_missing(store: Store) -> bool:
     """Whether there is work for this machine, and for a few seconds nobody has been seen to do it."""
     here = get_settings().device
@@ -37,7 +46,9 @@ def worker_missing(store: Store) -> bool:
     if machine_taken():  # it gives it back after an answer at most
         st.session_state.pop(SINCE, None)
         return False
-    idle = store.queue_paused() or not (running or store.waiting_needs(here))
+    # What only a cluster could measure waits for that.
+    waiting = len(store.waiting_needs(here)) > len(for_a_cluster(store))
+    idle = store.queue_paused() or not (running or waiting)
     # The worker of a cluster says every few seconds which machines it sees, also while none of them is free.
     if idle or any(machine.alive for machine in store.machines()) or any(_works(store, run.id) for run in running):
         st.session_state.pop(SINCE, None)

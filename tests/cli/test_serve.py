@@ -67,6 +67,22 @@ def test_leaving_ends_both(home: Path) -> None:
     assert not any(child.is_running() for child in children)
 
 
+def test_both_end_when_what_started_them_is_killed(home: Path) -> None:
+    command = [sys.executable, "-m", "trilemma", "serve", "--no-browser", "--port", str(free_port())]
+    serve = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    with serve:
+        assert serve.stdout is not None
+        assert any("The dashboard is at" in line for line in serve.stdout)
+        children = psutil.Process(serve.pid).children()
+        assert [[part in child.cmdline() for part in ("streamlit", "worker")] for child in children] == [
+            [True, False],
+            [False, True],
+        ]
+        serve.kill()
+    gone, alive = psutil.wait_procs(children, timeout=30)
+    assert (len(gone), alive) == (2, [])
+
+
 def test_a_port_in_use_is_refused() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

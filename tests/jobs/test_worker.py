@@ -51,6 +51,16 @@ def in_background(work: Worker, **options: bool) -> tuple[threading.Thread, thre
     return thread, stop
 
 
+def test_drained_is_a_queue_in_which_all_that_is_left_needs_a_cluster(
+    store: Store, settings: Settings, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    add_runs(store, 1)
+    (left,) = add_runs(store, 1, name="elsewhere", needs=Needs(machine="other"))
+    assert worker(store, settings).run(drain=True) == 1
+    assert store.run(left).state is RunState.WAITING
+    assert "need what only a cluster has: machine other" in caplog.text
+
+
 def test_it_drains_the_queue_in_order(store: Store, settings: Settings, home: Path) -> None:
     ids = add_runs(store, 3)
     assert worker(store, settings).run(drain=True) == 3

@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from pages.parts.live import LiveTrace
 from pages.parts.worker import SINCE
+from trilemma.needs import ANYWHERE, Needs
 from trilemma.records import RunRecord, Sample
 from trilemma.schema import Artifact, Configuration, Phase, RunSpec, RunState, StudySpec, WorkloadSpec
 from trilemma.store import Store
@@ -33,14 +34,17 @@ def app(home: Path) -> AppTest:
     return AppTest.from_function(script, default_timeout=60)
 
 
-def add_study(store: Store, repeats: int = 3, name: str = "Chat", model: str = "Smol ![x](http://evil.example)") -> str:
+def add_study(
+    store: Store, repeats: int = 3, name: str = "Chat", model: str = "Smol ![x](http://evil.example)",
+    needs: Needs = ANYWHERE,
+) -> str:  # fmt: skip
     artifact = Artifact(
         id="a" * 64, path="/models/a.gguf", model=model, quantization="Q8_0", size_bytes=10**8, source="folder"
     )
     store.add_artifact(artifact)
     configuration = Configuration(artifact_id=artifact.id, engine="llama.cpp", settings={"threads": 2})
     spec = StudySpec(name=name, configurations=(configuration,), workloads=(WORKLOAD,), repeats=repeats)
-    runs = [RunSpec(configuration=configuration, workloads=(WORKLOAD,), repeat=n) for n in range(repeats)]
+    runs = [RunSpec(configuration=configuration, workloads=(WORKLOAD,), repeat=n, needs=needs) for n in range(repeats)]
     return store.add_study(spec, runs).id
 
 
@@ -94,6 +98,13 @@ def test_a_study_is_deleted_once_nothing_of_it_is_measured(app: AppTest, store: 
     (picker,) = [box for box in app.selectbox if box.label == "Study"]
     assert picker.value == ""
     assert len(store.runs()) == 1
+
+
+def test_runs_that_wait_for_a_cluster_say_so_and_not_that_a_worker_is_missing(app: AppTest, store: Store) -> None:
+    add_study(store, 1, needs=Needs(machine="edge"))
+    app.session_state[SINCE] = time.monotonic() - 60
+    app.run()
+    assert ["only a cluster has: machine edge" in warning.value for warning in app.warning] == [True]
 
 
 def test_a_run_at_work_shows_its_phase_progress_and_use(app: AppTest, store: Store) -> None:

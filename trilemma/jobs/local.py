@@ -20,7 +20,7 @@ from trilemma.errors import InvalidArtifactError, NotFoundError, StoreError
 from trilemma.jobs.base import Command, Ending, Identity
 from trilemma.jobs.processes import RUN_VARIABLE, WORKER_VARIABLE, OomWatch, explain, identity, members
 from trilemma.lifetimes import is_zombie
-from trilemma.needs import ANYWHERE, Needs
+from trilemma.needs import ANYWHERE, Needs, has
 from trilemma.records import Machine, RunRecord
 from trilemma.schema import content_id
 from trilemma.settings import Settings
@@ -66,7 +66,7 @@ class LocalExecutor:
         Raises:
             StoreError: the lock file cannot be opened.
         """
-        if needs not in (ANYWHERE, Needs(machine=self._settings.machine)):
+        if not has(self._settings.machine, needs):
             return None
         path = self._settings.home / f"device-{_file_name(device)}.lock"
         try:

@@ -24,6 +24,7 @@ from trilemma.bench.run_log import log_path_of
 from trilemma.errors import DatabaseUnavailableError, InvalidArtifactError, NotFoundError, StoreError
 from trilemma.jobs.base import Command, Ending, Executor, Handle, Identity, Reservation
 from trilemma.jobs.processes import alive, stopped_by_signals, with_last_words
+from trilemma.needs import has
 from trilemma.records import RunRecord
 from trilemma.schema import RunState
 from trilemma.settings import Settings
@@ -294,11 +295,16 @@ class Worker:
                 return None
 
     def _idle(self) -> bool:
-        """Whether nothing is left to wait for."""
+        """Whether nothing is left to wait for: what needs a cluster's machines is for another worker."""
         if self._store.queue_paused():
             return True
-        left = self._store.runs(states=(RunState.WAITING, RunState.RUNNING))
-        return not any(run.spec.device == self._device for run in left)
+        if any(run.spec.device == self._device for run in self._store.runs(states=(RunState.RUNNING,))):
+            return False
+        needed = self._store.waiting_needs(self._device)
+        elsewhere = [one for one in needed if not (self._executor.cluster or has(self._settings.machine, one))]
+        if needed and len(elsewhere) == len(needed):
+            log.warning("Runs are left that need what only a cluster has: %s", "; ".join(o.label for o in elsewhere))
+        return len(elsewhere) == len(needed)
 
 
 @contextmanager
