@@ -274,7 +274,10 @@ SURFACES = (
     ),
     Surface("Traces", _trace(), _traces, share=1, examples=(b"[" * 200_000,
         b'{"prompt": "\\ud800", "output_tokens": 2}')),
-    Surface("Presets", _preset(), _presets, share=1),
+    Surface(
+        "Presets", _preset(), _presets, share=1,
+        examples=('title = "T"\nquestion = "Q?"\nweights = {efficiency = 0, speed = 1e308, performance = 1e308}\n',),
+    ),
     Surface("Device profiles", _profile(), _profiles, share=0.7),
     Surface("Tables of prices", _tables(), _price_tables, share=1),
     Surface("Packed studies", _packed(), _packed_study, share=0.7),

@@ -92,8 +92,10 @@ class Preset(PresetFile):
     @property
     def shares(self) -> dict[Axis, float]:
         """The weights, with a sum of 1."""
-        total = sum(self.weights.values())
-        return {axis: self.weights[axis] / total for axis in Axis}
+        largest = max(self.weights.values())
+        parts = {axis: self.weights[axis] / largest for axis in Axis}  # the sum of large ones may be too large
+        total = sum(parts.values())
+        return {axis: part / total for axis, part in parts.items()}
 
     @property
     def subjects(self) -> tuple[str, ...]:
