@@ -77,10 +77,15 @@ def job(name: str, count: int, seed: int, last: Path) -> Outcome:
             surface.run(value)
         tried(surface, max(1, count - len(surface.examples)), seed, before)
     except BaseException as error:
-        finding = "".join(traceback.format_exception(error))[-4000:]
+        finding = shortened("".join(traceback.format_exception(error)))
     signal.setitimer(signal.ITIMER_PROF, 0)
     faulthandler.cancel_dump_traceback_later()
     return Outcome(name, seen, time.perf_counter() - begun, slowest, finding)
+
+
+def shortened(text: str) -> str:
+    """Its end, where the error is; of long lines, such as an input's, the beginning."""
+    return "\n".join(line[:400] for line in text.splitlines())[-4000:]
 
 
 def _address_space() -> int:

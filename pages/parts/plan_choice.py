@@ -64,7 +64,7 @@ NUMBERS: dict[str, Number] = {
     "devices": Number("Devices", 1, 1e10, 1000, whole=True),
     "device": Number("Price of a device, {currency}", 0, 1e9, 10, "0 where users bring theirs."),
     "battery": Number("Battery, Wh", 0.1, 1e5, 1, "A phone has about 18.", "on mains"),
-    "memory": Number("Memory of a device, GiB", 0.01, 1e6, 1, "", "not checked"),
+    "memory": Number("Memory of a device, GiB", 0.01, 900_000, 1, "", "not checked"),
     "factor": Number("Device's energy / measured", 0.001, 1000, 0.1, "For one request; 1 where that is not known."),
 }
 FLAGS = {"returned": "Cloud machines are given back in hours that need fewer",

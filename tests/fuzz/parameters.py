@@ -245,7 +245,8 @@ SURFACES = (
     Surface("Parameters of Explore", _given((*_EXPLORE,), _explore_values), _explore, share=2, prepare=version),
     Surface("Parameters of Decide", _given((*decide_choice.DEFAULTS,), _decide_values), _decide, share=2,
         prepare=version),
-    Surface("Parameters of Plan", _given((*plan_choice.DEFAULTS,), _plan_values), _plan, share=2, prepare=version),
+    Surface("Parameters of Plan", _given((*plan_choice.DEFAULTS,), _plan_values), _plan, share=2, prepare=version,
+            examples=({"memory": ["1e308"]},)),
     Surface("Addresses of endpoints", _addresses, _address, share=2, examples=_METADATA),
     Surface("Names of variables with keys", texts, _named_keys, share=0.5),
 )  # fmt: skip

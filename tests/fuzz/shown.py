@@ -36,6 +36,7 @@ from trilemma.report.document import html_json
 from trilemma.schema import Configuration, Measurement, Method, Provenance, RunSpec, RunState, StudySpec, WorkloadSpec
 from trilemma.scrub import Scrubber
 from trilemma.store import Store, open_store
+from trilemma.store.column_types import whole
 from trilemma.store.export import DANGEROUS, export_study
 from trilemma.tryout.messages import clean
 
@@ -273,6 +274,7 @@ SURFACES = (
     Surface("Texts as HTML", st.tuples(_long, _long, st.booleans()), _html, share=2),
     Surface("Texts that are cleaned", _long, _cleaned, share=3),
     Surface("Tables as CSV", _frame(), _csv, share=2, examples=((["a", "a"], [["=1", "x"]]), (["=a"], [["\r=1"]]))),
-    Surface("Names in charts and their CSV", st.lists(_long, min_size=2, max_size=5), _chart, few=8, share=0.15),
+    Surface("Names in charts and their CSV", st.lists(_long.map(whole), min_size=2, max_size=5), _chart, few=8,
+        share=0.15, examples=(["a", "[" * 3000],)),
     Surface("Reports and exports of a study", _names, _study, few=2, share=0.012, watched=False),
 )  # fmt: skip

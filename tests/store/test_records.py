@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from datetime import UTC, datetime
 
@@ -180,6 +181,14 @@ def test_the_sample_is_not_deleted_like_another_study(store: Store) -> None:
     with pytest.raises(StoreError, match="sample study"):
         store.delete_study(SAMPLE)
     assert store.study(SAMPLE).runs_by_state
+
+
+def test_halves_of_surrogate_pairs_in_settings_can_be_shown(store: Store) -> None:
+    """As JSON escapes them they could be stored, and no table could hold them afterwards."""
+    configuration = Configuration(artifact_id="a" * 64, engine="none", settings={"\ud800": "\ud800"})
+    store.add_study(StudySpec(name="s", configurations=(configuration,)), [RunSpec(configuration=configuration)])
+    finish(store, claim(store))
+    assert json.loads(store.run_frame()["settings"].iloc[0]) == {"\ufffd": "\ufffd"}
 
 
 def test_runs_are_listed_in_the_order_of_the_queue(store: Store) -> None:

@@ -241,7 +241,7 @@ def _distinctions(
 def _settings(text: object) -> dict[str, Any]:
     try:
         value = json.loads(text) if isinstance(text, str) else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 

@@ -34,6 +34,17 @@ class _Storable(TypeDecorator[str]):
         return whole(value) if dialect.name == "sqlite" else whole(value).replace("\0", "\ufffd")
 
 
+def whole_json(value: Any) -> Any:
+    """A JSON value with :func:`whole` texts, in keys too."""
+    if isinstance(value, str):
+        return whole(value)
+    if isinstance(value, dict):
+        return {whole(str(key)): whole_json(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [whole_json(one) for one in value]
+    return value
+
+
 def whole(value: str) -> str:
     """``value`` with U+FFFD for halves of surrogate pairs, which UTF-8 does not have."""
     try:
@@ -60,14 +71,8 @@ class AnyJson(TypeDecorator[Any]):
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
-        """Replace halves of surrogate pairs by U+FFFD, in keys too."""
-        if isinstance(value, str):
-            return whole(value)
-        if isinstance(value, dict):
-            return {whole(str(key)): self.process_bind_param(one, dialect) for key, one in value.items()}
-        if isinstance(value, list | tuple):
-            return [self.process_bind_param(one, dialect) for one in value]
-        return value
+        """Replace halves of surrogate pairs by U+FFFD."""
+        return whole_json(value)
 
 
 class _Short(_Storable):

@@ -18,6 +18,7 @@ from trilemma.schema import RunSpec, RunState, StudySpec, utc_now
 from trilemma.settings import get_settings
 from trilemma.store import tables as t
 from trilemma.store.base import StoreBase, no_run
+from trilemma.store.column_types import whole_json
 
 _HIDDEN = {"number", "position", "fingerprint", "configuration_id", "artifact_id", "engine", "settings", "repeat"} | {
     "adapter_id",
@@ -207,7 +208,7 @@ def new_run(spec: RunSpec, position: int, rerun_of: str | None = None, created_b
         "configuration_id": spec.configuration.id,
         "artifact_id": spec.configuration.artifact_id,
         "engine": spec.configuration.engine,
-        "settings": json.dumps(spec.configuration.settings, sort_keys=True),
+        "settings": json.dumps(whole_json(spec.configuration.settings), sort_keys=True),
         "adapter_id": spec.configuration.adapter_id,
         "profile": spec.configuration.profile.name if spec.configuration.profile else None,
         "repeat": spec.repeat,
