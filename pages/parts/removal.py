@@ -37,9 +37,9 @@ def deletion(store: Store, study_id: str, *, quiet: bool = False) -> None:
     with st.popover("Delete the study", icon=":material/delete:", type="tertiary" if quiet else "secondary"):
         count = len(store.runs_only_in(study.id))
         runs = f"{count} run{'' if count == 1 else 's'}"
-        st.markdown(f"**{shared.plain(study.spec.name)} and all that was recorded of its {runs} is gone for good.**")
+        st.markdown(f"**Deletes {shared.plain(study.spec.name)} and everything that its {runs} recorded, for good.**")
         if (shared_runs := sum(study.runs_by_state.values()) - count) > 0:
-            st.markdown(f"{shared_runs} more that another study has as well stay there.")
+            st.markdown(f"{shared_runs} more, which another study has too, {'stays' if shared_runs == 1 else 'stay'}.")
         if study.runs_by_state.get(RunState.RUNNING):
             st.markdown("One of its runs is being measured: cancel it, or wait for its end.")
         elif st.button("Delete it", type="primary", key=f"delete_study_{study.id}"):

@@ -89,8 +89,8 @@ def test_a_study_is_deleted_once_nothing_of_it_is_measured(app: AppTest, store: 
     assert "Delete it" not in [button.label for button in app.button]
     store.finish_run(store.runs(states=[RunState.RUNNING])[0].id, RunState.CANCELLED)
     app.run()
-    assert "Gone \\*soon\\* and all that was recorded of its 2 runs is gone for good" in shown(app)
-    assert "1 more that another study has as well stay there" in shown(app)
+    assert "Deletes Gone \\*soon\\* and everything that its 2 runs recorded" in shown(app)
+    assert "1 more, which another study has too, stays" in shown(app)
     next(button for button in app.button if button.label == "Delete it").click().run()
     assert not app.exception
     assert [one.id for one in store.studies()] == [other]
