@@ -23,7 +23,7 @@ _KILLED = (
 )  # fmt: skip
 _AWAY = ("connections dropped", "server crashed", "server restarted", "tables locked")
 CAUSES: Mapping[str, str] = {
-    **dict.fromkeys(_KILLED, r"interrupted \d+ times: its worker vanished"),
+    **dict.fromkeys(_KILLED, r"interrupted \d+ times, at last so: Its worker vanished"),
     **dict.fromkeys(_AWAY, r"database .* (does not answer|was locked)"),
     "database locked for long": r"database .* was locked",
     "run killed": r"killed \(SIGKILL\)",

@@ -19,7 +19,7 @@ from support import add_runs, check_records, command, lines
 
 from tests.factory import artifact
 from trilemma.catalog.catalog import Catalog
-from trilemma.errors import NotFoundError, StoreError
+from trilemma.errors import DiskFullError, NotFoundError, StoreError
 from trilemma.jobs import Worker, log_path, log_tail
 from trilemma.jobs.base import Identity
 from trilemma.jobs.local import LocalExecutor
@@ -292,7 +292,6 @@ def test_a_pids_next_owner_is_not_taken_for_the_first() -> None:
     [
         (0, "without recording"),
         (3, "code 3"),
-        (74, "disk is full"),
         (-9, "SIGKILL"),
         (-11, "SIGSEGV"),
         (-4, "SIGILL"),
@@ -304,6 +303,31 @@ def test_every_ending_is_explained(code: int, says: str) -> None:
     assert ending.code == code
     assert says in ending.explanation
     assert "etry" in ending.explanation, "it says what to do"
+
+
+def test_a_run_that_a_full_disk_ended_starts_over(store: Store, settings: Settings) -> None:
+    assert explain(74, OomWatch()).lost
+    ids = add_runs(store, 2)
+    assert worker(store, settings, "--exit", "74").run(once=True) == 1
+    assert store.run(ids[0]).state is RunState.WAITING
+    assert "a disk is full" in store.run(ids[0]).reason
+    worker(store, settings, "--exit", "74", max_interruptions=2).run(once=True)
+    run = store.run(ids[0])
+    assert run.state is RunState.FAILED
+    assert "interrupted 2 times, at last so: The run's process ended because a disk is full" in run.reason
+
+
+def test_runs_wait_while_the_disk_is_full(
+    store: Store, settings: Settings, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each would be begun, and fail."""
+    ids = add_runs(store, 2)
+    monkeypatch.setattr("trilemma.jobs.processes.ROOM_BYTES", 2**60)
+    with pytest.raises(DiskFullError, match="is full; runs wait"):
+        worker(store, settings).run(drain=True)
+    assert [store.run(i).state for i in ids] == [RunState.WAITING] * 2
+    monkeypatch.undo()
+    assert worker(store, settings).run(drain=True) == 2
 
 
 def test_a_kill_for_want_of_memory_is_told_from_others(tmp_path: Path) -> None:

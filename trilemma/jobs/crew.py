@@ -12,8 +12,8 @@ from trilemma.errors import DatabaseUnavailableError, RunError, StoreError, Tril
 from trilemma.jobs.base import Executor
 from trilemma.jobs.local import LocalExecutor
 from trilemma.jobs.processes import stopped_by_signals
+from trilemma.jobs.queue import idle
 from trilemma.jobs.worker import Worker
-from trilemma.schema import RunState
 from trilemma.settings import Settings
 from trilemma.store import Store
 
@@ -48,7 +48,7 @@ def work(
     with stopped_by_signals(stop):
         # One hands out the runs; another waits until it is gone, or has left nothing to do.
         while (lock := LocalExecutor(settings).reserve(_CREW.format(settings.device))) is None:
-            if stop.wait(_LOOK_S) or (drain and _idle(store, settings.device)):
+            if stop.wait(_LOOK_S) or (drain and idle(store, settings.device)):
                 return
         try:
             _Crew(store, settings, executor, options).run(stop, drain=drain)
@@ -75,7 +75,7 @@ class _Crew:
                 try:
                     machines, lanes = self._executor.machines(), self._executor.lanes()
                     self._store.see_machines(machines, device)
-                    done = drain and _idle(self._store, device)
+                    done = drain and idle(self._store, device)
                 except (RunError, StoreError) as error:
                     away = isinstance(error, DatabaseUnavailableError) and time.monotonic() < give_up_at
                     if drain and not away:
@@ -113,12 +113,3 @@ class _Crew:
             log.error("A worker ended: %s", error)
         except Exception:
             log.exception("A worker ended")
-
-
-def _idle(store: Store, device: str) -> bool:
-    """Whether nothing of this device's is left to wait for; looked for in the order in which a run comes by."""
-    if store.waiting_needs(device):  # none, where the queue is paused
-        return False
-    if any(run.spec.device == device for run in store.runs(states=(RunState.RUNNING,))):
-        return False
-    return store.queue_paused() or not store.reruns_due(device)

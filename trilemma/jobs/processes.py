@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Iterator, Mapping
@@ -13,12 +14,15 @@ from types import FrameType
 import psutil
 
 from trilemma.bench.run_log import DISK_FULL_STATUS
+from trilemma.errors import DiskFullError
 from trilemma.jobs.base import Ending, Identity
 from trilemma.lifetimes import created, is_zombie, lives
 
 RUN_VARIABLE = "TRILEMMA_RUN_ID"
 WORKER_VARIABLE = "TRILEMMA_WORKER_ID"
 
+ROOM_BYTES = 2**20
+"""Of a disk on which a run may begin; what it records is as a rule less."""
 _LAST_WORDS = 400
 
 
@@ -75,20 +79,30 @@ class OomWatch:
         return ""
 
 
+def check_room(folder: Path) -> None:
+    """Refuse where a run could hardly begin.
+
+    Raises:
+        DiskFullError: so it is.
+    """
+    if shutil.disk_usage(folder).free < ROOM_BYTES:
+        raise DiskFullError(
+            f"The disk of {folder} is full; runs wait.", "Free some space, or set TRILEMMA_HOME to another disk."
+        )
+
+
 def explain(code: int, memory: OomWatch) -> Ending:
     """An ending, explained as far as the exit code and the kernel's counters tell."""
     if code == 0:
         text = "The run's process ended without recording a result. Look at the log, then retry."
     elif code == DISK_FULL_STATUS:
-        text = (
-            "The run's process ended because a disk is full. "
-            "Free some space, or set TRILEMMA_HOME to another disk, then retry."
-        )
+        text = "The run's process ended because a disk is full: free some space, or set TRILEMMA_HOME to another disk."
+        return Ending(code, text, lost=True)
     elif code > 0:
         text = f"The run's process ended with code {code} and without a word. Look at the log, then retry."
     elif -code == signal.SIGKILL and (evidence := memory.evidence()):
         text = (
-            f"The run was killed, probably out of memory: {evidence}. "
+            f"The run was killed (SIGKILL), probably out of memory: {evidence}. "
             "Try a smaller model, context or batch, or close other programs."
         )
     elif -code == signal.SIGKILL:
@@ -102,12 +116,9 @@ def explain(code: int, memory: OomWatch) -> Ending:
 
 
 def with_last_words(ending: Ending, log_tail: str) -> Ending:
-    """An ending with what the process said last, where it ended by itself: that is mostly why.
-
-    On a full disk the last that it could say is older.
-    """
+    """An ending with what the process said last, where it ended by itself: that is mostly why."""
     said = [line.strip() for line in log_tail.splitlines() if line.strip()]
-    if ending.lost or ending.code <= 0 or ending.code == DISK_FULL_STATUS or not said:
+    if ending.lost or ending.code <= 0 or not said:
         return ending
     return ending._replace(
         explanation=f"The run's process ended with code {ending.code}; it said last: {said[-1][:_LAST_WORDS]}"

@@ -1,8 +1,15 @@
-"""The order in which a study's runs are queued."""
+"""The order in which a study's runs are queued, and whether the queue has come to its end."""
 
 from __future__ import annotations
 
+import logging
 import random
+
+from trilemma.needs import has
+from trilemma.schema import RunState
+from trilemma.store import Store
+
+log = logging.getLogger(__name__)
 
 
 def interleave(n_configurations: int, repeats: int, seed: int) -> list[tuple[int, int]]:
@@ -20,3 +27,20 @@ def interleave(n_configurations: int, repeats: int, seed: int) -> list[tuple[int
             generator.shuffle(order)
         pairs += [(configuration, repeat) for configuration in order]
     return pairs
+
+
+def idle(store: Store, device: str, machine: str | None = None) -> bool:
+    """Whether nothing of this device's is left to wait for; looked for in the order in which a run comes by.
+
+    Args:
+        store: Where the queue is.
+        device: Whose runs.
+        machine: The only one there is; None where a cluster has several. What needs another is for another worker.
+    """
+    needed = store.waiting_needs(device)  # none, where the queue is paused
+    elsewhere = [] if machine is None else [one for one in needed if not has(machine, one)]
+    if len(elsewhere) < len(needed) or any(r.spec.device == device for r in store.runs(states=(RunState.RUNNING,))):
+        return False
+    if elsewhere:
+        log.warning("Runs are left that need what only a cluster has: %s", "; ".join(one.label for one in elsewhere))
+    return store.queue_paused() or not store.reruns_due(device)

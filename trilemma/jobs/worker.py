@@ -23,8 +23,8 @@ from trilemma import registry
 from trilemma.bench.run_log import log_path_of
 from trilemma.errors import DatabaseUnavailableError, InvalidArtifactError, NotFoundError, StoreError
 from trilemma.jobs.base import Command, Ending, Executor, Handle, Identity, Reservation
-from trilemma.jobs.processes import alive, stopped_by_signals, with_last_words
-from trilemma.needs import has
+from trilemma.jobs.processes import alive, check_room, stopped_by_signals, with_last_words
+from trilemma.jobs.queue import idle
 from trilemma.records import RunRecord
 from trilemma.schema import RunState
 from trilemma.settings import Settings
@@ -61,8 +61,7 @@ def log_tail(settings: Settings, run_id: str) -> str:
     """The last lines of a run's output; empty where there is none."""
     try:
         with log_path(settings, run_id).open("rb") as file:
-            start = max(file.seek(0, os.SEEK_END) - _TAIL_BYTES, 0)
-            file.seek(start)
+            file.seek(max(file.seek(0, os.SEEK_END) - _TAIL_BYTES, 0))
             text = file.read().decode(errors="replace")
     except OSError:
         return ""
@@ -101,6 +100,7 @@ class Worker:
         self._executor = executor or registry.load("trilemma.executors", settings.executor_name)(settings)
         self._command = command
         self._device = device or settings.device
+        self._only_machine = None if self._executor.cluster else settings.machine
         self._poll_s = poll_s
         self._grace_s = grace_s
         self._max_interruptions = max_interruptions
@@ -141,7 +141,7 @@ class Worker:
                         continue
                     give_up_at = time.monotonic() + self._settings.database_patience_s
                     started += worked
-                    if once or (drain and not worked and self._idle()):
+                    if once or (drain and not worked and idle(self._store, self._device, self._only_machine)):
                         break
                     if not worked:
                         stop.wait(self._poll_s)
@@ -155,7 +155,10 @@ class Worker:
         for run_id in self._store.reruns_due(self._device):
             again = self._store.add_rerun(run_id)
             log.info("Run %s was disturbed; it is measured once more as %s", run_id, again, extra={"run": run_id})
-        for needs in self._store.waiting_needs(self._device):
+        needed = self._store.waiting_needs(self._device)
+        if needed:  # else each of them would be begun, and fail
+            check_room(self._settings.home)
+        for needs in needed:
             reservation = self._executor.reserve(self._device, needs)
             if reservation is None:
                 continue
@@ -230,8 +233,8 @@ class Worker:
             self._store.finish_run(run.id, RunState.FAILED, reason=str(error), owner=self.id)
             return
         except OSError as error:
-            reason = f"The run could not be started ({error}). Check the disk and the installation, then retry."
-            self._store.finish_run(run.id, RunState.FAILED, reason=reason, owner=self.id)
+            why = f"The run could not be started ({error}). Check the disk and the installation, then retry."
+            self._store.finish_run(run.id, RunState.FAILED, reason=why, owner=self.id)
             return
         cancelled = False
         try:
@@ -263,12 +266,12 @@ class Worker:
             self._store.finish_run(run_id, RunState.CANCELLED, reason=reason, log_tail=tail, owner=self.id)
         elif ending is None:
             self._store.release(run_id, "The worker was stopped; the run starts over.", owner=self.id)
-        elif ending.lost:
-            log.warning("Run %s: %s", run_id, ending.explanation, extra={"run": run_id})
-            self._start_over(run_id, self.id, ending.explanation)
         elif self._store.run(run_id).state is RunState.RUNNING and not self._restore(run_id):
-            reason = ending.explanation
-            self._store.finish_run(run_id, RunState.FAILED, reason=reason, log_tail=tail, owner=self.id)
+            if ending.lost:
+                log.warning("Run %s: %s", run_id, ending.explanation, extra={"run": run_id})
+                self._start_over(run_id, self.id, ending.explanation)
+            else:
+                self._store.finish_run(run_id, RunState.FAILED, reason=ending.explanation, log_tail=tail, owner=self.id)
         state = self._store.run(run_id).state
         log.info("Run %s is %s", run_id, state.label, extra={"run": run_id, "state": state.value})
 
@@ -293,18 +296,6 @@ class Worker:
                 return None
             if stop.wait(self._poll_s):
                 return None
-
-    def _idle(self) -> bool:
-        """Whether nothing is left to wait for: what needs a cluster's machines is for another worker."""
-        if self._store.queue_paused():
-            return True
-        if any(run.spec.device == self._device for run in self._store.runs(states=(RunState.RUNNING,))):
-            return False
-        needed = self._store.waiting_needs(self._device)
-        elsewhere = [one for one in needed if not (self._executor.cluster or has(self._settings.machine, one))]
-        if needed and len(elsewhere) == len(needed):
-            log.warning("Runs are left that need what only a cluster has: %s", "; ".join(o.label for o in elsewhere))
-        return len(elsewhere) == len(needed)
 
 
 @contextmanager
