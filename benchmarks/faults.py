@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -86,6 +87,8 @@ def ground(name: str, counts: Mapping[str, int], seed: int, folder: Path) -> Ver
     """Besiege one ground below ``folder``, in this very process: its environment is changed for good."""
     if name == "power":
         return cut_power(folder, counts["power cut"], seed)
+    # A shell has what it starts in the background ignore ctrl-C, and so would workers until they listen themselves.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     notes = folder / "notes"
     notes.mkdir(parents=True)
     _environment(folder, notes, clock="clock jump" in counts)
