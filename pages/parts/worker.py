@@ -9,7 +9,7 @@ import streamlit as st
 
 from trilemma.jobs.base import Identity
 from trilemma.jobs.processes import alive
-from trilemma.needs import has
+from trilemma.needs import Needs, has
 from trilemma.schema import RunState
 from trilemma.settings import get_settings
 from trilemma.store import Store
@@ -31,12 +31,17 @@ def _works(store: Store, run_id: str) -> bool:
     return alive(Identity(pid, created))
 
 
+def _needed(store: Store) -> tuple[list[Needs], list[Needs]]:
+    """What waiting runs of this device need: what its worker measures, and what a cluster would that is not here."""
+    settings = get_settings()
+    needed = store.waiting_needs(settings.device)
+    elsewhere = [one for one in needed if settings.executor_name == "local" and not has(settings.machine, one)]
+    return [one for one in needed if one not in elsewhere], elsewhere
+
+
 def for_a_cluster(store: Store) -> list[str]:
     """What waiting runs of this device need that no cluster gives them, because none is configured."""
-    settings = get_settings()
-    if settings.executor_name != "local":
-        return []
-    return [needs.label for needs in store.waiting_needs(settings.device) if not has(settings.machine, needs)]
+    return [needs.label for needs in _needed(store)[1]]
 
 
 def worker_missing(store: Store) -> bool:
@@ -46,9 +51,7 @@ def worker_missing(store: Store) -> bool:
     if machine_taken():  # it gives it back after an answer at most
         st.session_state.pop(SINCE, None)
         return False
-    # What only a cluster could measure waits for that.
-    waiting = len(store.waiting_needs(here)) > len(for_a_cluster(store))
-    idle = store.queue_paused() or not (running or waiting)
+    idle = store.queue_paused() or not (running or _needed(store)[0])
     # The worker of a cluster says every few seconds which machines it sees, also while none of them is free.
     if idle or any(machine.alive for machine in store.machines()) or any(_works(store, run.id) for run in running):
         st.session_state.pop(SINCE, None)

@@ -40,14 +40,15 @@ def test_a_study_goes_from_one_store_into_the_other_kind(
 
 
 def test_a_study_is_deleted_when_it_is_confirmed(command: Run, store: Store) -> None:
-    study = fill_store(store, [(SMOL, "F16")], name="evening run")
-    refused = command("studies", "delete", "evening run", typed="n\n")
+    study = fill_store(store, [(SMOL, "F16")], name="evening run\x1b[2J")
+    refused = command("studies", "delete", study.id, typed="n\n")
     assert refused.returncode == 1
+    assert "\x1b" not in refused.stdout + refused.stderr, "a name steers no terminal"
     assert "2 runs and all that was recorded of them" in refused.stdout
     assert store.study(study.id).runs_by_state
     done = command("studies", "delete", study.id[:6], "--yes")
     assert (done.returncode, done.stderr) == (0, "")
-    assert f"Deleted evening run ({study.id}) with 2 runs." in " ".join(done.stdout.split())
+    assert f"Deleted evening run[2J ({study.id}) with 2 runs." in " ".join(done.stdout.split())
     assert store.studies() == []
     again = command("studies", "delete", study.id, "--yes")
     assert again.returncode == 1

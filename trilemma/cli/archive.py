@@ -10,7 +10,7 @@ import typer
 from trilemma.access.roles import Action
 from trilemma.archive.read import import_file
 from trilemma.archive.write import export_file
-from trilemma.cli.base import Json, acting, emit_json, err, out, plain, session
+from trilemma.cli.base import Json, acting, confirm, emit_json, err, out, plain, session
 from trilemma.cli.queue import find_study
 from trilemma.cli.studies import listing
 from trilemma.study import delete as delete_study
@@ -71,7 +71,7 @@ def delete(
         if not yes:
             count = len(guard.store.runs_only_in(record.id))
             goes = f"{count} run{'' if count == 1 else 's'} and all that was recorded of them go with it."
-            typer.confirm(f"Delete {record.spec.name} ({record.id})? {goes}", abort=True)
+            confirm(f"Delete {record.spec.name} ({record.id})? {goes}")
         with guard.doing(Action.DELETE_STUDY, record.id, detail=record.spec.name) as store:
             count = delete_study(store, record.id, settings.logs_dir)
     out.print(plain(f"Deleted {record.spec.name} ({record.id}) with {count} run{'' if count == 1 else 's'}."))

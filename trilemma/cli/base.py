@@ -94,6 +94,15 @@ def plain(value: object, style: str = "") -> Text:
     return Text(text, style=style)
 
 
+def confirm(question: str) -> None:
+    """Go on only after a yes; names in the question may come from outside.
+
+    Raises:
+        typer.Abort: the answer was no, or none.
+    """
+    typer.confirm(plain(question).plain, abort=True)
+
+
 def table(*columns: str, right: Sequence[str] = ()) -> Table:
     """An empty table; the first column, what a row is called by, never folds; those named in ``right`` hold numbers."""
     made = Table(box=None, header_style="bold", pad_edge=False)

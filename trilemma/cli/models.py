@@ -26,7 +26,7 @@ from trilemma.catalog.base import Offer
 from trilemma.catalog.base import Progress as ProgressCall
 from trilemma.catalog.catalog import DTYPES, LADDER, Catalog
 from trilemma.catalog.endpoints import checked_address
-from trilemma.cli.base import Json, acting, emit_json, err, out, plain, session, table
+from trilemma.cli.base import Json, acting, confirm, emit_json, err, out, plain, session, table
 from trilemma.errors import CatalogError
 from trilemma.schema import Artifact
 
@@ -165,7 +165,7 @@ def delete(
         runs = guard.store.runs_using(found.id)
         if not yes:
             used = f" {runs} run{'s' if runs != 1 else ''} measured it; their figures stay." if runs else ""
-            typer.confirm(f"Delete {found.label}?{used}", abort=True)
+            confirm(f"Delete {found.label}?{used}")
         with guard.doing(Action.DELETE_WEIGHTS, found.id) as store:
             removed = Catalog(store, settings).delete(found.id, remove_file=True)
     out.print(plain(f"Deleted {found.label}{'' if removed else '; its file is yours and stays'}."))
