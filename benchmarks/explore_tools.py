@@ -154,7 +154,8 @@ def _plotly(folder: Path) -> Path:
 def _odds(points: Points, keys: Sequence[str]) -> tuple[FrontOdds, int]:
     near = contenders(points, keys)
     count = int(near.sum())
-    return odds_of(points, keys, near, draw(points.select(near), keys, count=enough_draws(count))), count
+    drawn = draw(points.select(near), keys, count=enough_draws(count))
+    return odds_of(points, keys, near, drawn.each(keys)), count
 
 
 def decision() -> float:

@@ -55,6 +55,7 @@ DEFAULTS: dict[str, str | list[str] | bool | None] = {
 }  # fmt: skip
 
 
+@explore_data.answering()
 def page() -> None:
     """The page, from its question to its table."""
     of = explore_data.version()

@@ -131,7 +131,7 @@ def field(of: Version, study_id: str, axes: tuple[str, ...], limits: tuple[Limit
     eligible = points.complete(axes) & within(points, limits)
     kept = keeps(draws, limits) if limits else np.ones((len(points), 0))
     complete = points.complete(axes)
-    front = front_share(draws.of(axes), directions(axes)) if len(points) else np.empty(0)
+    front = front_share(draws.each(axes), directions(axes)) if len(points) else np.empty(0)
     return Field(
         draws,
         eligible,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 import streamlit as st
@@ -143,13 +143,13 @@ def _reader(of: tuple[str, int], study_id: str) -> Callable[[Sequence[str]], dic
 @st.cache_resource(max_entries=8, show_spinner=False)
 def read_ahead(of: tuple[str, int], study_id: str, keys: tuple[str, ...]) -> threading.Thread:
     """Read what of ``keys`` is missing while nobody waits, one after the other: once for a state of the store."""
-    known, latest, read_some = _known(of, study_id), _latest(), _reader(of, study_id)
+    known, latest, waiting, read_some = _known(of, study_id), _latest(), _waiting(), _reader(of, study_id)
 
     def work() -> None:
         for key in keys:
             if latest.get(of[0]) != of[1]:
                 return  # nobody will ask for this state any more
-            begun = time.monotonic()
+            waiting.end()
             try:
                 if key not in known:
                     known.update(read_some([key]))
@@ -157,11 +157,44 @@ def read_ahead(of: tuple[str, int], study_id: str, keys: tuple[str, ...]) -> thr
                 # Whoever asks for the figure is told, when they do.
                 _log.exception("Figures could not be read ahead")
                 return
-            time.sleep(time.monotonic() - begun)  # half of the time is the users'
 
     thread = threading.Thread(target=work, name="read-ahead", daemon=True)
     thread.start()
     return thread
+
+
+@dataclass
+class _Waiting:
+    """How many wait for an answer, of all sessions."""
+
+    count: int = 0
+    changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def change(self, by: int) -> None:
+        with self.changed:
+            self.count += by
+            self.changed.notify_all()
+
+    def end(self) -> None:
+        """Return when nobody waits."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.count == 0)
+
+
+@st.cache_resource(show_spinner=False)
+def _waiting() -> _Waiting:
+    return _Waiting()
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """While somebody waits for an answer, nothing is read ahead: it would hold the interpreter's lock."""
+    waiting = _waiting()
+    waiting.change(1)
+    try:
+        yield
+    finally:
+        waiting.change(-1)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

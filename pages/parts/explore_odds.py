@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from hashlib import sha256
 
 import numpy as np
@@ -47,8 +48,15 @@ class Sureness:
     items: ItemScores
     caveats: list[str]
     near: BoolArray
-    draws: Draws
-    """Of those that ``near`` marks among the points."""
+    inside: Points
+    """Those that ``near`` marks among the points."""
+    drawn: tuple[Draws, ...]
+    """Of those, one a figure."""
+
+    @cached_property
+    def draws(self) -> Draws:
+        """All figures of those inside: for very many a copy that takes longer than all fronts, made when asked for."""
+        return together(self.inside, self.drawn)
 
 
 def sureness(of: tuple[str, int], chosen: Chosen, points: Points) -> Sureness:
@@ -69,16 +77,17 @@ def _sureness(of: tuple[str, int], chosen: Chosen, _points: Points) -> Sureness:
         if too_many:
             caveats.append("There are too many answers to compare item by item, so that scores count as independent.")
     rows = sha256(near.tobytes()).hexdigest()
-    bare, count = replace(chosen, axes=()), enough_draws(int(near.sum()))
-    drawn = together(inside, [_drawn(of, bare, rows, key, count, inside, items) for key in keys])
-    if drawn.unknown.any():
+    bare, count = replace(chosen, axes=()), enough_draws(len(inside))
+    drawn = tuple(_drawn(of, bare, rows, key, count, inside, items) for key in keys)
+    if any(one.unknown.any() for one in drawn):
         caveats.append("Where nothing was repeated and a figure has no interval of its own, it counts as exact.")
-    if len(drawn.values) < DRAWS:
+    if count < DRAWS:
         caveats.append(
-            f"{int(near.sum()):,} may be on the front: how surely is counted in {len(drawn.values):,} draws instead of "
-            f"{DRAWS:,}, within {_within(len(drawn.values)):.2f}."
+            f"{len(inside):,} may be on the front: how surely is counted in {count:,} draws instead of {DRAWS:,}, "
+            f"within {_within(count):.2f}."
         )
-    return Sureness(odds_of(_points, keys, near, drawn), _volume(_points, keys, items), items, caveats, near, drawn)
+    odds = odds_of(_points, keys, near, [figure for one in drawn for figure in one.each(one.keys)])
+    return Sureness(odds, _volume(_points, keys, items), items, caveats, near, inside, drawn)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)

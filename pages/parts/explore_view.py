@@ -247,13 +247,13 @@ def _display(points: Points, chosen: Chosen, odds: FrontOdds | None) -> tuple[pd
     keys = chosen.columns
     # The chart's own marks: the size of a mark is no axis.
     hollow = [method == Method.MODELLED for method in points.methods(chosen.axes)]
-    names = points.meta["quantization"].astype(str)
+    names = points.meta["quantization"].astype(str).to_numpy(dtype=object)
     known = {pair: quantization_glyph(*pair) for pair in set(zip(names, hollow, strict=True))}
     glyphs = [known[pair] for pair in zip(names, hollow, strict=True)]
     columns: dict[str, object] = {
         "Mark": glyphs,
         "Model": points.meta["model"].astype(str).to_numpy(),
-        "Quantization": names.to_numpy(),
+        "Quantization": names,
     }
     config: dict[str, ColumnConfig] = {"Mark": st.column_config.TextColumn("", width=36)}
     if odds is not None:

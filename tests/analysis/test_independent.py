@@ -107,7 +107,7 @@ def test_shares_count_the_fronts_of_the_draws(draws: list[list[Row]]) -> None:
         / len(draws)
         for i in range(4)
     ]
-    assert front_share(np.array(draws, dtype=float), BETTER) == pytest.approx(expected)
+    assert front_share([*np.moveaxis(np.array(draws, dtype=float), 2, 0)], BETTER) == pytest.approx(expected)
 
 
 @given(st.lists(st.lists(st.tuples(CELL, CELL, CELL), min_size=3, max_size=3), min_size=1, max_size=4))

@@ -100,9 +100,10 @@ def test_leaving_out_what_is_no_contender_changes_no_probability(
     found = points(values, [(noise * cost, noise * score) for cost, score in values])
     near = contenders(found, [COST, SCORE])
     drawn = draw(found, [COST, SCORE])
-    plain = front_share(drawn.of([COST, SCORE]), ["lower", "higher"])
+    figures = drawn.each([COST, SCORE])
+    plain = front_share(figures, ["lower", "higher"])
     assert plain[~near] == pytest.approx(0.0, abs=0.005)
-    assert front_share(drawn.of([COST, SCORE])[:, near], ["lower", "higher"]) == pytest.approx(plain[near], abs=0.005)
+    assert front_share([one[:, near] for one in figures], ["lower", "higher"]) == pytest.approx(plain[near], abs=0.005)
 
 
 @settings(max_examples=50)
@@ -183,4 +184,4 @@ def test_the_share_counts_fronts_found_by_definition(draws: list[list[tuple[int,
                 other[0] <= own[0] and other[1] >= own[1] and (other[0] < own[0] or other[1] > own[1]) for other in one
             )
             by_hand[i] += not beaten
-    assert front_share(values, ["lower", "higher"]) == pytest.approx(by_hand / len(values))
+    assert front_share([*np.moveaxis(values, 2, 0)], ["lower", "higher"]) == pytest.approx(by_hand / len(values))

@@ -12,6 +12,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from pages.parts import explore_data
 from pages.parts.explore_view import export
 from tests.factory import DEMO, SMOL, fill_store, points_of
 from trilemma.analysis.odds import front_odds
@@ -210,10 +211,13 @@ def test_a_view_of_several_figures_reads_the_others_while_nobody_waits(
 ) -> None:
     fill_store(store)
     asked: list[str] = []
+    apart: list[int] = []
     read = Store.figure_frame
 
     def spied(self: Store, keys: list[str], *rest: Any, **named: Any) -> pd.DataFrame:
         asked.extend(keys)
+        if threading.current_thread().name == "read-ahead":
+            apart.append(explore_data._waiting().count)
         return read(self, keys, *rest, **named)
 
     monkeypatch.setattr(Store, "figure_frame", spied)
@@ -224,6 +228,7 @@ def test_a_view_of_several_figures_reads_the_others_while_nobody_waits(
     read_ahead()
     assert len(set(asked)) == len(asked), "no figure is read twice"
     assert {"load_s", "weights_bytes"} <= set(asked) - first
+    assert apart and not any(apart), "somebody waited meanwhile"
     before = len(asked)
     app.multiselect(key="explore:figures").set_value(["load_s", "weights_bytes"]).run()
     assert "Time to load, ms" in shown(app).columns

@@ -53,6 +53,10 @@ class Draws:
             return self.values
         return self.values[:, :, [self.keys.index(key) for key in keys]]
 
+    def each(self, keys: Sequence[str]) -> list[FloatArray]:
+        """Draws x configurations of each of ``keys``; not to be written to."""
+        return [self.values[:, :, self.keys.index(key)] for key in keys]
+
     @property
     def value(self) -> FloatArray:
         """What was measured: configurations x figures."""
@@ -96,13 +100,19 @@ def draw(points: Points, keys: Sequence[str], items: ItemScores | None = None, *
         if not known.size:
             continue
         middle, doubt, freedom = value[known, column], error[known, column], df[known, column]
-        noise = _student(rng, freedom, count) * doubt
+        # In place: of thousands of options, memory for another table costs as much as what is written into it.
+        drawn = _student(rng, freedom, count)
+        drawn *= doubt
         finite = value[np.isfinite(value[:, column]), column]
         if (finite > 0).all():
-            logs = np.log(middle)
-            planes[column][:, known] = np.exp(_regressed(logs + noise / middle, logs, points, known, rng))
+            drawn /= middle
+            drawn += (logs := np.log(middle))
+            drawn = _regressed(drawn, logs, points, known, rng)
+            np.exp(drawn, out=drawn)
         else:
-            planes[column][:, known] = _regressed(middle + noise, middle, points, known, rng)
+            drawn += middle
+            drawn = _regressed(drawn, middle, points, known, rng)
+        planes[column][:, known if len(known) < len(value) else slice(None)] = drawn
     return Draws(points, names, np.moveaxis(planes, 0, 2), unknown, frozenset(paired))
 
 
@@ -157,7 +167,9 @@ def _student(rng: np.random.Generator, df: FloatArray, count: int) -> FloatArray
     normal = rng.standard_normal((count, len(df)))
     finite = np.isfinite(df)
     if finite.all():  # as below, without copies
-        normal /= np.sqrt(rng.chisquare(df, normal.shape) / df)
+        chi2 = rng.chisquare(df, normal.shape)
+        chi2 /= df
+        normal /= np.sqrt(chi2, out=chi2)
     elif finite.any():
         chi2 = rng.chisquare(df[finite], (count, int(finite.sum())))
         normal[:, finite] /= np.sqrt(chi2 / df[finite])

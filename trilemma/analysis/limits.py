@@ -107,7 +107,7 @@ def keeps(draws: Draws, limits: Sequence[Limit]) -> FloatArray:
     """In which share of draws each configuration keeps each limit: configurations x limits; 0 without the figure."""
     found: FloatArray = np.zeros((len(draws.points), len(limits)))
     for column, limit in enumerate(limits):
-        found[:, column] = kept(draws.of([limit.key])[:, :, 0], limit).mean(axis=0)
+        found[:, column] = kept(draws.each([limit.key])[0], limit).mean(axis=0)
     return found
 
 
@@ -115,7 +115,7 @@ def keeps_in_draws(draws: Draws, limits: Sequence[Limit]) -> BoolArray:
     """Where each configuration keeps all of ``limits`` at once: draws x configurations; nowhere without a figure."""
     together = np.ones(draws.values.shape[:2], dtype=np.bool_)
     for limit in limits:
-        together &= kept(draws.of([limit.key])[:, :, 0], limit)
+        together &= kept(draws.each([limit.key])[0], limit)
     return together
 
 

@@ -13,6 +13,7 @@ from enum import StrEnum
 
 import moocore
 import numpy as np
+from numpy.typing import NDArray
 
 from trilemma.analysis.draws import DRAWS, Draws, ItemScores, draw
 from trilemma.analysis.front import BoolArray, as_costs, beaten_by_one, on_front
@@ -129,31 +130,37 @@ def front_odds(
 ) -> FrontOdds:
     """The probability of every point that it is on the front of ``keys``."""
     near = contenders(points, keys)
-    return odds_of(points, keys, near, draw(points.select(near), keys, items, count=count))
+    drawn = draw(points.select(near), keys, items, count=count)
+    return odds_of(points, keys, near, drawn.each(keys))
 
 
-def odds_of(points: Points, keys: Sequence[str], near: BoolArray, draws: Draws) -> FrontOdds:
-    """:func:`front_odds` by ``draws`` of the points that ``near`` marks; the others are not on the front in any."""
+def odds_of(points: Points, keys: Sequence[str], near: BoolArray, figures: Sequence[FloatArray]) -> FrontOdds:
+    """:func:`front_odds` by the draws of each of ``keys`` (``figures``: draws x options, the points that ``near``
+    marks); the other points are not on the front in any."""
     probability = np.where(points.complete(keys), 0.0, np.nan)
     if near.any():
-        probability[near] = front_share(draws.of(keys), directions(keys))
+        probability[near] = front_share(figures, directions(keys))
     return FrontOdds(probability)
 
 
-def front_share(values: FloatArray, better: Sequence[Better]) -> FloatArray:
+def front_share(figures: Sequence[FloatArray], better: Sequence[Better]) -> FloatArray:
     """In which share of draws each option is on the front.
 
     Args:
-        values: draws x options x figures.
+        figures: draws x options, one a figure.
         better: which way each figure is better.
     """
-    cores = (os.cpu_count() or 1) if values.shape[1] >= _SHARED_FROM else 1
+    count, options = figures[0].shape
+    cores = (os.cpu_count() or 1) if options >= _SHARED_FROM else 1
+
+    def fronts(of: NDArray[np.intp]) -> NDArray[np.intp]:
+        # Draw by draw, what is compared lies together; all draws at once would be copied before the first is looked at.
+        found = [on_front(np.stack([one[row] for one in figures]).T, better) for row in of]
+        return np.asarray(np.sum(found, axis=0))
+
     with ThreadPoolExecutor(cores) as pool:
-        found = pool.map(
-            lambda part: np.sum([on_front(one, better) for one in part], axis=0),
-            np.array_split(values, min(cores, len(values))),
-        )
-        return np.asarray(sum(found) / len(values))
+        counts = pool.map(fronts, np.array_split(np.arange(count), min(cores, count)))
+        return np.asarray(sum(counts) / count)
 
 
 def dominators(draws: Draws, keys: Sequence[str], index: int) -> list[Dominator]:

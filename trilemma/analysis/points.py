@@ -214,7 +214,10 @@ def varying_settings(meta: pd.DataFrame) -> pd.Series[str]:
     """
     # What is told apart is told once: of a hundred thousand points few are different here.
     names_of = ["settings", "engine", "adapter", "machine", "profile"]
-    rows = meta[names_of].astype(object).groupby(names_of, sort=False, dropna=False).ngroup().to_numpy()
+    rows = np.zeros(len(meta), dtype=np.intp)
+    for name in names_of:
+        codes, found = pd.factorize(meta[name])
+        rows = pd.factorize(rows * (len(found) + 1) + codes)[0]
     first = np.unique(rows, return_index=True)[1]
     pairs = list(meta[names_of].iloc[first].itertuples(index=False, name=None))
     known = {pair: _distinctions(*pair) for pair in pairs}

@@ -60,19 +60,18 @@ def odds_sentences(odds: FrontOdds, volume: Hypervolume | None) -> list[str]:
 
 def best_sentences(points: Points, keys: Sequence[str]) -> list[str]:
     """For each figure, which configuration is best and with what: ``Lowest peak memory: ... (181 MiB ±1)``."""
-    names = labels(points)
+    known = [key for key in dict.fromkeys(keys) if points.value[key].notna().any()]
+    lower = [better(key) == "lower" for key in known]
+    best = [
+        int(points.value[key].argmin() if low else points.value[key].argmax())
+        for key, low in zip(known, lower, strict=True)
+    ]
     sentences = []
-    for key in dict.fromkeys(keys):
-        values = points.value[key]
-        if values.notna().any():
-            lower = better(key) == "lower"
-            best = str(values.idxmin() if lower else values.idxmax())
-            unit = key_definition(key).unit
-            text = format_figure(values[best], unit, points.low[key][best], points.high[key][best])
-            title = key_title(key)
-            sentences.append(
-                f"{'Lowest' if lower else 'Highest'} {title[0].lower()}{title[1:]}: {names[best]} ({text})."
-            )
+    names = labels(points, np.array(best, dtype=np.intp))
+    for key, least, row, name in zip(known, lower, best, names, strict=True):
+        value, low, high = (table[key].iloc[row] for table in (points.value, points.low, points.high))
+        text, title = format_figure(value, key_definition(key).unit, low, high), key_title(key)
+        sentences.append(f"{'Lowest' if least else 'Highest'} {title[0].lower()}{title[1:]}: {name} ({text}).")
     return sentences
 
 
@@ -89,12 +88,12 @@ def caveats(points: Points, keys: Sequence[str]) -> list[str]:
                 if len(of_method) == 1
                 else f"{method.value.capitalize()}, not measured: {titles}."
             )
-    disturbed = int(points.disturbed[columns].any(axis=1).sum()) if columns else 0
+    disturbed = int(points.disturbed[columns].to_numpy().any(axis=1).sum())
     if disturbed:
         found.append(
             f"{count_of(disturbed, 'configuration')} could only be measured while something disturbed the machine."
         )
-    left_out = int(points.left_out[columns].max(axis=1).sum()) if columns else 0
+    left_out = int(points.left_out[columns].to_numpy().max(axis=1, initial=0).sum())
     if left_out:
         found.append(f"{count_of(left_out, 'disturbed run')} left out in favour of undisturbed repeats.")
     invalid = sum(points.invalid.get(key, 0) for key in columns)
