@@ -37,6 +37,8 @@ TrilemmaError
 
 from __future__ import annotations
 
+import errno
+
 
 class TrilemmaError(Exception):
     """Base of every error raised on purpose.
@@ -209,3 +211,8 @@ class NotFoundError(StoreError):
 
 class DiskFullError(StoreError):
     """There is no space left where results or weights are written."""
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether the system says with ``error`` that the disk, or the user's share of it, is full."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

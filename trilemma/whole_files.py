@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from trilemma.errors import DiskFullError, StoreError, TrilemmaError
+from trilemma.errors import DiskFullError, StoreError, TrilemmaError, is_disk_full
 
 
 @contextmanager
@@ -30,7 +29,7 @@ def written_whole(target: Path, error: type[TrilemmaError] = StoreError) -> Iter
             yield made
             made.replace(target)
     except OSError as caught:
-        if caught.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_disk_full(caught):
             raise DiskFullError(
                 f"The disk is full; {target} was not written.", "Free some space, or choose another folder."
             ) from caught

@@ -156,6 +156,23 @@ def test_an_interrupted_download_is_resumed_by_the_next(hub: Any, source: HubSou
     assert leftovers(folder) == ["a.gguf"]
 
 
+def test_a_download_can_be_cancelled_while_it_is_checked(hub: Any, source: HubSource, folder: Path) -> None:
+    hub.add(REPO, {"a.gguf": BIG})
+    whole = 0
+
+    def stop(done: int, total: int) -> None:
+        nonlocal whole
+        whole += done == total
+        if whole == 2:  # all has come, and is read once more
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        source.fetch(f"{REPO}/a.gguf", stop)
+    assert not (folder / REPO / "a.gguf").exists()
+    assert source.fetch(f"{REPO}/a.gguf").path.read_bytes() == BIG
+    assert len(hub.transfers()) == 1
+
+
 def test_a_changed_file_is_not_joined_to_the_old_part(hub: Any, source: HubSource) -> None:
     hub.add(REPO, {"a.gguf": BIG})
     hub.drop_after, hub.drops = 5 * 2**20, 1
@@ -169,6 +186,21 @@ def test_a_changed_file_is_not_joined_to_the_old_part(hub: Any, source: HubSourc
     newer = os.urandom(2**20) * 3
     hub.repos[REPO].files["a.gguf"] = newer
     assert source.fetch(f"{REPO}/a.gguf").path.read_bytes() == newer
+
+
+def test_a_newer_version_of_a_file_leaves_the_one_that_was_measured(hub: Any, source: HubSource, folder: Path) -> None:
+    repo = hub.add(REPO, {"a.gguf": b"old"})
+    old = source.fetch(f"{REPO}/a.gguf").path
+    repo.files["a.gguf"] = b"newer"
+    new = source.fetch(f"{REPO}/a.gguf").path
+    assert (old.read_bytes(), new.read_bytes()) == (b"old", b"newer")
+    assert (old.name, new.name) == ("a.gguf", "a.gguf")
+    assert new.is_relative_to(folder / REPO)
+    sent = len(hub.transfers())
+    assert source.fetch(f"{REPO}/a.gguf").path == new
+    repo.files["a.gguf"] = b"old"
+    assert source.fetch(f"{REPO}/a.gguf").path == old
+    assert len(hub.transfers()) == sent, "both are here"
 
 
 def test_a_server_without_ranges_is_put_up_with(hub: Any, source: HubSource) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from trilemma.errors import DiskFullError, TrilemmaError
+from trilemma.errors import DiskFullError, TrilemmaError, is_disk_full
 
 DISK_FULL_STATUS = 74
 """The exit status (EX_IOERR of sysexits.h) of a run's process that ended because a disk is full, maybe its log's."""
@@ -46,9 +45,7 @@ def exit_status(error: TrilemmaError | OSError) -> int:
     Raises:
         OSError: ``error`` itself, where only its traceback tells what it is about.
     """
-    full = isinstance(error, DiskFullError) or (
-        isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    )
+    full = isinstance(error, DiskFullError) or is_disk_full(error)
     if not full and isinstance(error, OSError):
         raise error
     with suppress(OSError):

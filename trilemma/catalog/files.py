@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
@@ -16,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from trilemma.catalog.base import Progress
-from trilemma.errors import CatalogError, DiskFullError
+from trilemma.errors import CatalogError, DiskFullError, is_disk_full
 
 MARGIN_BYTES = 64 * 2**20
 """Left free on the disk, for the store and the rest of the system."""
@@ -56,7 +55,7 @@ def disk_errors(folder: Path, needed_bytes: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_disk_full(error):
             raise disk_full(folder, needed_bytes) from error
         raise CatalogError(
             f"{error.filename or folder} cannot be read or written ({error.strerror or error}).",

@@ -109,7 +109,7 @@ class HubSource:
     def fetch(self, reference: str, progress: Progress | None = None) -> Fetched:
         """Download ``owner/name/path/file.gguf``, or the safetensors of ``owner/name`` as a folder (optionally of
         ``owner/name@revision``), checked against the hub's sizes and SHA-256. An interrupted download is taken up where
-        it ended; an exception out of ``progress`` interrupts it.
+        it ended; an exception out of ``progress`` interrupts it. Another version of a file that is here stays.
 
         Raises:
             CatalogError: the hub is unreachable, refuses, has no such weights, or sent something else than announced.
@@ -122,7 +122,7 @@ class HubSource:
             )
         commit = info.sha or revision or "main"
         if file:
-            final = self._target(repository, file)
+            final = self._files.place(repository, commit, file, self._target(repository, file))
             self._files.fetch(repository, commit, file, final, progress)
             quantization, unquantized = split_file_name(file)[1] or "", Relation.CONVERTED
         else:

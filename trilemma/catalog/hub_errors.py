@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from trilemma.catalog.names import clean
-from trilemma.errors import HubError, TrilemmaError
+from trilemma.errors import HubError, TrilemmaError, is_disk_full
 
 
 @contextlib.contextmanager
@@ -26,7 +26,7 @@ def hub_errors(endpoint: str, what: str) -> Iterator[None]:
     except HfHubHTTPError as error:
         raise _refusal(error, endpoint, clean(what)) from error
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        if is_disk_full(error) or (isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS)):
             raise
         if isinstance(error, (OSError, transport_error, ValueError)):
             raise _unreachable(error, endpoint, clean(what)) from error

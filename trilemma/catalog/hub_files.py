@@ -89,7 +89,8 @@ class HubFiles:
         except DiskFullError:
             part.unlink(missing_ok=True)  # A part that fills the disk helps nobody.
             raise
-        digest = self._hashes.sha256(part)
+        # Of a large file this takes a while, in which it can be cancelled as before.
+        digest = self._hashes.sha256(part, None if progress is None else lambda *_: progress(size, size))
         if expected is not None and digest != expected:
             part.unlink(missing_ok=True)
             raise HubError(
@@ -100,6 +101,21 @@ class HubFiles:
             publish(part, final)
         self._hashes.remember(final, digest)
         return digest
+
+    def place(self, repository: str, revision: str, file: str, final: Path) -> Path:
+        """Where one file goes: ``final``, or a folder of its own beside it, where that is another version of the file.
+
+        Raises:
+            HubError: as :meth:`fetch`.
+        """
+        if not final.is_file():
+            return final
+        with hub_errors(self.endpoint, f"{repository}/{file}"):
+            _, etag, _ = self._metadata(repository, revision, file)
+        # What the hub does not know the SHA-256 of is small, and no weights that anybody measures.
+        if not _SHA256.fullmatch(etag) or self._hashes.sha256(final) == etag:
+            return final
+        return final.parent / etag[:12] / final.name
 
     def _url(self, repository: str, file: str, revision: str) -> str:
         from huggingface_hub import hf_hub_url  # noqa: PLC0415
