@@ -232,7 +232,7 @@ def _names(shown: Marks, placed: FloatArray, look: Theme) -> list[Trace]:
         at = float(placed[row, -1])
         if all(abs(at - other) >= _APART for other in taken):
             taken.append(at)
-            texts.append(escape(names[row], 14))
+            texts.append(f"  {escape(names[row], 14)}")  # clear of the marker where axes are narrow
             spots.append(at)
     last = placed.shape[1] - 1
     font = {"size": 12, "color": look.text}
