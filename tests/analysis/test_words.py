@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
+from tests.analysis import constructed
 from tests.factory import DEMO, fill_store, points_of
 from trilemma.analysis.distributions import ecdf, latencies, percentile
 from trilemma.analysis.format import (
@@ -18,7 +21,7 @@ from trilemma.analysis.format import (
 )
 from trilemma.analysis.headline import default_axes, headline_keys, in_order
 from trilemma.analysis.limits import parse_limit, within
-from trilemma.analysis.text import caveats, front_headline, pareto_text
+from trilemma.analysis.text import best_sentences, caveats, front_headline, pareto_text
 from trilemma.analysis.traces import rate, run_traces
 from trilemma.errors import TrilemmaError
 from trilemma.records import RequestRecord, Sample
@@ -151,6 +154,15 @@ def test_the_picture_in_words(store: Store) -> None:
         front_headline(points.select(np.zeros(9, dtype=bool)), KEYS)
         == "No configuration has all of the chosen figures."
     )
+
+
+def test_who_is_as_good_as_the_best_is_not_left_out() -> None:
+    rows = {"Q8_0": (300.0, 90.0, 0.48), "Q6_K": (250.0, math.nan, 0.48), "Q2_K": (200.0, 80.0, 0.48)}
+    found = constructed.points(rows)
+    lowest, fastest, best = best_sentences(found, found.keys)
+    assert lowest.startswith("Lowest peak memory: M Q2_K (200 B")
+    assert fastest.startswith("Highest decode speed, short chat: M Q8_0 (90.0 tok/s")
+    assert best.startswith("Highest accuracy, hellaswag: M Q8_0 and 2 more (0.480")
 
 
 def test_percentiles_are_blank_where_the_sample_is_too_small() -> None:

@@ -59,7 +59,8 @@ def odds_sentences(odds: FrontOdds, volume: Hypervolume | None) -> list[str]:
 
 
 def best_sentences(points: Points, keys: Sequence[str]) -> list[str]:
-    """For each figure, which configuration is best and with what: ``Lowest peak memory: ... (181 MiB ±1)``."""
+    """For each figure, which configuration is best, how many more are as good, and with what: ``Lowest peak memory: ...
+    (181 MiB ±1)``."""
     known = [key for key in dict.fromkeys(keys) if points.value[key].notna().any()]
     lower = [better(key) == "lower" for key in known]
     best = [
@@ -71,7 +72,9 @@ def best_sentences(points: Points, keys: Sequence[str]) -> list[str]:
     for key, least, row, name in zip(known, lower, best, names, strict=True):
         value, low, high = (table[key].iloc[row] for table in (points.value, points.low, points.high))
         text, title = format_figure(value, key_definition(key).unit, low, high), key_title(key)
-        sentences.append(f"{'Lowest' if least else 'Highest'} {title[0].lower()}{title[1:]}: {name} ({text}).")
+        others = int((points.value[key] == value).sum()) - 1
+        who = f"{name} and {others:,} more" if others else name
+        sentences.append(f"{'Lowest' if least else 'Highest'} {title[0].lower()}{title[1:]}: {who} ({text}).")
     return sentences
 
 
