@@ -126,6 +126,19 @@ def cpu_quota(root: Path = _ROOT) -> float | None:
     return min(quotas, default=None)
 
 
+def oom_kills(counters: Path = Path("/proc/vmstat")) -> int:
+    """How many processes the kernel has ended for want of memory; 0 where it does not tell.
+
+    Args:
+        counters: The system's, or a control group's: a file of lines of a name and a number.
+    """
+    for line in read_text(counters).splitlines():
+        name, _, value = line.partition(" ")
+        if name == "oom_kill" and value.isdigit():
+            return int(value)
+    return 0
+
+
 def read_text(path: Path) -> str:
     """The text of a file of the system, stripped; empty where it cannot be read."""
     try:

@@ -96,7 +96,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 def test_a_host_that_the_kernel_ended_for_want_of_memory(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     counts = iter([3, 4])
-    monkeypatch.setattr("trilemma.tryout.rounds.oom_kill_count", lambda: next(counts))
+    monkeypatch.setattr("trilemma.tryout.rounds.oom_kills", lambda: next(counts))
     found = begin(settings, "os.kill(os.getpid(), signal.SIGKILL)\n", ask(1))
     assert over(found) == [State.FAILED]
     (answer,) = found.answers.values()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from trilemma.limits import cgroup_folders, read_text
+from trilemma.limits import cgroup_folders, oom_kills, read_text
 
 _ROOT = Path("/")
 
@@ -41,10 +41,7 @@ class MemoryGroup:
 
     def kills(self) -> int:
         """How many processes the kernel ended because the group was full."""
-        for line in read_text(self.folder / "memory.events").splitlines():
-            if line.startswith("oom_kill "):
-                return int(line.split()[1])
-        return 0
+        return oom_kills(self.folder / "memory.events")
 
     def lift(self) -> None:
         """Take the limit off."""

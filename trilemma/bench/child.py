@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import IO, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -157,14 +156,3 @@ def describe_exit(status: int, oom_kills: int, who: str = "the measured process"
             "Install the engine again on this machine so that it is compiled here."
         )
     return f"The engine crashed ({name}). See the end of the log; the artifact or a setting may be to blame."
-
-
-def oom_kill_count() -> int:
-    """How many processes the kernel has killed for want of memory since it started; 0 where it does not tell."""
-    try:
-        for line in Path("/proc/vmstat").read_text().splitlines():
-            if line.startswith("oom_kill "):
-                return int(line.split()[1])
-    except OSError:
-        pass
-    return 0

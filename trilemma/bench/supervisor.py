@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trilemma import registry
 from trilemma.bench.budget import MemoryWatch, check_fits, verdict_measurements, with_emulation
-from trilemma.bench.child import Child, describe_exit, oom_kill_count
+from trilemma.bench.child import Child, describe_exit
 from trilemma.bench.earlier import known_answers, rivals_of
 from trilemma.bench.efficiency import SERVING, serving_samples
 from trilemma.bench.events import (
@@ -32,6 +32,7 @@ from trilemma.effort import suite_seconds
 from trilemma.engines.base import Engine
 from trilemma.engines.remote import MeteredElsewhere
 from trilemma.errors import DoesNotFitError, RunCancelledError, RunError, RunTimeoutError, TrilemmaError
+from trilemma.limits import oom_kills
 from trilemma.meters.base import EnergyDomain, Meter, Target
 from trilemma.meters.host import host_info
 from trilemma.meters.prometheus import PrometheusMeter
@@ -159,7 +160,7 @@ class Supervisor:
         spec = self._run.spec
         engine: Engine = registry.load("trilemma.engines", spec.configuration.engine)()
         check_fits(engine, self._evidence.artifact, spec.configuration)
-        oom_kills = oom_kill_count()
+        kills = oom_kills()
         with self._log_path.open("ab", buffering=0) as log:
             plan = self._recorder.patiently(self._plan)
             self._child = Child("trilemma.bench.measure", plan, EVENT, spec.configuration.profile, log)
@@ -195,7 +196,7 @@ class Supervisor:
         if self._failure:
             raise RunError(self._failure)
         if self._child.exit_status != 0:
-            raise RunError(describe_exit(self._child.exit_status or 0, oom_kill_count() - oom_kills))
+            raise RunError(describe_exit(self._child.exit_status or 0, oom_kills() - kills))
 
     def _plan(self) -> Plan:
         spec = self._run.spec

@@ -17,6 +17,7 @@ from trilemma.bench.run_log import DISK_FULL_STATUS
 from trilemma.errors import DiskFullError
 from trilemma.jobs.base import Ending, Identity
 from trilemma.lifetimes import created, is_zombie, lives
+from trilemma.limits import cgroup_folders, oom_kills
 
 RUN_VARIABLE = "TRILEMMA_RUN_ID"
 WORKER_VARIABLE = "TRILEMMA_WORKER_ID"
@@ -69,12 +70,12 @@ class OomWatch:
 
     def __init__(self, places: Mapping[str, Path] | None = None) -> None:
         self._places = _kernel_counters() if places is None else places
-        self._before = _oom_kills(self._places)
+        self._before = {where: oom_kills(path) for where, path in self._places.items()}
 
     def evidence(self) -> str:
         """What the kernel counted, or an empty string."""
-        for where, count in _oom_kills(self._places).items():
-            if (more := count - self._before.get(where, count)) > 0:
+        for where, path in self._places.items():
+            if (more := oom_kills(path) - self._before[where]) > 0:
                 return f"{where} counts {more} out-of-memory kill{'s' if more > 1 else ''} meanwhile"
         return ""
 
@@ -132,32 +133,11 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _oom_kills(places: Mapping[str, Path]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for where, path in places.items():
-        with suppress(OSError, ValueError):
-            for line in path.read_text().splitlines():
-                name, _, value = line.partition(" ")
-                if name == "oom_kill":
-                    found[where] = int(value)
-    return found
-
-
 def _kernel_counters() -> dict[str, Path]:
     """This process's control group, which a container's limit is set on, and the whole system."""
-    group = _cgroup_events()
+    named = (folder / name for folder in cgroup_folders("memory") for name in ("memory.events", "memory.oom_control"))
+    group = next((path for path in named if path.is_file()), None)
     return ({} if group is None else {"the control group": group}) | {"the system": Path("/proc/vmstat")}
-
-
-def _cgroup_events() -> Path | None:
-    with suppress(OSError):
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
-            _, controllers, group = line.split(":", 2)
-            if not controllers:
-                return Path("/sys/fs/cgroup") / group.lstrip("/") / "memory.events"
-            if "memory" in controllers.split(","):
-                return Path("/sys/fs/cgroup/memory") / group.lstrip("/") / "memory.oom_control"
-    return None
 
 
 @contextmanager

@@ -20,9 +20,10 @@ import psutil
 
 from trilemma import registry
 from trilemma.bench.budget import check_fits
-from trilemma.bench.child import Child, describe_exit, oom_kill_count
+from trilemma.bench.child import Child, describe_exit
 from trilemma.bench.run_log import tail_of
 from trilemma.errors import TrilemmaError
+from trilemma.limits import oom_kills
 from trilemma.meters.base import Meter, Target
 from trilemma.meters.sampler import Sampler, open_meters
 from trilemma.settings import Settings, get_settings
@@ -93,7 +94,7 @@ class Host:
             self._fail(contender, str(error))
             return
         self._say(contender.id, Loading())
-        kills, others = oom_kill_count(), _descendants()
+        kills, others = oom_kills(), _descendants()
         task = Task(contender=contender, question=self._ask.question)
         with tempfile.NamedTemporaryFile() as log:
             child = Child(_ANSWERING, task, WORD, configuration.profile, log, held=True)
@@ -125,7 +126,7 @@ class Host:
                 read_at = time.monotonic()
                 self._say(contender.id, gauge.now())
         who = f"the process of {contender.artifact.label}"
-        why = describe_exit(child.exit_status or 0, oom_kill_count() - kills, who)
+        why = describe_exit(child.exit_status or 0, oom_kills() - kills, who)
         self._fail(contender, why, log)
 
 

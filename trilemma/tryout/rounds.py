@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from trilemma.bench.child import describe_exit, oom_kill_count
+from trilemma.bench.child import describe_exit
 from trilemma.bench.run_log import tail_of
 from trilemma.errors import StoreError
+from trilemma.limits import oom_kills
 from trilemma.settings import Settings
 from trilemma.tryout.messages import TOLD, Ask, Failed, Loading, Reading, Ready, Told, Written, clean
 
@@ -96,7 +97,7 @@ class Round:
         self._seen = time.monotonic()
         environment = os.environ | {"TRILEMMA_HOME": str(settings.home), "TRILEMMA_DATABASE": settings.database_url}
         self._lock = threading.Lock()
-        self._kills = oom_kill_count()
+        self._kills = oom_kills()
         try:
             with ExitStack() as undo:
                 self._log = undo.enter_context(tempfile.NamedTemporaryFile())
@@ -204,7 +205,7 @@ class Round:
         if self._stopped:
             changes: dict[str, object] = {"state": State.STOPPED, "reason": self._why}
         else:
-            reason = describe_exit(status, oom_kill_count() - self._kills, "the try-out's process")
+            reason = describe_exit(status, oom_kills() - self._kills, "the try-out's process")
             changes = {"state": State.FAILED, "reason": reason, "log": clean(tail_of(Path(self._log.name), []))}
         self.answers = {
             one: answer if answer.state.final else replace(answer, **changes)  # type: ignore[arg-type]
