@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,16 @@ def test_what_was_measured_is_reused(store: Store) -> None:
     assert sum(record.runs_by_state.values()) == 12
     assert record.runs_by_state[RunState.DONE] == 1
     assert len(store.runs()) == 12  # the six of the first study are not queued twice
+
+
+@pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is installed here")
+def test_a_version_that_is_not_here_is_not_made_up() -> None:
+    weights = artifact(1, "F16", 16, format="safetensors")
+    spec = study(suites=()).model_copy(
+        update={"configurations": (Configuration(artifact_id=weights.id, engine="vllm"),)}
+    )
+    assert {run.engine_version for run in plan(spec, [weights])} == {""}
+    assert all(run.engine_version.startswith("llama-cpp-python ") for run in plan(study(*LADDER), LADDER))
 
 
 def test_more_work_takes_longer() -> None:

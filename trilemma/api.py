@@ -82,7 +82,7 @@ class Results:
                     "quantization": weights.quantization if weights else None,
                     "bits_per_weight": weights.bits_per_weight or None if weights else None,
                     "engine": configuration.engine,
-                    "engine_version": run.spec.engine_version,
+                    "engine_version": run.engine_version,
                     "settings": _json(configuration.settings),
                     "adapter": adapter.label if adapter else configuration.adapter_id,
                     "emulated": configuration.profile.name if configuration.profile else None,

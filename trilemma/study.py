@@ -122,7 +122,7 @@ def _check_suites(suites: Sequence[SuiteSpec]) -> None:
 
 
 def _check(configuration: Configuration, by_id: dict[str, Artifact]) -> str:
-    """The engine's version, once the configuration is found to be one that it can run."""
+    """The engine's version, once the configuration is found to be one that it can run; empty if it is not here."""
     artifact = by_id.get(configuration.artifact_id)
     if artifact is None:
         raise StudyError(
@@ -145,7 +145,7 @@ def _check(configuration: Configuration, by_id: dict[str, Artifact]) -> str:
             f"It runs {', '.join(engine.formats)}.",
         )
     _check_adapter(configuration, engine, by_id)
-    return engine.availability().detail
+    return engine.availability().version
 
 
 def _check_adapter(configuration: Configuration, engine: Engine, by_id: dict[str, Artifact]) -> None:

@@ -20,7 +20,10 @@ from trilemma.records import SAMPLE
 from trilemma.schema import Artifact, RunState
 
 _log = logging.getLogger(__name__)
-FILTERS = {"model": "model", "quantization": "quantization", "engine": "engine", "machine": "measured_on"}
+FILTERS = {
+    "model": "model", "quantization": "quantization", "engine": "engine", "engine_version": "engine_version",
+    "machine": "measured_on",
+}  # fmt: skip
 """By column of the points' meta that may be chosen from, its name in an address, where ``machine`` is one of Plan's."""
 _FEW_RUNS = 2000
 _MISFIT_KEYS = ("needed_memory_bytes", "memory_budget_bytes")
@@ -103,7 +106,7 @@ def choices(of: tuple[str, int], study_id: str) -> dict[str, list[str]]:
     """By name of :data:`FILTERS` in an address what has finished runs, as its points name it."""
     frame = runs(of, study_id)
     done = frame[frame["state"] == RunState.DONE]
-    found = {name: sorted(set(done[column].dropna().astype(str))) for column, name in FILTERS.items()}
+    found = {name: sorted({*done[column].dropna().astype(str)} - {""}) for column, name in FILTERS.items()}
     found["quantization"].sort(key=lambda name: -(quantization_bits(name) or 0))
     return found
 

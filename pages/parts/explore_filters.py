@@ -33,6 +33,8 @@ VIEWS = ["2D", "3D", "Pairs", "Parallel", "Load"]
 SEVERAL = ("Pairs", "Parallel")
 """Views of two to five figures; all pairs are of the first four."""
 FIGURES = 5
+_WIDTHS = {"model": 1.6, "quantization": 1.4, "engine": 1.0}
+"""Of filters, as shares of a row."""
 _LIMITS_HELP = (
     "A figure, then `<=` or `>=`, a number and a unit: `peak memory <= 400 MiB`, `accuracy_norm@hellaswag >= 0.4`. "
     "A configuration that lacks the figure does not pass."
@@ -47,6 +49,7 @@ class Chosen:
     models: list[str] = field(default_factory=list)
     quantizations: list[str] = field(default_factory=list)
     engines: list[str] = field(default_factory=list)
+    engine_versions: list[str] = field(default_factory=list)
     machines: list[str] = field(default_factory=list)
     limits: list[Limit] = field(default_factory=list)
     problems: list[TrilemmaError] = field(default_factory=list)
@@ -88,7 +91,8 @@ class Chosen:
     @property
     def filters(self) -> dict[str, list[str]]:
         """By column of the points' meta what is wanted of it; empty for everything."""
-        return dict(zip(FILTERS, (self.models, self.quantizations, self.engines, self.machines), strict=True))
+        wanted = self.models, self.quantizations, self.engines, self.engine_versions, self.machines
+        return dict(zip(FILTERS, wanted, strict=True))
 
 
 def choose(of: tuple[str, int], catalog: Catalog, url: UrlState) -> Chosen:
@@ -118,7 +122,8 @@ def choose(of: tuple[str, int], catalog: Catalog, url: UrlState) -> Chosen:
     figures = tuple(dict.fromkeys(url.texts("figures")))[: pairs.AT_MOST if view == "Pairs" else FIGURES]
     return Chosen(
         study=url.text("study"), models=url.texts("model"), quantizations=url.texts("quantization"),
-        engines=url.texts("engine"), machines=url.texts("measured_on"), limits=limits, problems=problems,
+        engines=url.texts("engine"), engine_versions=url.texts("engine_version"), machines=url.texts("measured_on"),
+        limits=limits, problems=problems,
         axes=figures if many else tuple(url.text(name) for name in ("x", "y", *(["z"] if deep else []))),
         size=url.text("size") or None, view=view,
         log=() if deep else tuple(url.texts("log")) if not many else ("all",) if url.get("logs") else (),
@@ -160,15 +165,18 @@ def _pictures(catalog: Catalog, url: UrlState) -> None:
 def _filters(of: tuple[str, int], catalog: Catalog, url: UrlState) -> None:
     options = explore_data.choices(of, url.text("study"))
     with st.container(key="explore_filters"):
-        # One machine is no choice.
-        several = len(options["measured_on"]) > 1
-        columns = st.columns([1.2, 1.6, 1.4, 1, *([1.2] if several else []), 1.8], vertical_alignment="bottom")
+        # One machine is no choice, nor is one version of each engine.
+        plurals = {"model": "Models", "quantization": "Quantizations", "engine": "Engines"}
+        if len(options["engine_version"]) > len(options["engine"]):
+            plurals["engine_version"] = "Engine versions"
+        if len(options["measured_on"]) > 1:
+            plurals["measured_on"] = "Machines"
+        columns = st.columns([1.2, *(_WIDTHS.get(name, 1.2) for name in plurals), 1.8], vertical_alignment="bottom")
         columns[0].selectbox(
             "Study", [*catalog.studies], format_func=lambda key: catalog.studies.get(key, key), key=url.key("study"),
             index=None, placeholder="All studies",
         )  # fmt: skip
-        plurals = ("Models", "Quantizations", "Engines", *(("Machines",) if several else ()))
-        for column, name, plural in zip(columns[1:-1], options, plurals, strict=False):
+        for column, (name, plural) in zip(columns[1:-1], plurals.items(), strict=True):
             column.multiselect(plural, options[name], key=url.key(name), placeholder="All")
         columns[-1].multiselect(
             "Limits", url.texts("limit"), key=url.key("limit"), accept_new_options=True,

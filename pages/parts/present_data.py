@@ -61,7 +61,7 @@ def choose(of: Version, start: str, url: UrlState) -> Chosen:
     written: dict[str, Any] = {
         "x": url.text("x"), "y": url.text("y"), "size": url.text("size"), "models": tuple(url.texts("model")),
         "quantizations": tuple(url.texts("quantization")), "engines": tuple(url.texts("engine")),
-        "machines": tuple(url.texts("measured_on")),
+        "engine_versions": tuple(url.texts("engine_version")), "machines": tuple(url.texts("measured_on")),
         "limits": tuple(_spelled(limit) for limit in asked.texts),
     }  # fmt: skip
     if asked.question is not None:

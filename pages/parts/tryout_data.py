@@ -61,8 +61,11 @@ def cast(scene: Scene) -> Cast:
         try:
             spec = store.run(option.run_id).spec
             energy = spec.energy
-            if spec.configuration.id != one:  # the point of a configuration on another machine than its first
-                raise TrilemmaError("It was measured on another machine as well; a try-out uses this one.")
+            if spec.configuration.id != one:  # not what measured the configuration first
+                raise TrilemmaError(
+                    "It was measured on another machine, or with another version of the engine, as well; a try-out uses "
+                    "what is here."
+                )
             found[one] = _contender(store, spec.configuration)
         except TrilemmaError as error:
             missing[one] = str(error)

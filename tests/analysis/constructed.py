@@ -42,7 +42,7 @@ def points(
     meta = pd.DataFrame(
         {
             "model": "M", "quantization": list(rows), "engine": "llama.cpp", "settings": "{}", "profile": None,
-            "adapter": None, "machine": None, "artifact_id": [f"a-{name}" for name in rows],
+            "engine_version": "", "adapter": None, "machine": None, "artifact_id": [f"a-{name}" for name in rows],
             "run_id": [f"r-{name}" for name in rows],
             "runs": runs, "bits": [bits[name] for name in rows], "requantized": False,
         },

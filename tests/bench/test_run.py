@@ -27,7 +27,7 @@ from trilemma.schema import (
 )
 from trilemma.settings import Settings
 from trilemma.store import Store
-from trilemma.study import submit
+from trilemma.study import plan, submit
 
 pytestmark = pytest.mark.llama
 
@@ -133,6 +133,23 @@ def test_a_file_that_changed_since_it_was_added_fails_the_run_alone(
     failed = store.run(run.id)
     assert failed.state is RunState.FAILED
     assert failed.reason
+
+
+def test_another_version_of_the_engine_than_planned_is_refused(store: Store, artifact: Artifact) -> None:
+    (spec,) = plan(
+        StudySpec(name="test", configurations=(Configuration(artifact_id=artifact.id, engine="llama.cpp"),),
+                  workloads=(CHAT,), repeats=1, idle_s=0.5), [artifact],
+    )  # fmt: skip
+    assert spec.engine_version.startswith("llama-cpp-python ")
+    old = spec.model_copy(update={"engine_version": "llama-cpp-python 0.0.1"})
+    store.add_study(StudySpec(name="test", configurations=(spec.configuration,)), [old])
+    run = store.claim_next("test")
+    assert run is not None
+    assert bench(run.id).wait(60) == 0
+    failed = store.run(run.id)
+    assert failed.state is RunState.FAILED
+    assert f"has {spec.engine_version}, and the study was planned with llama-cpp-python 0.0.1" in failed.reason
+    assert not store.measurements(run.id), "nothing was measured"
 
 
 def _measured_process(supervisor: subprocess.Popen[bytes]) -> psutil.Process:

@@ -244,7 +244,7 @@ def _chart(case: list[str]) -> None:
 
     points = _points()
     meta = points.meta.copy()
-    for position, column in enumerate(("model", "quantization", "engine", "settings", "machine")):
+    for position, column in enumerate(("model", "quantization", "engine", "engine_version", "settings", "machine")):
         meta[column] = [case[(position + row) % len(case)] for row in range(len(meta))]
     hostile = replace(points, meta=meta)
     figure = pareto_figure(hostile, _AXES[0], _AXES[1], size=_AXES[2])

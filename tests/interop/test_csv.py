@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from trilemma.analysis.points import configuration_points
 from trilemma.errors import InteropError
 from trilemma.interop import read_data
 from trilemma.interop.csv_table import parse_mapping, read_target
+from trilemma.interop.studies import add
+from trilemma.store import Store
 
 TABLE = (
     "Model;Quant;TTFT (ms);lo;hi;Memory (GiB);acc %;threads;note\n"
@@ -75,3 +78,13 @@ def test_what_is_missing_is_named() -> None:
 
 def test_a_column_may_have_an_equals_sign() -> None:
     assert parse_mapping(["a=b=model"]) == {"a=b": "model"}
+
+
+def test_two_versions_of_an_engine_are_not_averaged(store: Store) -> None:
+    table = "model,engine,build,tps\nTiny,llama.cpp,b1000,10\nTiny,llama.cpp,b2000,30\nTiny,llama.cpp,b2000,30\n"
+    mapping = parse_mapping(["model=model", "engine=engine", "build=engine_version", "tps=decode_tps.mean@chat"])
+    study, _ = add(store, *read_data("t.csv", table.encode(), mapping=mapping))
+    key = "decode_tps.mean@chat"
+    points = configuration_points(store.figure_frame([key], study.id), store.run_frame(study.id), {}, [key])
+    assert dict(zip(points.meta["engine_version"], points.value[key], strict=True)) == {"b1000": 10.0, "b2000": 30.0}
+    assert dict(zip(points.meta["engine_version"], points.runs[key], strict=True)) == {"b1000": 1, "b2000": 2}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from pydantic import JsonValue
 from studies import HOST, add, claim, finish, measurement, records, run_specs, url_of
 
 from trilemma.analysis.points import configuration_points
@@ -144,15 +146,22 @@ def test_what_a_failed_run_recorded_is_taken_over_without_an_end(store: Store, t
     assert store.finish_run(run.id, RunState.FAILED, reason="It died.")
 
 
-def measured_on(store: Store, host: HostInfo, *values: float, **settings: int) -> None:
+def measured_on(
+    store: Store, host: HostInfo, *values: float, version: str = "", info: Mapping[str, JsonValue] | None = None
+) -> None:
     """Further repeats of one configuration, on a machine."""
-    configuration = Configuration(artifact_id="a" * 64, engine="llama.cpp", settings=dict(settings))
+    configuration = Configuration(artifact_id="a" * 64, engine="llama.cpp")
     done = len(store.runs())
-    specs = [RunSpec(configuration=configuration, repeat=done + number) for number in range(len(values))]
+    specs = [
+        RunSpec(configuration=configuration, repeat=done + number, engine_version=version)
+        for number in range(len(values))
+    ]
     store.add_study(StudySpec(name="s", configurations=(configuration,)), specs)
     for value in values:
         run = claim(store)
         store.start_run(run.id, host)
+        if info:
+            store.set_engine_info(run.id, info)
         store.set_measurements(run.id, [measurement(KEY, value)])
         store.write_batch(run.id, answers=records()["answers"])
         store.finish_run(run.id, RunState.DONE)
@@ -185,7 +194,7 @@ def test_a_store_from_before_there_were_machines_keeps_its_points(store: Store, 
     with store._db.read() as connection:
         tables = sa.inspect(connection)
         assert "machines" not in tables.get_table_names()
-        assert not {"needs", "machine"} & {column["name"] for column in tables.get_columns("runs")}
+        assert not {"needs", "machine", "engine_version"} & {column["name"] for column in tables.get_columns("runs")}
     with open_store(settings.database_url) as opened:
         pd.testing.assert_frame_equal(opened.run_frame(), before)
         assert [run.spec for run in opened.runs()] == specs
@@ -241,6 +250,53 @@ def test_a_driver_makes_another_machine_and_a_package_does_not(store: Store) -> 
     points = configuration_points(store.figure_frame(), store.run_frame(), {}, [KEY])
     assert sorted(points.runs[KEY]) == [1, 2]
     assert len(set(points.meta["machine"])) == 2, "they are not called alike"
+
+
+def test_two_versions_of_an_engine_are_two_points(store: Store) -> None:
+    measured_on(store, HOST, 1.0, 1.0)
+    (before,) = set(store.run_frame()["configuration_id"])
+    measured_on(store, HOST, 3.0, version="llama-cpp-python 2")
+    measured_on(store, SOUTH, 5.0, version="llama-cpp-python 1")
+    measured_on(store, SOUTH, 7.0, version="llama-cpp-python 2")
+    points = configuration_points(store.figure_frame(), store.run_frame(), {}, [KEY])
+    assert sorted(points.value[KEY]) == [1.0, 3.0, 5.0, 7.0], "none is averaged with another"
+    assert points.value[KEY][before] == 1.0, "its id stays"
+    of = dict(zip(points.settings, points.value[KEY], strict=True))
+    assert of["engine version llama-cpp-python 2, machine south"] == 7.0
+    assert set(points.meta["engine_version"]) == {"", "llama-cpp-python 1", "llama-cpp-python 2"}
+    ids = set(points.meta.index)
+    measured_on(store, SOUTH, 9.0, version="llama-cpp-python 3")
+    assert set(store.run_frame()["configuration_id"]) > ids, "nor do the others'"
+
+
+def test_a_version_that_was_not_known_beforehand_is_the_one_that_measured(store: Store) -> None:
+    configuration = Configuration(artifact_id="a" * 64, engine="vllm")
+    for value, told in ((1.0, "0.30"), (2.0, "0.31")):
+        spec = RunSpec(configuration=configuration, repeat=len(store.runs()))
+        store.add_study(StudySpec(name="s", configurations=(configuration,)), [spec])
+        run = claim(store)
+        store.start_run(run.id, HOST)
+        store.set_engine_info(run.id, {"version": told})
+        store.set_measurements(run.id, [measurement(KEY, value)])
+        store.finish_run(run.id, RunState.DONE)
+        assert store.run(run.id).engine_version == told
+    frame = store.run_frame()
+    assert list(frame["engine_version"]) == ["0.30", "0.31"]
+    assert frame["configuration_id"].nunique() == 2
+
+
+def test_what_was_planned_with_a_version_keeps_its_name(store: Store) -> None:
+    measured_on(store, HOST, 1.0, version="llama-cpp-python 1", info={"version": "1"})
+    assert list(store.run_frame()["engine_version"]) == ["llama-cpp-python 1"]
+
+
+def test_a_run_that_never_began_takes_nobodys_id(store: Store) -> None:
+    configuration = Configuration(artifact_id="a" * 64, engine="llama.cpp")
+    store.add_study(StudySpec(name="s", configurations=(configuration,)), [RunSpec(configuration=configuration)])
+    store.request_cancel(store.runs()[0].id)
+    measured_on(store, NORTH, 1.0, version="2")
+    measured_on(store, SOUTH, 1.0, version="2")
+    assert configuration.id in set(store.figure_frame()["configuration_id"])
 
 
 def test_a_study_out_of_a_file_keeps_its_machines(store: Store, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from trilemma.analysis.text import count_of
 from trilemma.schema import Axis, Method
 
 FULL_PRECISION = ("F32", "F16", "BF16", "FP32", "FP16")
+_ALIKE = ("settings", "engine", "engine_version", "profile", "adapter", "machine")
 
 
 def choice_caveats(draws: Draws, keys: Sequence[str], rows: Mapping[int, str], among: BoolArray) -> list[str]:
@@ -99,7 +100,7 @@ def reference_row(points: Points, row: int) -> int | None:
         return row
     own = meta.iloc[row]
     alike = [
-        sum(str(other[name]) == str(own[name]) for name in ("settings", "engine", "profile", "adapter", "machine"))
+        sum(str(other[name]) == str(own[name]) for name in _ALIKE)
         for _, other in most.iterrows()
     ]
     return int(most.index[int(np.argmax(alike))])

@@ -20,8 +20,8 @@ from trilemma.records import IMPORTED_FROM
 from trilemma.schema import Artifact, Axis, Method, split_key
 
 META = (
-    "model", "quantization", "engine", "settings", "profile", "adapter", "machine", "artifact_id", "run_id", "runs",
-    "bits", "requantized",
+    "model", "quantization", "engine", "engine_version", "settings", "profile", "adapter", "machine", "artifact_id",
+    "run_id", "runs", "bits", "requantized",
 )  # fmt: skip
 _PART_COLUMNS = ("value", "low", "high", "error", "df", "n", "runs", "method", "source", "disturbed", "left_out")
 
@@ -190,7 +190,7 @@ def configuration_meta(
     runs = run_frame[members(run_frame["run_id"], frame["run_id"])]
     ordered = runs.sort_values(["disturbed", "finished_at"], ascending=[True, False], na_position="last")
     one = ordered.drop_duplicates("configuration_id").set_index("configuration_id")
-    meta = one[["model", "quantization", "engine", "settings", "artifact_id", "run_id"]]
+    meta = one[["model", "quantization", "engine", "engine_version", "settings", "artifact_id", "run_id"]]
     for name in ("profile", "adapter_id", "machine"):
         meta[name] = one[name].astype(object).where(lambda column: column.notna(), None)
     labels_of = {key: artifacts[key].label if key in artifacts else str(key)[:8] for key in meta["adapter_id"].dropna()}
@@ -209,18 +209,18 @@ def configuration_meta(
 def varying_settings(meta: pd.DataFrame) -> pd.Series[str]:
     """Per point, what tells the points apart: engine, settings, adapter and machine, as ``threads 2, context 4096``.
 
-    What is the same for all points is left out, and all of it where nothing differs; but that a device is emulated, or
-    a run imported, is always said.
+    What is the same for all points is left out, and all of it where nothing differs; so is the engine's version where
+    every engine has one. That a device is emulated, or a run imported, is always said.
     """
     # What is told apart is told once: of a hundred thousand points few are different here.
-    names_of = ["settings", "engine", "adapter", "machine", "profile"]
+    names_of = ["settings", "engine", "adapter", "machine", *_versions(meta), "profile"]
     rows = np.zeros(len(meta), dtype=np.intp)
     for name in names_of:
         codes, found = pd.factorize(meta[name])
         rows = pd.factorize(rows * (len(found) + 1) + codes)[0]
     first = np.unique(rows, return_index=True)[1]
     pairs = list(meta[names_of].iloc[first].itertuples(index=False, name=None))
-    known = {pair: _distinctions(*pair) for pair in pairs}
+    known = {pair: _distinctions(dict(zip(names_of, pair, strict=True))) for pair in pairs}
     absent = object()
     names = sorted({name for one in known.values() for name in one})
     varying = [name for name in names if len({_spelled(one.get(name, absent)) for one in known.values()}) > 1]
@@ -234,11 +234,14 @@ def varying_settings(meta: pd.DataFrame) -> pd.Series[str]:
     return pd.Series(told[rows] if len(rows) else rows, index=meta.index, dtype=object)
 
 
-def _distinctions(
-    settings: object, engine: object, adapter: object, machine: object, _profile: object
-) -> dict[str, Any]:
-    named = {"adapter": adapter, "machine": machine}
-    return {**_settings(settings), "engine": engine, **{name: value for name, value in named.items() if value}}
+def _versions(meta: pd.DataFrame) -> list[str]:
+    several = len(meta[["engine", "engine_version"]].drop_duplicates()) > meta["engine"].nunique()
+    return ["engine_version"] if several else []
+
+
+def _distinctions(about: Mapping[str, object]) -> dict[str, Any]:
+    named = {name: about[name] for name in ("adapter", "machine", "engine_version") if about.get(name)}
+    return {**_settings(about["settings"]), "engine": about["engine"], **named}
 
 
 def _settings(text: object) -> dict[str, Any]:

@@ -1,10 +1,12 @@
-"""What the supervisor tells the measured process, one JSON document on its standard input."""
+"""What the supervisor tells the measured process, one JSON document on its standard input; and whether it may begin."""
 
 from __future__ import annotations
 
 from pydantic import Field
 
+from trilemma import registry
 from trilemma.bench.stopping import Rival
+from trilemma.errors import RunError
 from trilemma.records import AnswerRecord
 from trilemma.schema import Artifact, Frozen, RunSpec
 from trilemma.workloads.traces import TraceLine
@@ -33,3 +35,19 @@ class Plan(Frozen):
     def loaded_idle_s(self) -> float:
         """How long power is read with the engine loaded but idle, s: two seconds at most."""
         return min(self.spec.idle_s, 2.0)
+
+
+def check_engine(spec: RunSpec) -> None:
+    """Refuse to measure without the engine, or with another version of it than the study was planned with.
+
+    Raises:
+        RunError: either is so.
+    """
+    found = registry.load("trilemma.engines", spec.configuration.engine)().availability()
+    if not found.available:
+        raise RunError(f"This machine cannot measure it: {found.detail}", found.remedy)
+    if spec.engine_version and found.version != spec.engine_version:
+        raise RunError(
+            f"This machine has {found.version}, and the study was planned with {spec.engine_version}.",
+            "Install that version, or queue the study again: another version is another measurement.",
+        )

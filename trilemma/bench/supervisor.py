@@ -24,7 +24,7 @@ from trilemma.bench.events import (
     TargetEvent,
 )
 from trilemma.bench.gpu_watch import GpuWatch
-from trilemma.bench.plan import Plan
+from trilemma.bench.plan import Plan, check_engine
 from trilemma.bench.recorder import Pending, Recorder
 from trilemma.bench.results import Evidence, disturbances_of, summarise, with_task_energy
 from trilemma.bench.run_log import tail_of
@@ -159,6 +159,7 @@ class Supervisor:
         """
         spec = self._run.spec
         engine: Engine = registry.load("trilemma.engines", spec.configuration.engine)()
+        check_engine(spec)
         check_fits(engine, self._evidence.artifact, spec.configuration)
         kills = oom_kills()
         with self._log_path.open("ab", buffering=0) as log:

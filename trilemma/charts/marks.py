@@ -129,7 +129,7 @@ class Marks:
             return []
         meta = self.points.meta.reset_index(drop=True)
         groups = meta.groupby(
-            ["model", "engine", "settings", "profile", "adapter", "machine"], sort=False, dropna=False
+            ["model", "engine", "engine_version", "settings", "profile", "adapter", "machine"], sort=False, dropna=False
         ).indices.values()
         found = [np.asarray(rows)[np.argsort(-meta["bits"].to_numpy()[rows], kind="stable")] for rows in groups]
         return [rows for rows in found if len(rows) > 1]

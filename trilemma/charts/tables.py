@@ -20,7 +20,7 @@ from trilemma.records import PhaseWindow, Sample
 from trilemma.schema import Axis
 
 _PARTS = ("value", "low", "high", "n", "runs", "method", "source", "disturbed")
-_ABOUT = ("model", "quantization", "engine", "settings", "profile", "adapter", "machine")
+_ABOUT = ("model", "quantization", "engine", "engine_version", "settings", "profile", "adapter", "machine")
 
 
 def points_table(points: Points, keys: Sequence[str]) -> pd.DataFrame:

@@ -30,6 +30,11 @@ class Availability(NamedTuple):
     detail: str
     remedy: str = ""
 
+    @property
+    def version(self) -> str:
+        """What it would measure with; empty where it cannot be used. Another version is another measurement."""
+        return self.detail if self.available else ""
+
 
 class Prompt(NamedTuple):
     """What is asked: tokens, or for an engine that takes text (:class:`TextModel`) what the user says."""

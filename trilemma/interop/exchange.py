@@ -71,7 +71,7 @@ def run_line(store: Store, study: str, run: RunRecord) -> RunLine:
         artifact=known.model_copy(update={"path": ""}),
         adapter=_adapter(store, configuration.adapter_id),
         engine=configuration.engine,
-        engine_version=run.spec.engine_version,
+        engine_version=run.engine_version,
         settings=settings,
         profile=configuration.profile,
         repeat=run.spec.repeat,

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 
 import trilemma
-from trilemma import registry
+from trilemma.bench.plan import check_engine
 from trilemma.catalog.files import HashCache, megabytes
 from trilemma.catalog.share import Share, place, verified
 from trilemma.errors import CatalogError, RunCancelledError, RunError, TrilemmaError
@@ -26,7 +26,7 @@ from trilemma.jobs.local import LocalExecutor, LocalHandle, LocalReservation
 from trilemma.jobs.parcel import Files, Greeting, Parcel, Report, pack, unpack, write_files
 from trilemma.jobs.ray_cluster import forget_node_environment, load_ray
 from trilemma.meters.machine import host_info
-from trilemma.schema import Artifact, RunSpec
+from trilemma.schema import Artifact
 from trilemma.settings import Settings, get_settings
 from trilemma.store import Store, open_store
 
@@ -122,7 +122,7 @@ class Agent:
             self._reservation = None
 
     def _start(self, parcel: Parcel, files: Files, worker_id: str, command: Command) -> None:
-        _check_engine(parcel.run.spec)
+        check_engine(parcel.run.spec)  # before any weights are fetched for it
         if parcel.run.spec.needs.gpus:  # else the run sees all that the machine shows
             os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, load_ray().get_gpu_ids()))
         attempt = f"{worker_id}:{parcel.run.attempt}"  # what an earlier one left may be ended, and this one not
@@ -220,17 +220,3 @@ class Agent:
             file.seek(offset)
             return file.read(_LOG_BYTES)
         return b""
-
-
-def _check_engine(spec: RunSpec) -> None:
-    """Refuse to measure with another version of the engine than the study was planned with."""
-    if not spec.engine_version:
-        return
-    found = registry.load("trilemma.engines", spec.configuration.engine)().availability()
-    if not found.available:
-        raise RunError(f"This machine cannot measure it: {found.detail}", found.remedy)
-    if found.detail != spec.engine_version:
-        raise RunError(
-            f"This machine has {found.detail}, and the study was planned with {spec.engine_version}.",
-            "Install the same version on every machine.",
-        )

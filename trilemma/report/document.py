@@ -108,7 +108,7 @@ def facts(material: Material) -> list[tuple[str, str]]:
         ("Use case", view.preset),
         ("Limits", "; ".join([*map(limit_words, material.limits), *(f"{one} (not checked)" for one in unmeasured)])),
         ("Priorities", material.decision.priorities.words if material.decision else ""),
-        ("Only", "; ".join((*view.models, *view.quantizations, *view.engines, *view.machines))),
+        ("Only", "; ".join((*view.models, *view.quantizations, *view.engines, *view.engine_versions, *view.machines))),
     ]
     return [(name, text) for name, text in found if text]
 

@@ -138,7 +138,7 @@ def gather(store: Store, study_id: str, view: View) -> Material:
 def _cleaned(points: Points, scrub: Scrubber) -> Points:
     clean = {
         name: pd.Series([scrub.deep(text) for text in points.meta[name]], points.meta.index, dtype=object)
-        for name in ("model", "quantization", "engine", "adapter", "machine")
+        for name in ("model", "quantization", "engine", "engine_version", "adapter", "machine")
     }
     return dataclasses.replace(points, meta=points.meta.assign(**clean))
 
@@ -166,7 +166,7 @@ def _chosen(points: Points, view: View) -> BoolArray:
     kept = np.ones(len(points), dtype=np.bool_)
     for column, wanted in (
         ("model", view.models), ("quantization", view.quantizations), ("engine", view.engines),
-        ("machine", view.machines),
+        ("engine_version", view.engine_versions), ("machine", view.machines),
     ):  # fmt: skip
         if wanted:
             kept &= np.asarray(points.meta[column].isin(wanted))

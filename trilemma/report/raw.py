@@ -69,5 +69,5 @@ def _run(run: RunRecord, point: str) -> dict[str, Any]:
         "configuration_id": point,
         "repeat": spec.repeat,
         "fingerprint": spec.fingerprint,
-        "engine_version": spec.engine_version,
+        "engine_version": run.engine_version,
     }

@@ -29,6 +29,7 @@ class View(Frozen):
     models: tuple[str, ...] = Field(default=(), description="Only these are drawn; empty for all.")
     quantizations: tuple[str, ...] = ()
     engines: tuple[str, ...] = ()
+    engine_versions: tuple[str, ...] = ()
     machines: tuple[str, ...] = ()
     limits: tuple[str, ...] = Field(default=(), description="As people write them: peak_memory_bytes <= 400 MiB.")
     weights: dict[Axis, float] = Field(

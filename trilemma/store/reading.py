@@ -19,6 +19,9 @@ if TYPE_CHECKING:  # half a second to import, which the measuring processes need
     import pandas as pd
 
 
+_OF_PLACE = ("machine", "engine_version")
+
+
 class ReadStore(StoreBase):
     """Reads of one run's records and of all runs' figures."""
 
@@ -71,7 +74,7 @@ class ReadStore(StoreBase):
         query = query.where(in_study(study_id))
         query = query.group_by(r.id, r.configuration_id, *PLACE, r.position, r.number, a.suite)
         frame = self._point_frame(query.order_by(r.position, r.number, a.suite), [*columns, n])
-        return frame.drop(columns="machine")
+        return frame.drop(columns=[*_OF_PLACE])
 
     def score_frame(self, suite: str, figure: str, run_ids: Sequence[str]) -> pd.DataFrame:
         """One row for each answer of ``run_ids`` to ``suite`` that has a score called ``figure``.
@@ -84,7 +87,7 @@ class ReadStore(StoreBase):
         query = sa.select(*columns).join_from(t.runs, t.answers, a.run_id == r.id)
         query = query.where(a.suite == suite, r.id.in_(list(run_ids)), score.is_not(None))
         frame = self._point_frame(query.order_by(r.position, r.number, a.index), columns)
-        return frame.drop(columns="machine")
+        return frame.drop(columns=[*_OF_PLACE])
 
     def measurements(self, run_id: str) -> list[Measurement]:
         """The measurements of a run, in the order in which they were set."""
@@ -115,7 +118,7 @@ class ReadStore(StoreBase):
             # Two narrow results joined here are several times as fast as one wide one.
             if among is None:
                 rows = connection.execute(runs.order_by(r.position, r.number)).all()
-                left = machine_points(connection).name(_frame(rows, named)).drop(columns="machine")
+                left = machine_points(connection).name(_frame(rows, named)).drop(columns=[*_OF_PLACE])
             else:
                 kept = (among["state"] == state.value) & ~among["superseded"].astype(bool)
                 left = among.loc[kept, [column.name for column in about_run]]
@@ -159,8 +162,8 @@ class ReadStore(StoreBase):
         Columns: run_id, state, configuration_id, artifact_id, model, quantization, engine, settings (JSON), adapter_id
         (None without one), profile (the emulated device's name; None for the machine itself), repeat, disturbed,
         finished_at (UTC), rerun_of, superseded (a re-run has replaced it), imported (out of another tool's file),
-        machine (what it is called; None before one has ended). As in all frames, a configuration on another machine
-        has an id of its own (:mod:`trilemma.store.points`).
+        engine_version, machine (what it is called; None before one has ended). As in all frames, a configuration on
+        another machine or with another version of its engine has an id of its own (:mod:`trilemma.store.points`).
         """
         r = t.runs.c
         columns: list[sa.ColumnElement[Any]] = [
@@ -193,7 +196,7 @@ class ReadStore(StoreBase):
         return frame
 
     def points_of(self, run_ids: Sequence[str]) -> dict[str, str]:
-        """By run the id under which the frames have its configuration on its machine; runs that are not there lack."""
+        """By run the id under which the frames have its configuration; runs that are not there lack."""
         r = t.runs.c
         query = sa.select(r.id, r.configuration_id, *PLACE).where(r.id.in_(list(run_ids)))
         with self._db.read() as connection:

@@ -35,9 +35,11 @@ class RecordStore(StoreBase):
 
     def set_engine_info(self, run_id: str, info: Mapping[str, JsonValue]) -> None:
         """What the engine says of itself; replaces what it said before."""
+        planned = sa.type_coerce(t.runs.c.spec, sa.JSON)["engine_version"].as_string()
+        version = sa.func.coalesce(sa.func.nullif(planned, ""), str(info.get("version", "")))
         with self._db.write() as connection:
             self._require_running(connection, run_id)
-            self._update(connection, run_id, engine_info=dict(info))
+            self._update(connection, run_id, engine_info=dict(info), engine_version=version)
 
     def set_progress(
         self, run_id: str, fraction: float, note: str = "", phase: Phase | None = None, remaining_s: float | None = None

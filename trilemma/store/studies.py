@@ -24,7 +24,7 @@ _HIDDEN = {"number", "position", "fingerprint", "configuration_id", "artifact_id
     "adapter_id",
     "profile",
 }
-_HIDDEN |= {"device", "needs", "interruptions", "cancel_requested", "host_id"}
+_HIDDEN |= {"device", "needs", "interruptions", "cancel_requested", "host_id", "engine_version"}
 _HIDDEN |= {"worker_id", "worker_pid", "worker_created", "process_pid", "process_created"}
 _COLUMNS = [column for column in t.runs.c if column.name not in _HIDDEN]
 
@@ -230,6 +230,7 @@ def new_run(spec: RunSpec, position: int, rerun_of: str | None = None, created_b
         "created_by": created_by,
         "needs": needs_text(spec.needs),
         "machine": "",
+        "engine_version": spec.engine_version,
     }
 
 

@@ -115,10 +115,12 @@ runs = Table(
     Column("process_created", Float),
     Column("needs", Text, nullable=False, server_default=text("''")),  # as JSON without defaults; empty for nothing
     Column("machine", short_name(64), nullable=False, server_default=text("''")),  # of a cluster, by name
+    Column("engine_version", Text, nullable=False, server_default=text("''")),  # as measured, else as planned
     _created_by(),
     Index(None, "created_by", "state"),
     Index(None, "state", "device", "position"),
     Index(None, "position", "number"),
+    Index(None, "engine", "engine_version"),
 )
 
 study_runs = Table(

@@ -65,7 +65,8 @@ class TransferStore(RecordStore):
                 )
             self._delete_records(connection, run.id)
             insert_records(connection, whole)
-            values: dict[str, Any] = {"engine_info": dict(run.engine_info), "started_at": run.started_at}
+            values: dict[str, Any] = {"engine_info": dict(run.engine_info), "engine_version": run.engine_version}
+            values["started_at"] = run.started_at
             if run.host is not None:
                 insert_hosts(connection, [whole])
                 values["host_id"] = content_id(run.host, 64)

@@ -49,6 +49,7 @@ def ended_run(whole: WholeRun, position: int, device: str) -> dict[str, Any]:
         "machine": run.machine,
         "host_id": None if run.host is None else content_id(run.host, 64),
         "engine_info": dict(run.engine_info),
+        "engine_version": run.engine_version,
     }
 
 
