@@ -285,7 +285,7 @@ def test_frames_have_their_columns_even_when_empty(store: Store) -> None:
     figures = [*about_run, "key", "value", "low", "high", "n", "method", "source", "valid"]
     runs = ["run_id", "state", "configuration_id", "artifact_id", "model", "quantization", "engine", "settings"]
     runs += ["adapter_id", "profile", "repeat", "disturbed", "finished_at", "rerun_of", "superseded", "imported"]
-    runs += ["machine"]
+    runs += ["engine_version", "machine"]
     assert list(store.figure_frame()) == figures
     assert list(store.run_frame()) == runs
     assert store.figure_frame().empty
