@@ -52,6 +52,7 @@ def _measure(store: Store, home: Path) -> str:
             ),
         )
         recorder.write(batch, (step / STEPS, "working", Phase.SPEED, None))
+        recorder.wait()
     recorder.finish(RunState.DONE, [Measurement(figure="ttft_s", value=1.0, n=STEPS, provenance=_SOURCE)])
     return run.id
 

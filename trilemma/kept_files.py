@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 
@@ -11,7 +12,7 @@ class ChangedError(Exception):
 
 
 def keep(folder: Path, suffix: str, data: bytes) -> str:
-    """Write ``data`` unless it is there already; returns its digest.
+    """Write ``data`` unless it is there already, whole; returns its digest.
 
     Raises:
         OSError: it cannot be written.
@@ -19,9 +20,12 @@ def keep(folder: Path, suffix: str, data: bytes) -> str:
     digest = hashlib.sha256(data).hexdigest()
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{digest}{suffix}"
-    if not target.exists():
+    if not target.exists() or target.read_bytes() != data:  # one that was damaged is mended
         temporary = target.with_suffix(".tmp")
-        temporary.write_bytes(data)
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut may leave its name without its content
         temporary.replace(target)
     return digest
 

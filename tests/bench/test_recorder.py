@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
+import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from tests.factory import HOST, MEASURED
 from tests.postgres import server
 from trilemma.bench.recorder import Recorder
-from trilemma.errors import DatabaseUnavailableError, DiskFullError, NotFoundError, StoreError
+from trilemma.errors import DatabaseUnavailableError, DiskFullError, NotFoundError, RunCancelledError, StoreError
 from trilemma.figures import FIGURES as FIGURE_DEFINITIONS
 from trilemma.records import AnswerRecord, PhaseWindow, RequestRecord, RunRecord, Sample
 from trilemma.schema import Configuration, Measurement, Phase, RunSpec, RunState, StudySpec
 from trilemma.store import Store
 from trilemma.store.dialects import base
+from trilemma.store.dialects.sqlite import SqliteDialect
 from trilemma.store.kept import Batch, KeptRun, keep, restore
 
 FIGURES = (Measurement(figure="ttft_s", value=1.0, n=3, provenance=MEASURED),)
@@ -147,6 +153,68 @@ def test_a_batch_that_had_been_committed_when_the_connection_broke_is_not_writte
     assert everything(store, run.id) == [[0, 1]] * 3
 
 
+def test_who_records_does_not_wait_for_the_database(
+    home: Path, store: Store, run: RunRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host that has vanished answers nothing, not even no."""
+    hangs, written = threading.Event(), store.write_batch
+
+    def hang(*arguments: object, **options: object) -> None:
+        hangs.wait(30)
+        written(*arguments, **options)  # type: ignore[arg-type]
+
+    recorder = Recorder(store, run, home / "kept", patience_s=5)
+    monkeypatch.setattr(store, "write_batch", hang)
+    began = time.monotonic()
+    for number in range(3):
+        recorder.write(batch(number), progress(number))
+    assert time.monotonic() - began < 5
+    assert everything(store, run.id) == [[]] * 3
+    hangs.set()
+    recorder.finish(RunState.DONE, FIGURES)
+    assert everything(store, run.id) == [[0, 1, 2]] * 3
+
+
+def test_that_the_user_stopped_the_run_is_found_by_the_next_batch(home: Path, store: Store, run: RunRecord) -> None:
+    recorder = Recorder(store, run, home / "kept", patience_s=5)
+    store.finish_run(run.id, RunState.CANCELLED)
+    recorder.write(batch(0), progress(0))
+    recorder.wait()
+    with pytest.raises(RunCancelledError):
+        recorder.write(batch(1), progress(1))
+
+
+@pytest.mark.parametrize("code", ["SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC"])
+def test_a_disk_that_fails_is_waited_for_and_a_quota_is_a_full_disk(
+    code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorname = code
+    dialect = SqliteDialect(make_url(f"sqlite:///{tmp_path / 'a.db'}"))
+    assert type(dialect.explain(error)) is DatabaseUnavailableError
+
+    def no_quota(*_: object, **__: object) -> None:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", no_quota)
+    assert type(dialect.explain(error)) is DiskFullError
+
+
+def test_what_is_kept_and_cannot_be_read_is_not_thrown_away(
+    home: Path, store: Store, run: RunRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(home / "kept", kept(run))
+
+    def fails(_: Path) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "read_bytes", fails)
+        with pytest.raises(StoreError, match="cannot be read"):
+            restore(store, home / "kept", run.id)
+    assert restore(store, home / "kept", run.id)
+
+
 def kept(run: RunRecord, **changes: object) -> KeptRun:
     values = {"run_id": run.id, "attempt": run.attempt, "batches": (batch(0),), "state": RunState.DONE}
     return KeptRun.model_validate(values | {"measurements": FIGURES} | changes)
@@ -198,6 +266,7 @@ def test_a_full_disk_is_waited_for_and_what_was_kept_is_not_thrown_away(
         pytest.skip("a server's disk is its own")
     recorder = Recorder(store, run, home / "kept", patience_s=0)
     recorder.write(batch(0), progress(0))
+    recorder.wait()
     with full(store):
         recorder.write(large(1), progress(1))  # it measures on
         with pytest.raises(DiskFullError, match="kept"):

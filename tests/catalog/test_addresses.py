@@ -29,6 +29,7 @@ LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
         "169.254.169.254", "169.254.170.2", "2852039166", "0xA9FEA9FE", "0251.0376.0251.0376", "169.254.43518",
         "169.254.169.254.",
         "[::ffff:169.254.169.254]", "[::ffff:a9fe:a9fe]", "[64:ff9b::a9fe:a9fe]", "[2002:a9fe:a9fe::]", "[::a9fe:a9fe]",
+        "[fd00:42::42]", "[fd00:a9fe:a9fe::1]", "[fd00:c1::a9fe:a9fe]", "[fd00:100::100:200]",
         "[fd00:ec2::254]", "[fe80::a9fe:a9fe%eth0]", "100.100.100.200", "168.63.129.16", "metadata.google.internal",
         "METADATA.google.internal.", "instance-data",
     ],

@@ -170,6 +170,16 @@ def test_absurd_counts_are_refused_at_once(tmp_path: Path, tiny_gguf: bytes) -> 
     assert time.process_time() - started < 1.0
 
 
+def test_many_arrays_are_as_bad_as_a_long_one(tmp_path: Path, make_gguf: Make) -> None:
+    """As objects of Python their items take many times the bytes that they have in the file."""
+
+    def add(writer: Any) -> None:
+        for number in range(400):
+            writer.add_array(f"a.{number}", [1] * 4000)
+
+    assert "more than 1,048,576 items" in refused(write(tmp_path, make_gguf(change=add)))
+
+
 def test_tensors_that_leave_a_gap_are_refused(tmp_path: Path, tiny_gguf: bytes) -> None:
     name = b"blk.1.attn_q.weight"
     at = tiny_gguf.index(name) + len(name) + 4 + 2 * 8 + 4  # Behind the dimensions and the type: the offset.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,10 @@ def test_an_interrupted_snapshot_goes_on(hub: Any, settings: Settings, repositor
     with pytest.raises(Stop):
         source.fetch(REPO, stop)
     assert not (settings.artifacts_dir / "hub" / "someone" / "Tiny-1M-Instruct@c0ffee000000").exists()
+    (staging,) = (settings.artifacts_dir / "hub").rglob("*@c0ffee000000*.part")
+    assert staging.is_dir()
+    long_ago = time.time() - 30 * 86400
+    os.utime(staging, (long_ago, long_ago))  # taken up again a month later, it is not swept under one's hands
     asked = len(hub.transfers())
     fetched = source.fetch(REPO)
     assert files_of(fetched.path) == repository

@@ -82,6 +82,7 @@ def main() -> None:
                 answers=(AnswerRecord(suite="s", item_id=str(step), index=step, prompt="", answer="", scores={}),),
             )
             recorder.write(batch, (step / STEPS, "working", Phase.SPEED, None))
+            recorder.wait()
             if arguments.exit is not None and step == STEPS // 2:
                 child.kill()
                 os._exit(arguments.exit)

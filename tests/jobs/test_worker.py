@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -235,6 +236,31 @@ def test_a_living_workers_run_is_left_alone(store: Store, settings: Settings, ho
     assert store.run(ids[0]).state is RunState.RUNNING
     assert process.wait(30) == 0
     assert (store.run(ids[0]).state, store.run(ids[0]).attempt) == (RunState.DONE, 1)
+
+
+def test_a_machine_that_has_another_name_now_mends_what_it_left(
+    store: Store, settings: Settings, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a container that is begun anew: its worker's name is not ours, and its processes are gone."""
+    ids = add_runs(store, 1)
+    process = start_worker(home, command("--orphan", "--step-s", "5"))
+    until(lambda: store.run(ids[0]).note == "working")
+    process.kill()
+    process.wait()
+    monkeypatch.setattr(socket, "gethostname", lambda: "another")
+    worker(store, settings).recover()
+    assert store.run(ids[0]).state is RunState.RUNNING, "what it started still holds the device"
+    assert strays(home)
+    for stray in strays(home):
+        os.kill(int(stray.split()[0]), signal.SIGKILL)
+    until(lambda: not strays(home))
+    with monkeypatch.context() as shared:
+        shared.setattr(Settings, "shares_database", property(lambda _: True))
+        worker(store, settings).recover()
+        assert store.run(ids[0]).state is RunState.RUNNING, "it may be another machine's"
+    worker(store, settings).recover()
+    expected = RunState.RUNNING if settings.shares_database else RunState.WAITING
+    assert store.run(ids[0]).state is expected
 
 
 def sleep(run_id: str) -> list[str]:

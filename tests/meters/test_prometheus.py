@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +21,7 @@ from trilemma.catalog.catalog import Catalog
 from trilemma.engines.endpoint import Endpoint
 from trilemma.engines.remote import PowerQuery
 from trilemma.errors import EngineError, MeterError
+from trilemma.meters import prometheus as prometheus_meter
 from trilemma.meters.base import Target
 from trilemma.meters.prometheus import CHANNEL, PrometheusMeter
 from trilemma.schema import Configuration, EnergyCoefficients, Method, RunState, StudySpec, WorkloadSpec
@@ -129,6 +132,32 @@ def test_what_is_not_one_value_is_no_reading(prometheus: Prometheus, document: o
         assert "\x1b" not in str(caught.value)
     finally:
         meter.close()
+
+
+def test_an_answer_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prometheus_meter, "_TIMEOUT_S", 0.5)
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+                while not stop.wait(0.1):
+                    connection.sendall(b" ")
+
+        thread = threading.Thread(target=drip, daemon=True)
+        thread.start()
+        meter = PrometheusMeter(PowerQuery(f"http://127.0.0.1:{server.getsockname()[1]}", "x"))
+        began = time.monotonic()
+        meter.start(TARGET)
+        assert time.monotonic() - began < 5
+        with pytest.raises(MeterError, match="does not end"):
+            meter.read(0.1)
+        stop.set()
+        meter.close()
+        thread.join(10)
 
 
 def test_the_settings_name_one_query_and_where_to_ask() -> None:

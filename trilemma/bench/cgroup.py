@@ -27,8 +27,9 @@ class MemoryGroup:
             if "memory" not in read_text(parent / "cgroup.subtree_control").split():
                 continue
             group = cls(parent / name)
+            group.remove()  # what a run that was killed left under this name
             try:
-                group.folder.mkdir()
+                group.folder.mkdir(exist_ok=True)
                 (group.folder / "memory.max").write_text(str(limit_bytes))
                 with contextlib.suppress(OSError):  # there is none without swap
                     (group.folder / "memory.swap.max").write_text("0")

@@ -70,7 +70,12 @@ class Child(Generic[E]):
 
     def events(self, timeout_s: float) -> list[E]:
         """The events that have arrived, after waiting for at most ``timeout_s`` for the first."""
-        if not self._open or not self._selector.select(timeout_s):
+        if not self._open:
+            return []
+        ended = self._process.poll() is not None
+        if not self._selector.select(0 if ended else timeout_s):
+            # What it wrote before it ended was read. A process that it left behind may hold the pipe open for ever.
+            self._open = not ended
             return []
         data = self._out.read(_READ_BYTES)
         if data == b"":

@@ -36,10 +36,11 @@ from trilemma.bench.events import (
 from trilemma.bench.joint import run_generation_suite
 from trilemma.bench.plan import Plan
 from trilemma.bench.stopping import Stopping, stopped_measurements
+from trilemma.catalog.names import clean
 from trilemma.effort import workload_seconds
 from trilemma.engines.base import AdaptingEngine, Engine, LoadedModel, ServingModel
 from trilemma.engines.remote import RemoteModel
-from trilemma.errors import EngineError, NotOfferedError, TrilemmaError
+from trilemma.errors import EngineError, NotOfferedError, TrilemmaError, is_disk_full
 from trilemma.records import AnswerRecord, RequestRecord
 from trilemma.schema import Artifact, Configuration, Phase, SuiteSpec, WorkloadSpec
 from trilemma.suites.base import Suite, SuiteContext
@@ -257,6 +258,11 @@ def main() -> int:
     except MemoryError:
         channel.send(FailureEvent(reason="Memory ran out. Try fewer bits per weight or a shorter context."))
         return 1
+    except Exception as error:  # whatever it is: a failed run has a cause
+        told = clean(f"{type(error).__name__}: {error}", 300)
+        full = "The disk is full: free some space, then retry." if is_disk_full(error) else "See the end of the log."
+        channel.send(FailureEvent(reason=f"An unexpected error ended the run ({told}). {full}"))
+        raise
     return 0
 
 

@@ -4,6 +4,7 @@ on.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -56,8 +57,12 @@ class Recorder:
         self._run = run
         self._kept = kept
         self._patience_s = patience_s
-        # The first was tried and may even have been committed, as far as a connection that broke can tell.
+        # The first was tried and may even have been committed, as far as a connection that broke can tell. The writer's
+        # alone while it is alive; what comes in meanwhile waits beside it.
         self._backlog: list[tuple[Batch, bool]] = []
+        self._coming: Batch | None = None
+        self._writer: threading.Thread | None = None
+        self._problem: Exception | None = None
         self._engine_info: dict[str, JsonValue] | None = None
         self._away_since: float | None = None
         self._failures = 0
@@ -78,17 +83,40 @@ class Recorder:
         self._engine_info = dict(info)
 
     def write(self, batch: Batch, progress: Progress) -> None:
-        """Write a batch, and what is left of earlier ones; if the database is away or has no space, some other time.
+        """Have a batch written, and what is left of earlier ones; if the database is away or full, some other time.
+
+        Returns at once: who waits for a database does not read what the measured process says, and that waits then too.
 
         Raises:
-            RunCancelledError: the user stopped the run.
-            StoreError: something else is wrong than that the database is away.
+            RunCancelledError: the user stopped the run, as an earlier batch found.
+            StoreError: something else was wrong with an earlier one than that the database is away.
         """
-        if self._backlog and not self._backlog[-1][1]:
-            batch = self._backlog.pop()[0] + batch
-        self._backlog.append((batch, False))
+        self._coming = batch if self._coming is None else self._coming + batch
+        if self._writer is not None and self._writer.is_alive():
+            return
+        if self._problem is not None:
+            problem, self._problem = self._problem, None
+            raise problem
         if time.monotonic() < self._next:
             return
+        self._take()
+        self._writer = threading.Thread(target=self._flush, args=(progress,), name="recorder", daemon=True)
+        self._writer.start()
+
+    def wait(self) -> None:
+        """Wait until what was given to be written is written, or was tried in vain."""
+        if self._writer is not None:
+            self._writer.join()
+
+    def _take(self) -> None:
+        """Put what has come in behind the backlog, together with what was not tried yet."""
+        if self._coming is not None:
+            if self._backlog and not self._backlog[-1][1]:
+                self._coming = self._backlog.pop()[0] + self._coming
+            self._backlog.append((self._coming, False))
+            self._coming = None
+
+    def _flush(self, progress: Progress) -> None:
         try:
             while self._backlog:
                 batch, again = self._backlog[0]
@@ -96,14 +124,18 @@ class Recorder:
                 now = progress if len(self._backlog) == 1 else None
                 batch.write(self._store, self._run.id, again=again, progress=now)
                 del self._backlog[0]
-            if self._engine_info is not None:
-                self._store.set_engine_info(self._run.id, self._engine_info)
-                self._engine_info = None
+            if (info := self._engine_info) is not None:
+                self._store.set_engine_info(self._run.id, info)
+                if self._engine_info is info:  # and no newer one has come
+                    self._engine_info = None
         except (DatabaseUnavailableError, DiskFullError):
             failed_at = time.monotonic()
             self._away_since = failed_at if self._away_since is None else self._away_since
             self._failures += 1
             self._next = failed_at + min(2.0 ** (self._failures - 1), _LONGEST_PAUSE_S)
+            return
+        except Exception as error:  # told to whoever writes next
+            self._problem = error
             return
         if self._away_since is not None:
             self.away_s += time.monotonic() - self._away_since
@@ -124,6 +156,8 @@ class Recorder:
             StoreError: the database stayed away or has no space left; the results are then in a file, which the
                 worker records later. Or something else is wrong.
         """
+        self.wait()
+        self._take()
         kept = KeptRun(
             run_id=self._run.id,
             attempt=self._run.attempt,

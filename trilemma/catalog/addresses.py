@@ -28,6 +28,10 @@ _METADATA = tuple(
         "fd00:ec2::/32",  # AWS
         "fd20:ce::254/128",  # Google
         "fe80::a9fe:a9fe/128",  # OpenStack
+        "fd00:42::42/128",  # Scaleway
+        "fd00:a9fe:a9fe::1/128",  # Akamai
+        "fd00:c1::a9fe:a9fe/128",  # Oracle
+        "fd00:100::100:200/128",  # Alibaba
     )
 )
 _EMBEDDING = tuple(ipaddress.IPv6Network(one) for one in ("64:ff9b::/96", "::/96"))

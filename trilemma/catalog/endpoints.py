@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import time
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx2 as httpx
@@ -17,6 +18,8 @@ from trilemma.schema import Artifact
 AS_SERVED = "as served"
 _MAX_CHARS = 2000
 _MAX_BYTES = 1 << 20
+_TIMEOUT_S = 10.0
+"""For each part of a list of models, and for all of them."""
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,62})?(\.[a-z0-9_]([a-z0-9_-]{0,62})?)*\.?|[0-9a-f:.]+(%[a-z0-9_.-]+)?")
 _PORTS = {"http": 80, "https": 443}
 
@@ -122,14 +125,14 @@ def served_models(address: str, key: str = "") -> list[str]:
     try:
         with (
             httpx.Client(
-                timeout=10.0, headers=headers, follow_redirects=False, trust_env=False, event_hooks=hooks
+                timeout=_TIMEOUT_S, headers=headers, follow_redirects=False, trust_env=False, event_hooks=hooks
             ) as client,
             client.stream("GET", f"{place}/models") as response,
         ):
-            content = b""
+            content, deadline = b"", time.monotonic() + _TIMEOUT_S
             for part in response.iter_bytes():
                 content += part
-                if len(content) > _MAX_BYTES:
+                if len(content) > _MAX_BYTES or time.monotonic() > deadline:
                     raise CatalogError(f"{place} gives an endless answer.", "It does not speak OpenAI's routes.")
             status = response.status_code
         if status != 200:

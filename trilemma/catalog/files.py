@@ -152,8 +152,11 @@ class HashCache:
             known = {k: v for k, v in known.items() if Path(k).exists()}
             self._file.parent.mkdir(parents=True, exist_ok=True)
             temporary = temporary_name(self._file)
-            temporary.write_text(json.dumps(known))
-            temporary.replace(self._file)
+            try:
+                temporary.write_text(json.dumps(known))
+                temporary.replace(self._file)
+            except OSError:
+                temporary.unlink(missing_ok=True)
 
     def _load(self) -> dict[str, list[int | str]]:
         try:

@@ -23,6 +23,8 @@ MAX_HEAD_BYTES = 512 * 2**20
 MAX_ENTRIES = 1 << 18
 MAX_KEPT_ITEMS = 4096
 """Arrays longer than this (vocabularies) are stepped over."""
+MAX_ALL_KEPT_ITEMS = 1 << 20
+"""Of all arrays together, those of ``keep`` aside: as objects of Python they take many times their bytes."""
 MAX_STRING_BYTES = 64 * 2**20
 MAX_DIMS = 4
 
@@ -70,6 +72,7 @@ class _Cursor:
         self.file, self.size, self.name, self.keep = file, size, name, keep
         self.data = b""
         self.at = 0
+        self.kept = 0
 
     def corrupt(self, what: str) -> NoReturn:
         raise InvalidArtifactError(f"{self.name} is a damaged GGUF file: {what}.", _DOWNLOAD_AGAIN)
@@ -127,6 +130,10 @@ class _Cursor:
         """An array, or None if it is too long to be worth keeping; and its length."""
         kind, count = self.integer("<I"), self.integer()
         long = count > MAX_KEPT_ITEMS and key not in self.keep
+        if not long and key not in self.keep:
+            self.kept += count
+            if self.kept > MAX_ALL_KEPT_ITEMS:
+                self.corrupt(f"its arrays hold more than {MAX_ALL_KEPT_ITEMS:,} items")
         if kind == _STRING:
             if long:
                 self.skip_texts(count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -33,6 +34,8 @@ def fetch_snapshot(
     if not is_weights_folder(sizes):
         raise unusable(repository, sizes)
     staging = final.with_name(f".{final.name}{PART_SUFFIX}")
+    if staging.is_dir():
+        os.utime(staging)  # what is taken up again is not swept as left behind
     if INDEX in sizes:
         files.fetch(repository, commit, INDEX, staging / INDEX)
     names = file_names(staging, sizes)

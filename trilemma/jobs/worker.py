@@ -221,8 +221,17 @@ class Worker:
         if pid == os.getpid():
             return worker_id in _working
         if worker_id.partition(":")[0] != self.id.partition(":")[0]:
-            return True  # on another machine, which we cannot know
+            # On another machine, which we cannot know; or on this one under an earlier name, as containers have.
+            return self._executor.cluster or self._settings.shares_database or not self._device_is_free()
         return alive(Identity(pid, created))
+
+    def _device_is_free(self) -> bool:
+        """Whether no run is measured here: the process of one holds the device as long as it lives."""
+        reservation = self._executor.reserve(self._device)
+        if reservation is None:
+            return False
+        reservation.release()
+        return True
 
     def _measure(self, run: RunRecord, reservation: Reservation, stop: threading.Event) -> None:
         path = log_path(self._settings, run.id)

@@ -20,6 +20,7 @@ from trilemma.schema import Method
 
 CHANNEL = "energy_j.prometheus"
 _EVERY_S = 0.3
+_TIMEOUT_S = 5.0
 """Five readings fit into the two seconds of the shortest phase whose power is a figure."""
 _MAX_BYTES = 1 << 20
 
@@ -97,7 +98,7 @@ class PrometheusMeter:
     @staticmethod
     def _client() -> httpx.Client:
         hooks = {"response": [refuse_peer]}
-        return httpx.Client(timeout=5.0, follow_redirects=False, trust_env=False, event_hooks=hooks)
+        return httpx.Client(timeout=_TIMEOUT_S, follow_redirects=False, trust_env=False, event_hooks=hooks)
 
     def _run(self) -> None:
         with self._client() as client:
@@ -137,13 +138,15 @@ class PrometheusMeter:
             self._last, self._problem = (now, value), ""
 
     def _answer(self, client: httpx.Client) -> Any:
-        """The document that Prometheus answers with, of at most a megabyte."""
-        content = b""
+        """The document that Prometheus answers with, of at most a megabyte and in no more than a few seconds."""
+        content, deadline = b"", time.monotonic() + _TIMEOUT_S
         with client.stream("GET", self._url, params={"query": self._query}) as response:
             for part in response.iter_bytes():
                 content += part
                 if len(content) > _MAX_BYTES:
                     raise ValueError("an endless answer")
+                if time.monotonic() > deadline:  # the client's own limit is on each part, not on all of them
+                    raise ValueError("an answer that does not end")
         if response.status_code != 200:
             raise ValueError(f"status {response.status_code}")
         return json.loads(content)

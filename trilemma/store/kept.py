@@ -17,7 +17,14 @@ from typing import TypeVar
 
 from pydantic import JsonValue, ValidationError
 
-from trilemma.errors import DatabaseUnavailableError, DiskFullError, NotFoundError, RunCancelledError, TrilemmaError
+from trilemma.errors import (
+    DatabaseUnavailableError,
+    DiskFullError,
+    NotFoundError,
+    RunCancelledError,
+    StoreError,
+    TrilemmaError,
+)
 from trilemma.records import AnswerRecord, PhaseWindow, RequestRecord, Sample
 from trilemma.schema import Frozen, Measurement, Phase, RunState
 from trilemma.store import Store
@@ -125,11 +132,16 @@ def keep(path: Path, kept: KeptRun) -> None:
         OSError: it cannot be written.
     """
     part = path.with_name(f"{path.name}.part")
-    with part.open("wb") as file:
-        file.write(gzip.compress(kept.model_dump_json().encode(), compresslevel=6))
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    try:
+        with part.open("wb") as file:
+            file.write(gzip.compress(kept.model_dump_json().encode(), compresslevel=6))
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError:
+        with suppress(OSError):
+            part.unlink()
+        raise
     folder = os.open(path.parent, os.O_RDONLY)  # its new name is on the disk only with its folder
     try:
         os.fsync(folder)
@@ -145,12 +157,20 @@ def restore(store: Store, path: Path, run_id: str) -> bool:
     Raises:
         DatabaseUnavailableError: it still is.
         DiskFullError: it still has none.
+        StoreError: the file is there and cannot be read.
     """
     try:
-        kept = KeptRun.model_validate_json(gzip.decompress(path.read_bytes()))
+        content = path.read_bytes()
     except FileNotFoundError:
         return False
-    except (OSError, EOFError, zlib.error, ValidationError, ValueError):
+    except OSError as error:  # it may be whole, and is all that there is of the run
+        raise StoreError(
+            f"{path}, which holds what a run measured, cannot be read ({error.strerror or error}).",
+            "Mend the disk or the file's permissions; or delete the file, and the run is measured again.",
+        ) from error
+    try:
+        kept = KeptRun.model_validate_json(gzip.decompress(content))
+    except (gzip.BadGzipFile, EOFError, zlib.error, ValidationError, ValueError):
         kept = None  # half a file is none
     run = store.run(run_id)
     recorded = False

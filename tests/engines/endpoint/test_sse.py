@@ -43,3 +43,6 @@ def test_an_endless_event_is_refused() -> None:
     with pytest.raises(EngineError, match="endless"):
         for _ in range(MAX_EVENT_BYTES // 1000 + 2):
             parser.feed(b"data: " + b"x" * 1000)
+    with pytest.raises(EngineError, match="endless"):
+        for _ in range(MAX_EVENT_BYTES // 1000 + 2):
+            parser.feed(b"data:\n" * 1000)

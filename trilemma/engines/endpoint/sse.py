@@ -35,7 +35,7 @@ class EventParser:
             elif line.startswith(b"data:"):
                 value = line[6:] if line.startswith(b"data: ") else line[5:]
                 self._data.append(value)
-                self._size += len(value)
+                self._size += len(value) + 1  # with the end of line that joins it to the next
             # Comments, which keep a connection alive, and event names and numbers say nothing here.
         if len(self._rest) + self._size > MAX_EVENT_BYTES:
             raise EngineError("The server sent an endless event.", "It does not speak OpenAI's routes.")

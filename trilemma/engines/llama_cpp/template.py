@@ -21,9 +21,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from jinja2 import Template, TemplateError
+from jinja2 import Environment, Template, TemplateError, pass_environment
 from jinja2.exceptions import SecurityError
-from jinja2.filters import do_round
+from jinja2.filters import do_round, make_attrgetter
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -43,6 +43,10 @@ _MAX_BITS = 65_536
 """Of a product of whole numbers."""
 _MAX_POWER = 1000
 """Of what is raised to a power, and of the power."""
+_BACKWARDS = frozenset({"rfind", "rindex", "rsplit", "rpartition"})
+"""Searches that take as many steps as both texts' lengths multiplied; those that go forward do not."""
+_MAX_SEARCH = 50_000_000
+"""Of both lengths multiplied; some hundredths of a second."""
 _UNWANTED_FILTERS = ("urlize", "xmlattr", "striptags", "wordwrap", "pprint", "random")
 """No prompt needs them; most search a text with expressions that may take long."""
 # The limit of the address space is the process's, and is put back to what it was.
@@ -82,6 +86,15 @@ class _Sandbox(ImmutableSandboxedEnvironment):
             raise SecurityError(f"too large a result of {operator}")
         return super().call_binop(context, operator, left, right)
 
+    def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Refuse what would search long texts backwards: one long step of the interpreter."""
+        text = getattr(obj, "__self__", None)
+        if isinstance(text, str) and obj.__name__ in _BACKWARDS:
+            sought = max((len(one) for one in (*args, *kwargs.values()) if isinstance(one, str)), default=1)
+            if len(text) * sought > _MAX_SEARCH:
+                raise SecurityError(f"too long a search of {obj.__name__}")
+        return super().call(context, obj, *args, **kwargs)
+
 
 def _environment() -> _Sandbox:
     environment = _Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
@@ -98,6 +111,16 @@ def _environment() -> _Sandbox:
             raise SecurityError("too many digits")
         return do_round(value, precision, method)
 
+    @pass_environment
+    def total(environment: Environment, values: Any, attribute: Any = None, start: Any = 0) -> Any:
+        if attribute is not None:
+            values = map(make_attrgetter(environment, attribute), values)
+        values = [start, *values]
+        if not all(isinstance(value, int | float) for value in values):
+            raise SecurityError("a sum of what are no numbers")  # of lists, all are copied for each
+        return sum(values)
+
+    environment.filters["sum"] = total
     environment.filters["tojson"] = to_json
     environment.filters["round"] = rounded
     for name in _UNWANTED_FILTERS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from trilemma.errors import DatabaseUnavailableError, DiskFullError, StoreError
+from trilemma.errors import DatabaseUnavailableError, DiskFullError, StoreError, is_disk_full
 from trilemma.store.dialects import base
 from trilemma.store.dialects.base import Dialect
 
@@ -118,6 +119,10 @@ class SqliteDialect(Dialect):
             return DiskFullError(
                 f"The disk that holds {path} is full.", "Free some space, or set TRILEMMA_HOME to another disk."
             )
+        if code.startswith("SQLITE_IOERR"):
+            return DatabaseUnavailableError(
+                f"The database {path} could not be read or written ({origin}).", "Check the disk, then try again."
+            )
         if code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
             return StoreError(
                 f"The database {path} cannot be opened for writing ({origin}).",
@@ -160,7 +165,13 @@ class SqliteDialect(Dialect):
 
 
 def _full(path: Path) -> bool:
+    """Whether there is no space, or none that this account may use: a quota shows only when something is written."""
     try:
-        return shutil.disk_usage(path.parent).free < _NEARLY_FULL_BYTES
-    except OSError:
-        return False
+        if shutil.disk_usage(path.parent).free < _NEARLY_FULL_BYTES:
+            return True
+        with tempfile.TemporaryFile(dir=path.parent) as probe:
+            probe.write(b"\0" * _NEARLY_FULL_BYTES)
+            probe.flush()
+    except OSError as error:
+        return is_disk_full(error)
+    return False
