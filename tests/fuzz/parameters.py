@@ -135,8 +135,8 @@ def _given(names: tuple[str, ...], known: st.SearchStrategy[str]) -> st.SearchSt
 
 
 _EXPLORE: dict[str, Value] = {
-    "view": "2D", "study": None, "model": [], "quantization": [], "engine": [], "measured_on": [], "limit": [],
-    "x": None, "y": None, "z": None,
+    "view": "2D", "study": None, "model": [], "quantization": [], "engine": [], "engine_version": [],
+    "measured_on": [], "limit": [], "x": None, "y": None, "z": None,
     "size": None, "figures": [], "log": [], "logs": False, "point": [], "brush": [],
 }  # fmt: skip
 _explore_values = st.one_of(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import timedelta
 from pathlib import Path
 
@@ -112,6 +113,36 @@ def test_explore_shows_what_was_measured_on_a_machine(store: Store, monkeypatch:
         assert len(app.dataframe[0].value) == count
     # Else what is filtered here would be a price there: the address goes along.
     assert not set(FILTERS.values()) & set(plan_choice.DEFAULTS)
+
+
+def test_explore_shows_what_was_measured_with_a_version(store: Store) -> None:
+    st.cache_resource.clear()
+    versions = ("llama-cpp-python 1", "llama-cpp-python 2")
+    item = factory.artifact("m", "Q8_0")
+    store.add_artifact(item)
+    configuration = Configuration(artifact_id=item.id, engine="llama.cpp")
+    for version in versions:
+        spec = RunSpec(configuration=configuration, engine_version=version)
+        store.add_study(StudySpec(name=version, configurations=(configuration,)), [spec])
+        run = store.claim_next("test")
+        assert run is not None
+        store.start_run(run.id, HOST)
+        store.set_measurements(run.id, factory.figures(item, random.Random(1)))
+        store.finish_run(run.id, RunState.DONE)
+
+    def script() -> None:
+        from pages import explore
+
+        explore.page()
+
+    app = AppTest.from_function(script, default_timeout=60).run()
+    assert not app.exception
+    (choice,) = (one for one in app.multiselect if one.label == "Engine versions")
+    assert choice.options == list(versions)
+    assert len(app.dataframe[0].value) == 2
+    app = AppTest.from_function(script, default_timeout=60)
+    app.query_params["engine_version"] = versions[1]
+    assert len(app.run().dataframe[0].value) == 1
 
 
 def test_it_is_in_the_navigation_of_a_cluster_alone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
