@@ -16,7 +16,7 @@ from pages.parts.explore_data import FILTERS
 from tests import factory
 from tests.factory import HOST
 from trilemma.records import Machine
-from trilemma.schema import Artifact, Configuration, Phase, RunSpec, StudySpec, utc_now
+from trilemma.schema import Artifact, Configuration, Phase, RunSpec, RunState, StudySpec, utc_now
 from trilemma.settings import get_settings
 from trilemma.store import Store
 
