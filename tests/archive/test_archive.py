@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from tests.archive.made import measured, members, packed
 from tests.factory import GEMMA, HOST, SMOL, fill_store
 from tests.postgres import server
-from trilemma.archive import read
-from trilemma.archive.format import MANIFEST, RUNS, STUDY, VOTES
+from trilemma.archive import read, write
+from trilemma.archive.format import MANIFEST, MAX_SMALL_BYTES, RUNS, STUDY, VOTES
 from trilemma.archive.read import import_file
 from trilemma.archive.write import export_bytes, export_file
 from trilemma.errors import DatabaseTooNewError, StoreError
@@ -245,13 +245,59 @@ def test_limits_of_size_hold_for_what_is_really_unpacked(
     with pytest.raises(StoreError, match="larger"):
         take(store, file)
     monkeypatch.undo()
-    monkeypatch.setattr(read, "MAX_SMALL_BYTES", 5000)
+    monkeypatch.setitem(read.MAX_LINE_BYTES, RUNS, 5000)
     with pytest.raises(StoreError, match="longer than"):
         take(store, file)
     monkeypatch.undo()
     monkeypatch.setattr(read, "MAX_LISTS_BYTES", 100)
     with pytest.raises(StoreError, match=r"artifacts\.jsonl is larger"):
         take(store, file)
+
+
+def test_a_run_may_be_larger_than_everything_else(store: Store, file: bytes) -> None:
+    content = members(file)
+    line(RUNS, lambda whole: whole["run"].update(log_tail="x" * (MAX_SMALL_BYTES + 1)))(content)
+    assert take(store, packed(content, compression=zipfile.ZIP_STORED)).fresh_runs == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "says"),
+    [("MAX_LINE_BYTES", {RUNS: 5000}, "A run is larger"), ("MAX_BYTES", 20_000, "The study is larger")],
+)
+def test_what_no_import_would_take_is_not_written(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, least: object, says: str
+) -> None:
+    study_id = measured(store)
+    before = getattr(write, name)
+    monkeypatch.setattr(write, name, {**before, **least} if isinstance(least, dict) else least)
+    with pytest.raises(StoreError, match=says) as caught:
+        export_file(store, study_id, tmp_path / "large" / "s.zip")
+    assert "trilemma export" in caught.value.hint
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.parent.name == "large"]
+
+
+def test_a_shared_rerun_goes_without_the_run_that_it_repeats(store: Store, tmp_path: Path) -> None:
+    done = fill_store(store, [(SMOL, "F16")], repeats=1, detail=False)
+    spec = store.runs(done.id)[0].spec.model_copy(update={"repeat": 1})
+    first = store.add_study(done.spec, [spec])
+    original = store.claim_next("test")
+    assert original is not None
+    store.start_run(original.id, HOST)
+    store.finish_run(original.id, RunState.DONE, disturbed=True, disturbances=["others"])
+    again = store.add_rerun(original.id)
+    store.claim_next("test")
+    store.start_run(again, HOST)
+    store.finish_run(again, RunState.DONE)
+    both = export_bytes(store, first.id)
+    second = store.add_study(first.spec.model_copy(update={"name": "Shares"}), [spec])
+    assert [run.id for run in store.runs(second.id)] == [again], "the undisturbed one is shared"
+    file = export_bytes(store, second.id)
+    with open_store(f"sqlite:///{tmp_path / 'other.db'}") as other:
+        assert take(other, file).runs == 1
+        assert export_bytes(other, second.id) == file
+    with open_store(f"sqlite:///{tmp_path / 'third.db'}") as third:
+        take(third, both)
+        assert third.run(again).rerun_of == original.id, "together they stay what they are"
 
 
 @pytest.fixture(scope="module")

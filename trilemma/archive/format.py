@@ -27,12 +27,15 @@ SUFFIX = ".trilemma.zip"
 MAX_BYTES = 4 * 2**30
 """Of all members together, unpacked."""
 MAX_SMALL_BYTES = 64 * 2**20
-"""Of the manifest and of the study, and of one line."""
+"""Of the manifest and of the study, and of one artifact or vote."""
+MAX_RUN_BYTES = 2**30
+"""Of one run with all of its samples, which are the more the longer it is and the more GPUs it has."""
 MAX_LISTS_BYTES = 256 * 2**20
 """Of the lists of artifacts and votes, each of which is held in memory as a whole."""
 MAX_RATIO = 300
 """Unpacked to packed, of a member larger than RATIO_FROM_BYTES: JSON of measurements has 5 to 20."""
 RATIO_FROM_BYTES = 2**20
+MAX_LINE_BYTES = {**dict.fromkeys((MANIFEST, STUDY, ARTIFACTS, VOTES), MAX_SMALL_BYTES), RUNS: MAX_RUN_BYTES}
 MAX_LINES = {ARTIFACTS: 100_000, VOTES: 1_000_000, RUNS: 100_000}
 
 Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8,32}$")]

@@ -18,6 +18,7 @@ from trilemma.archive.format import (
     ARTIFACTS,
     MANIFEST,
     MAX_BYTES,
+    MAX_LINE_BYTES,
     MAX_LINES,
     MAX_LISTS_BYTES,
     MAX_RATIO,
@@ -162,12 +163,13 @@ def _whole(archive: zipfile.ZipFile, name: str, model: type[M]) -> M:
 
 
 def _lines(archive: zipfile.ZipFile, name: str, model: type[M]) -> Iterator[M]:
+    most = MAX_LINE_BYTES[name]
     with archive.open(name) as stream:
         number = 0
-        while text := stream.readline(MAX_SMALL_BYTES + 1):
+        while text := stream.readline(most + 1):
             number += 1
-            if len(text) > MAX_SMALL_BYTES:
-                raise _damaged(f"line {number} of {name} is longer than {MAX_SMALL_BYTES >> 20} MiB")
+            if len(text) > most:
+                raise _damaged(f"line {number} of {name} is longer than {most >> 20} MiB")
             if number > MAX_LINES[name]:
                 raise _damaged(f"{name} has more than {MAX_LINES[name]:,} lines")
             yield _parsed(model, text, f"line {number} of {name}")

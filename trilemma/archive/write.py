@@ -10,7 +10,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from trilemma.archive.format import ARTIFACTS, MANIFEST, RUNS, STUDY, VERSION, VOTES, Manifest, Member, line
+from trilemma.archive.format import (
+    ARTIFACTS,
+    MANIFEST,
+    MAX_BYTES,
+    MAX_LINE_BYTES,
+    MAX_LINES,
+    MAX_LISTS_BYTES,
+    RUNS,
+    STUDY,
+    VERSION,
+    VOTES,
+    Manifest,
+    Member,
+    line,
+)
 from trilemma.errors import NotFoundError, StoreError
 from trilemma.records import SAMPLE, RunRecord, StudyRecord
 from trilemma.schema import Artifact
@@ -19,6 +33,7 @@ from trilemma.whole_files import written_whole
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The time of every member: the file says nothing of when it was written."""
+_HINT = "Export it as tables (trilemma export STUDY FOLDER), or back up the whole database."
 
 
 def export_file(store: Store, study_id: str, target: Path) -> int:
@@ -26,7 +41,8 @@ def export_file(store: Store, study_id: str, target: Path) -> int:
 
     Raises:
         NotFoundError: there is no such study.
-        StoreError: ``target`` exists or cannot be written, or the study is the sample study.
+        StoreError: ``target`` exists or cannot be written, or the study is the sample study or larger than an import
+            takes.
         DiskFullError: it does not fit.
     """
     if target.exists():
@@ -41,7 +57,7 @@ def export_bytes(store: Store, study_id: str) -> bytes:
 
     Raises:
         NotFoundError: there is no such study.
-        StoreError: it is the sample study.
+        StoreError: it is the sample study, or larger than an import takes.
     """
     file = io.BytesIO()
     write(store, study_id, file)
@@ -53,7 +69,7 @@ def write(store: Store, study_id: str, file: IO[bytes]) -> int:
 
     Raises:
         NotFoundError: there is no such study.
-        StoreError: it is the sample study.
+        StoreError: it is the sample study, or larger than an import takes.
     """
     if study_id == SAMPLE:
         raise StoreError("The sample study comes with the package.", "`trilemma sample add` adds it anywhere.")
@@ -64,12 +80,13 @@ def write(store: Store, study_id: str, file: IO[bytes]) -> int:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
 
         def member(name: str, lines: Iterator[bytes]) -> None:
-            digest, size = hashlib.sha256(), 0
+            digest, size, before = hashlib.sha256(), 0, sum(one.size for one in members.values())
             with archive.open(_info(name), "w", force_zip64=True) as stream:
-                for text in lines:
+                for number, text in enumerate(lines, 1):
+                    size += len(text)
+                    _check_size(name, number, len(text), size, before + size)
                     stream.write(text)
                     digest.update(text)
-                    size += len(text)
             members[name] = Member(sha256=digest.hexdigest(), size=size)
 
         member(STUDY, iter([line(_plain(study))]))
@@ -78,8 +95,29 @@ def write(store: Store, study_id: str, file: IO[bytes]) -> int:
         member(RUNS, _run_lines(store, runs, figures))
         known = {name: tuple(sorted(figures[name])) for name in sorted(figures)}
         manifest = Manifest.model_validate({"version": VERSION, "figures": known, "members": members})
-        archive.writestr(_info(MANIFEST), line(manifest))
+        last = line(manifest)
+        _check_size(MANIFEST, 1, len(last), len(last), len(last) + sum(one.size for one in members.values()))
+        archive.writestr(_info(MANIFEST), last)
     return sum(store.study(study_id).runs_by_state.values()) - len(runs)
+
+
+def _check_size(name: str, number: int, length: int, size: int, total: int) -> None:
+    """See that what is written can be read again, before it is written.
+
+    Raises:
+        StoreError: it is more than an import takes.
+    """
+    if length > MAX_LINE_BYTES[name]:
+        what, most = ("A run" if name == RUNS else f"Line {number} of {name}"), MAX_LINE_BYTES[name]
+    elif name in (ARTIFACTS, VOTES) and size > MAX_LISTS_BYTES:
+        what, most = name, MAX_LISTS_BYTES
+    elif total > MAX_BYTES:
+        what, most = "The study", MAX_BYTES
+    elif number > MAX_LINES.get(name, 1):
+        raise StoreError(f"{name} has more than {MAX_LINES[name]:,} lines, which no import takes.", _HINT)
+    else:
+        return
+    raise StoreError(f"{what} is larger than {most >> 20:,} MiB, which no import takes.", _HINT)
 
 
 def _run_lines(store: Store, runs: list[RunRecord], figures: defaultdict[str, set[int]]) -> Iterator[bytes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -24,7 +24,11 @@ class ArchiveStore(ReadStore, SampleStore):
     def archived_runs(self, study_id: str) -> list[RunRecord]:
         """The runs of a study that are over, in the order of their creation, as an archive has them."""
         runs = sorted(self.runs(study_id), key=lambda run: (run.created_at, run.id))
-        return [_as_measured(run, study_id) for run in runs if run.state.final]
+        found: dict[str, RunRecord] = {}
+        for run in runs:
+            if run.state.final:
+                found[run.id] = _as_measured(run, study_id, found)
+        return list(found.values())
 
     def whole_run(self, run: RunRecord) -> WholeRun:
         """``run`` with everything that it recorded, in an order that does not depend on the database."""
@@ -76,13 +80,17 @@ class ArchiveStore(ReadStore, SampleStore):
         return fresh
 
 
-def _as_measured(run: RunRecord, study_id: str) -> RunRecord:
-    """As where it was measured: of the studies that share it, the one, and the device by its own name there."""
+def _as_measured(run: RunRecord, study_id: str, before: Collection[str]) -> RunRecord:
+    """As where it was measured: of the studies that share it, the one, and the device by its own name there.
+
+    A study that shares a re-run does not have the disturbed run that it repeats, so that the file cannot name it.
+    """
     device = run.spec.device.removeprefix(IMPORTED)
     return run.model_copy(
         update={
             "study_ids": (study_id,),
             "spec": run.spec.model_copy(update={"device": device}),
+            "rerun_of": run.rerun_of if run.rerun_of in before else None,
             "note": "",
             "remaining_s": None,
             "created_by": None,
