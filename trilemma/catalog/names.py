@@ -19,6 +19,8 @@ _SCHEME = re.compile(
     re.IGNORECASE,
 )
 """What repositories append to a model's name to say how its weights are stored."""
+_CONTAINERS = frozenset({"GGUF", "SAFETENSORS", "QUANTIZED"})
+"""Of these, what says nothing of the quantization."""
 _SHARD = re.compile(r"-\d{5}-of-(\d{5})$")
 _SIZE = re.compile(r"(?<![A-Za-z0-9])((?:\d+x)?\d+(?:\.\d+)?)([mb])(?![A-Za-z0-9])", re.IGNORECASE)
 _GENERIC = frozenset({"", "ggml-model", "model", "weights", "ggml", "gguf", "unnamed", "checkpoint"})
@@ -81,11 +83,23 @@ def model_name(file_name: str, header_name: str | None, hint: str | None = None)
 
 def repository_model_name(repository: str) -> str:
     """``owner/SmolLM2-135M-Instruct-GGUF`` is ``SmolLM2-135M-Instruct``, as is ``...-GPTQ-Int4``."""
+    return split_repository(repository)[0]
+
+
+def split_repository(repository: str) -> tuple[str, str | None]:
+    """The model's part of a repository's name and the quantization, if the name tells it.
+
+    ``owner/Qwen2.5-7B-Instruct-GPTQ-Int4`` gives ``("Qwen2.5-7B-Instruct", "GPTQ-Int4")``.
+    """
     name = clean(repository).rpartition("/")[2]
     name = re.sub(r"[-_.]?(i1[-_.])?gguf$", "", name, flags=re.IGNORECASE)
+    schemes: list[str] = []
     while match := _SCHEME.search(name):
+        schemes.insert(0, match[1].upper().replace("FP16", "F16").replace("INT", "Int").replace("BIT", "bit"))
         name = name[: match.start()]
-    return tidy_model_name(split_file_name(name)[0])
+    stem, of_file = split_file_name(name)
+    told = [one for one in schemes if one not in _CONTAINERS]
+    return tidy_model_name(stem), "-".join(told) or of_file
 
 
 def folder_name(path: PurePath) -> str:

@@ -11,12 +11,12 @@ from datetime import datetime
 from typing import Any, ClassVar, NamedTuple
 
 from trilemma.catalog.endpoints import AS_SERVED
-from trilemma.catalog.names import repository_model_name
 from trilemma.errors import InteropError
 from trilemma.interop.base import NOT_STATED, Given, Imported, ImportedRun, LeftOut
 from trilemma.interop.figures import CACHE_UNKNOWN, Source, load_subject
 from trilemma.interop.load import WHOLE_RUN
 from trilemma.interop.reading import Count, FromTool, Real, Text, checked, json_of, object_of
+from trilemma.interop.weights import Weights, weights_of
 from trilemma.schema import Measurement
 from trilemma.workloads.latency import NEEDED
 
@@ -118,10 +118,12 @@ class AiPerf:
             left_out.append(LeftOut(what="power and energy", why=_POWER))
         cut_short = told.was_cancelled or told.is_complete is False
         models = [item.name for item in told.input_config.models.items if item.name]
+        weights = weights_of(models[0]) if len(models) == 1 else Weights(", ".join(models)[:200], "", {})
         run = ImportedRun(
-            model=(repository_model_name(models[0]) if len(models) == 1 else ", ".join(models)[:200]) or NOT_STATED,
-            quantization=AS_SERVED,
+            model=weights.model or NOT_STATED,
+            quantization=weights.quantization or AS_SERVED,
             engine="endpoint",
+            settings=weights.settings,
             disturbances=("the benchmark was stopped before its end",) if cut_short else (),
             facts={"requests": count, "end, local there": str(told.end_time or "")},
             measurements=tuple(found),

@@ -13,6 +13,7 @@ from typing import ClassVar, NamedTuple, Protocol
 
 from pydantic import Field, JsonValue
 
+from trilemma.errors import InteropError
 from trilemma.records import HostInfo
 from trilemma.schema import Artifact, DeviceProfile, Frozen, Measurement
 
@@ -94,3 +95,14 @@ class Importer(Protocol):
 def once(left_out: Sequence[LeftOut]) -> tuple[LeftOut, ...]:
     """Each thing once, in the order in which they were met."""
     return tuple({(one.what, one.why): one for one in left_out}.values())
+
+
+def limited(runs: Sequence[ImportedRun]) -> tuple[ImportedRun, ...]:
+    """The runs of a file.
+
+    Raises:
+        InteropError: there are more than :data:`MAX_RUNS`.
+    """
+    if len(runs) > MAX_RUNS:
+        raise InteropError(f"The file has more than {MAX_RUNS:,} runs.", "Give a part of it.")
+    return tuple(runs)

@@ -6,23 +6,29 @@ harness. Where ``--limit`` took the first items only, the subject says so: a run
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from pydantic import Field, JsonValue
 
-from trilemma.catalog.names import clean, repository_model_name
+from trilemma.catalog.names import clean, split_file_name
 from trilemma.errors import InteropError
 from trilemma.interop.base import NOT_STATED, Given, Imported, ImportedRun, LeftOut, once
 from trilemma.interop.figures import Source
 from trilemma.interop.reading import Count, FromTool, Real, Text, checked, json_of, object_of
+from trilemma.interop.weights import SECRET, Weights, argument, scheme, weights_of
 from trilemma.schema import Measurement
 from trilemma.suites.harness.results import figure_names, number, plain_name
 
 _DISTINCT = ("accuracy", "accuracy_norm", "accuracy_strict")
-_SECRET = re.compile(r"key|token(?!iz)|secret|password|auth|url|header", re.IGNORECASE)
+_NO_SETTING = frozenset(
+    {"pretrained", "model", "device", "parallelize", "max_memory_per_gpu", "max_cpu_memory"}
+    | {"offload_folder", "tensor_parallel_size", "data_parallel_size", "pipeline_parallel_size", "swap_space"}
+    | {"gpu_memory_utilization", "batch_size", "max_batch_size", "num_concurrent", "max_retries", "timeout", "seed"}
+    | {"tokenized_requests", "tokenizer_backend", "verify_certificate", "trust_remote_code", "logits_cache"}
+)
+"""Arguments that say where and how fast a model answers; all others say which one does, or what it is asked."""
 
 
 class _Count(FromTool):
@@ -75,15 +81,19 @@ class LmEvalResults:
             found += _task(source, clean(task, 120), task, scores, told, left_out)
         if not found:
             raise InteropError("The file has no score that can be taken.", "Give a results file with scored tasks.")
-        arguments = _arguments(told.config.model_args)
+        arguments = {
+            name: value for name, value in _arguments(told.config.model_args).items() if not SECRET.search(name)
+        }
         named = next((arguments[key] for key in ("pretrained", "model") if key in arguments), told.model_name)
+        weights = weights_of(str(named))
+        settings = {name: value for name, value in arguments.items() if name not in _NO_SETTING}
         run = ImportedRun(
-            model=repository_model_name(str(named)) or NOT_STATED,
-            quantization=clean(arguments.get("dtype", NOT_STATED), 40) or NOT_STATED,
+            model=weights.model or NOT_STATED,
+            quantization=_quantization(arguments, weights) or NOT_STATED,
             engine=told.config.model or "lm_eval",
-            settings={"chat_template": True} if told.chat_template else {},
+            settings={**weights.settings, **settings, **({"chat_template": True} if told.chat_template else {})},
             finished_at=datetime.fromtimestamp(told.date, UTC) if told.date and 0 < told.date < 1e11 else None,
-            facts={"model_args": {key: value for key, value in arguments.items() if not _SECRET.search(key)}},
+            facts={"model_args": arguments},
             measurements=tuple(found),
         )
         return Imported(tool=self.name, version=told.lm_eval_version, runs=(run,), left_out=once(left_out))
@@ -128,6 +138,21 @@ def _task(
             continue
         found += source.with_error(figure, value, error, subject, statistic, count.effective, reasons, share=share)
     return found
+
+
+def _quantization(arguments: Mapping[str, JsonValue], weights: Weights) -> str:
+    """What the weights were loaded as, else what their name says, else the data type."""
+    told = {name: argument(value) for name, value in arguments.items()}
+    if isinstance(file := told.get("gguf_file"), str) and (stored := split_file_name(file)[1]):
+        return stored
+    for name, bits in (("load_in_4bit", 4), ("load_in_8bit", 8)):
+        if told.get(name):
+            return scheme("bnb", bits)
+    if isinstance(method := told.get("quantization"), str):
+        return scheme(method)
+    if told.get("gptqmodel") or told.get("autogptq"):
+        return weights.quantization or scheme("gptq")
+    return weights.quantization or clean(arguments.get("dtype", ""), 40)
 
 
 def _arguments(given: Mapping[str, object] | str | None) -> dict[str, JsonValue]:

@@ -6,14 +6,14 @@ engine's own prefill speed; its decoding is what follows, the choice of tokens a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
-from trilemma.catalog.names import repository_model_name
+from trilemma.catalog.names import clean, split_file_name
 from trilemma.errors import InteropError
-from trilemma.interop.base import NOT_STATED, Given, Imported, ImportedRun, LeftOut, once
+from trilemma.interop.base import NOT_STATED, Given, Imported, ImportedRun, LeftOut, limited, once
 from trilemma.interop.figures import Source
 from trilemma.interop.reading import (
     LEAST,
@@ -27,12 +27,18 @@ from trilemma.interop.reading import (
     number_of,
     object_of,
 )
+from trilemma.interop.weights import SECRET, argument, scheme, weights_of
 from trilemma.schema import Measurement
 
 _MEMORY = "it counts resident pages of the benchmark's own process, or what an allocator set aside: another figure"
 _ENERGY = "it is codecarbon's, which includes idle power, and constants where nothing can be read"
 _BATCH = "a batch of several is no request of one user"
 _DEPTH = 12
+_NO_SETTING = frozenset(
+    {"name", "version", "_target_", "model", "processor", "task", "library", "model_type", "seed", "no_weights"}
+    | {"processor_kwargs", "quantization_scheme", "quantization_config.quant_method"}
+)
+"""Of a back end, what says what is measured; everything else says how, and tells configurations apart."""
 
 
 class _Latency(FromTool):
@@ -58,11 +64,9 @@ class _Backend(FromTool):
     name: Text = "pytorch"
     version: Text | None = None
     model: Text
-    task: Text | None = None
-    device: Text | None = None
     torch_dtype: Text | None = None
     dtype: Text | None = None
-    quantization_scheme: Text | None = None
+    filename: Text | None = None
     no_weights: bool | Text | None = None
 
 
@@ -126,7 +130,7 @@ class Optimum:
         for number, entry in enumerate(entries, 1):
             told = checked(_Benchmark, entry, "The benchmark" if len(entries) == 1 else f"Row {number}")
             version = version or told.config.environment.optimum_benchmark_version or ""
-            run = _run(told, left_out)
+            run = _run(told, entry["config"]["backend"], left_out)
             if run is None:
                 left_out.append(LeftOut(what=f"benchmark {number}", why="nothing in it can be taken"))
             else:
@@ -134,10 +138,10 @@ class Optimum:
         if not runs:
             why = once(left_out)[0].why if left_out else "it has no latencies"
             raise InteropError(f"No figure of the file can be taken: {why}.", "Give a run with a batch of one.")
-        return Imported(tool=self.name, version=version, runs=tuple(runs), left_out=once(left_out))
+        return Imported(tool=self.name, version=version, runs=limited(runs), left_out=once(left_out))
 
 
-def _run(told: _Benchmark, left_out: list[LeftOut]) -> ImportedRun | None:
+def _run(told: _Benchmark, loaded: Mapping[str, Any], left_out: list[LeftOut]) -> ImportedRun | None:
     config, report = told.config, told.report
     targets = (report.load_model, report.prefill, report.decode, report.generate)
     if any(target and target.memory for target in targets):
@@ -168,15 +172,42 @@ def _run(told: _Benchmark, left_out: list[LeftOut]) -> ImportedRun | None:
     if not found:
         return None
     gpu = environment.gpu if isinstance(environment.gpu, str) else ", ".join(environment.gpu or ())
+    weights = weights_of(backend.model)
+    stored = _quantization(loaded) or (split_file_name(backend.filename)[1] if backend.filename else None)
     return ImportedRun(
-        model=repository_model_name(backend.model) or NOT_STATED,
-        quantization=(backend.quantization_scheme or backend.torch_dtype or backend.dtype or NOT_STATED)[:60],
+        model=weights.model or NOT_STATED,
+        quantization=(stored or weights.quantization or backend.torch_dtype or backend.dtype or NOT_STATED)[:60],
         engine=backend.name[:60],
         engine_version=backend.version or "",
-        settings={"device": backend.device} if backend.device else {},
+        settings={**weights.settings, **dict(_settings(loaded))},
         machine=", ".join(filter(None, (environment.cpu, gpu)))[:200],
         measurements=tuple(found),
     )
+
+
+def _quantization(loaded: Mapping[str, Any]) -> str:
+    """What the weights were loaded as; empty where it is what they are."""
+    config = loaded.get("quantization_config")
+    config = config if isinstance(config, dict) else {}
+    method = argument(config.get("quant_method") or loaded.get("quantization_scheme"))
+    if not isinstance(method, str):
+        return ""
+    told = {name: argument(config.get(name)) for name in ("bits", "load_in_4bit", "load_in_8bit", "quant_type")}
+    bits = told["bits"] or (4 if told["load_in_4bit"] else 8 if told["load_in_8bit"] else None)
+    return scheme(method, bits, told["quant_type"])
+
+
+def _settings(loaded: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, JsonValue]]:
+    """What is set, ``quantization_config.version`` and the like by their whole names; what is off is not set."""
+    for key, value in loaded.items():
+        name = above + key
+        if name in _NO_SETTING or SECRET.search(key):
+            continue
+        if isinstance(value, dict):
+            if name.count(".") < _DEPTH:
+                yield from _settings(value, f"{name}.")
+        elif value not in (None, [], "") and (told := argument(value)) is not None and told is not False:
+            yield clean(name, 60), told
 
 
 def _speed(

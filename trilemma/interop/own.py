@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from trilemma.catalog.names import clean
 from trilemma.errors import InteropError
-from trilemma.interop.base import Given, Imported, ImportedRun, LeftOut, once
+from trilemma.interop.base import Given, Imported, ImportedRun, LeftOut, limited, once
 from trilemma.interop.exchange import COLUMNS, FORMAT, VERSION, RunLine
 from trilemma.interop.reading import csv_rows, json_lines, json_of, number_of, object_of
 from trilemma.records import HostInfo
@@ -216,4 +216,4 @@ def _imported(runs: list[ImportedRun], version: str) -> Imported:
         [LeftOut(what=f"{len(runs) - len(kept)} runs", why="they have no figures")] if len(kept) < len(runs) else []
     )
     left_out.append(LeftOut(what="samples, requests and answers", why="this file has figures only"))
-    return Imported(tool=TOOL, version=version, runs=tuple(kept), left_out=once(left_out))
+    return Imported(tool=TOOL, version=version, runs=limited(kept), left_out=once(left_out))

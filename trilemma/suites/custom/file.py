@@ -35,6 +35,8 @@ MAX_ROWS = 20_000
 MAX_PROBLEMS = 100
 COLUMNS = ("question", "answer", "scoring", "choices", "schema", "tolerance", "system")
 _MAX_COLUMNS = 100
+_MAX_FIELD = 131_072
+"""Characters; the limit of the module csv is one of the whole process, and not this file's to set."""
 _SUFFIX = ".questions"
 _NOT_UTF8 = "Save it as UTF-8 (in Excel: CSV UTF-8)."
 
@@ -127,13 +129,15 @@ def _json_rows(text: str) -> Iterator[tuple[int, dict[str, Any] | Problem]]:
 
 def _csv_rows(text: str) -> Iterator[tuple[int, dict[str, Any] | Problem]]:
     lines = io.StringIO(text, newline="")
-    first = lines.readline(csv.field_size_limit())
+    first = lines.readline(_MAX_FIELD)
     lines.seek(0)
     reader = csv.reader(lines, delimiter=max(",;\t", key=first.count), strict=True)
     names: list[str] = []
     begins = 1
     try:
         for row in reader:
+            if any(len(field) > _MAX_FIELD for field in row):
+                raise csv.Error(f"field larger than {_MAX_FIELD:,} characters")
             number, begins = begins, reader.line_num + 1
             if not any(field.strip() for field in row):
                 continue
