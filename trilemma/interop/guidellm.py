@@ -2,6 +2,9 @@
 
 Its time per output token includes the first token and is not ours; its inter-token latency is ``(last token - first
 token) / (output tokens - 1)``, which here is called time per output token.
+
+Its lists hold the requests of warm-up and cool-down too, which its own statistics leave out, and are a random sample
+where ``sample_size`` says so.
 """
 
 from __future__ import annotations
@@ -12,17 +15,19 @@ from typing import ClassVar
 from pydantic import Field
 
 from trilemma.catalog.endpoints import AS_SERVED
-from trilemma.catalog.names import repository_model_name
 from trilemma.errors import InteropError
-from trilemma.interop.base import NOT_STATED, Given, Imported, ImportedRun, LeftOut, once
+from trilemma.interop.base import NOT_STATED, Given, Imported, ImportedRun, LeftOut, limited, once
 from trilemma.interop.figures import CACHE_UNKNOWN, Source, load_subject
 from trilemma.interop.load import CHUNKS, Timed, load_figures
 from trilemma.interop.reading import Count, FromTool, Real, Text, checked, json_of, object_of
+from trilemma.interop.weights import weights_of
 
 _OPEN = ("constant", "poisson", "trace")
 """Strategies in which a request is due at a time of its own."""
 _WITH_PREFILL = ("ttft_s", "e2e_s", "prefill_tps", "output_tps", "request_rate")
 """What a prompt cache makes better."""
+_WHOLE = ("output_tps", "request_rate")
+"""What all requests are needed for."""
 
 
 class _Timings(FromTool):
@@ -31,6 +36,7 @@ class _Timings(FromTool):
     first_token_iteration: Real | None = None
     last_token_iteration: Real | None = None
     token_iterations: Count = 0
+    resolve_end: Real | None = None
 
 
 class _Info(FromTool):
@@ -50,6 +56,15 @@ class _Requests(FromTool):
     incomplete: tuple[_Request, ...] | None = ()
 
 
+class _Made(FromTool):
+    successful: Count = 0
+    errored: Count = 0
+
+
+class _Scheduled(FromTool):
+    requests_made: _Made = _Made()
+
+
 class _Strategy(FromTool):
     type_: Text = ""
     streams: Count | None = None
@@ -65,7 +80,21 @@ class _Config(FromTool):
 class _Benchmark(FromTool):
     config: _Config
     requests: _Requests
+    scheduler_metrics: _Scheduled | None = None
+    start_time: Real | None = None
     end_time: Real | None = None
+    warmup_duration: Real | None = None
+    cooldown_duration: Real | None = None
+
+    def measured(self, request: _Request) -> bool:
+        """Whether a request was sent while the benchmark measured, neither in its warm-up nor in its cool-down."""
+        timings = request.info.timings
+        sent = timings.resolve_end if timings.request_start is None else timings.request_start
+        if sent is None:
+            return True
+        early = bool(self.warmup_duration) and self.start_time is not None and sent < self.start_time
+        late = bool(self.cooldown_duration) and self.end_time is not None and sent > self.end_time
+        return not early and not late
 
 
 class _Metadata(FromTool):
@@ -109,31 +138,44 @@ class GuideLlm:
             LeftOut(what="time per output token", why="it includes the first token; its inter-token latency does not")
         )
         return Imported(
-            tool=self.name, version=report.metadata.guidellm_version, runs=tuple(runs), left_out=once(left_out)
+            tool=self.name, version=report.metadata.guidellm_version, runs=limited(runs), left_out=once(left_out)
         )
 
 
 def _run(benchmark: _Benchmark, metadata: _Metadata, left_out: list[LeftOut]) -> ImportedRun | None:
     strategy = benchmark.config.strategy
     open_loop = strategy.type_ in _OPEN
-    answered = benchmark.requests.successful or ()
+    listed = [benchmark.requests.successful or (), benchmark.requests.errored or ()]
+    answered, errored = ([one for one in requests if benchmark.measured(one)] for requests in listed)
+    made = benchmark.scheduler_metrics.requests_made if benchmark.scheduler_metrics else _Made()
+    total, kept = made.successful + made.errored, sum(map(len, listed))
+    share = kept / total if total > kept else 1.0
     requests = [one for request in answered if (one := _timed(request, due=open_loop)) is not None]
     if not requests:
         return None
-    users = strategy.streams or strategy.max_concurrency or (1 if strategy.type_ == "synchronous" else len(answered))
-    rate = (strategy.rate or _rate(requests)) if open_loop else None
+    at_once = 1 if strategy.type_ == "synchronous" else round(len(listed[0]) / share)
+    users = strategy.streams or strategy.max_concurrency or at_once
+    rate = (strategy.rate or _rate(requests, share)) if open_loop else None
     asks = sum(one.prompt_tokens for one in requests) / len(requests)
     answers = sum(one.output_tokens for one in requests) / len(requests)
     source = Source("guidellm", metadata.guidellm_version)
+    subject = load_subject(asks, answers, users, rate)
     found, skipped = load_figures(
         source,
-        load_subject(asks, answers, users, rate),
+        subject,
         requests,
         alone=users == 1 and not open_loop,
-        failed=len(benchmark.requests.errored or ()),
+        failed=len(errored) if share == 1 else 0,
         reasons=(CACHE_UNKNOWN,),
     )
     left_out += skipped
+    if outside := kept - len(answered) - len(errored):
+        left_out.append(LeftOut(what=f"{outside} requests", why="they were sent in the warm-up or the cool-down"))
+    if share < 1:
+        found = [one for one in found if one.figure not in _WHOLE]
+        left_out.append(LeftOut(what="throughput", why=f"a sample of {kept:,} of {total:,} requests is in the file"))
+        if made.errored:
+            found += source.stated("failed_share", made.errored / total, subject, n=total)
     if cached := sum(one.cached_tokens or 0 for one in answered):
         why = f"{cached:,} prompt tokens came from the server's cache, which is off in a run here"
         left_out += [LeftOut(what=figure, why=why) for figure in _WITH_PREFILL]
@@ -145,12 +187,13 @@ def _run(benchmark: _Benchmark, metadata: _Metadata, left_out: list[LeftOut]) ->
     if unfinished := len(benchmark.requests.incomplete or ()):
         left_out.append(LeftOut(what=f"{unfinished} requests", why="they were not over when the benchmark ended"))
     model = benchmark.config.backend.get("model")
+    weights = weights_of(model if isinstance(model, str) else "")
     ended = benchmark.end_time
     return ImportedRun(
-        model=(repository_model_name(model) if isinstance(model, str) else "") or NOT_STATED,
-        quantization=AS_SERVED,
+        model=weights.model or NOT_STATED,
+        quantization=weights.quantization or AS_SERVED,
         engine="endpoint",
-        settings={},
+        settings=weights.settings,
         finished_at=datetime.fromtimestamp(ended, UTC) if ended and 0 < ended < 1e11 else None,
         facts={"strategy": strategy.type_, "client's platform": metadata.platform, "requests": len(answered)},
         measurements=tuple(found),
@@ -167,6 +210,7 @@ def _timed(request: _Request, *, due: bool) -> Timed | None:
     return Timed(sent, first - sent, last - sent, request.prompt_tokens or 0, request.output_tokens)
 
 
-def _rate(requests: list[Timed]) -> float:
+def _rate(requests: list[Timed], share: float) -> float:
+    """Arrivals a second, of which ``share`` are known."""
     span = max(one.sent for one in requests) - min(one.sent for one in requests)
-    return (len(requests) - 1) / span if span > 0 else 0.0
+    return (len(requests) / share - 1) / span if span > 0 else 0.0

@@ -1,4 +1,7 @@
-"""``vllm bench serve --save-result``: with ``--save-detailed`` from the times of each request, else as stated."""
+"""``vllm bench serve --save-result``: with ``--save-detailed`` from the times of each request, else as stated.
+
+With ``--append-result`` a file has one result a line.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,12 @@ from typing import Any, ClassVar, Literal, NamedTuple
 from trilemma.bench.speed import speed_measurements
 from trilemma.bench.under_load import Load
 from trilemma.catalog.endpoints import AS_SERVED
-from trilemma.catalog.names import repository_model_name
 from trilemma.errors import InteropError
-from trilemma.interop.base import NOT_STATED, Given, Imported, ImportedRun, LeftOut
+from trilemma.interop.base import NOT_STATED, Given, Imported, ImportedRun, LeftOut, limited, once
 from trilemma.interop.figures import CACHE_UNKNOWN, Source, load_subject
 from trilemma.interop.load import CHUNKS, WHOLE_RUN, Timed, load_figures
-from trilemma.interop.reading import LEAST, Count, FromTool, Real, Text, checked, json_of, object_of
+from trilemma.interop.reading import LEAST, Count, FromTool, Real, Text, checked, json_lines, json_of, object_of
+from trilemma.interop.weights import weights_of
 from trilemma.records import RequestRecord
 from trilemma.schema import Measurement
 from trilemma.workloads.latency import NEEDED
@@ -30,7 +33,7 @@ class _Result(FromTool):
     date: Text = ""
     backend: Text = ""
     model_id: Text
-    tokenizer_id: Text = ""
+    tokenizer_id: Text | None = None
     vllm_version: Text = ""
     num_prompts: Count
     request_rate: Real | Literal["inf"] | None = None
@@ -91,38 +94,66 @@ class VllmServe:
         )
 
     def read(self, given: Given) -> Imported:
-        """One run.
+        """A run for each result.
 
         Raises:
-            InteropError: it is not this tool's, or no request was answered.
+            InteropError: it is not this tool's, or no result has a figure that can be taken.
         """
-        document = object_of(json_of(given.data))
-        result = checked(_Result, document, "The file")
-        if not result.completed:
-            raise InteropError("No request of this benchmark was answered.", "Give a result with completed requests.")
-        if result.ramp_up_strategy:
-            raise InteropError("The rate of this benchmark changed all the time.", "Give one at a constant rate.")
-        asked = _asked(result)
-        source = Source("vllm bench serve", result.vllm_version)
-        lengths = [total / result.completed for total in (result.total_input_tokens, result.total_output_tokens)]
-        subject = load_subject(lengths[0], lengths[1], asked.users, asked.rate)
-        found, left_out = _figures(source, subject, asked, result, document)
-        if not found:
-            raise InteropError("No figure of this result can be taken.", "Give one with streamed answers.")
-        run = ImportedRun(
-            model=repository_model_name(result.model_id) or NOT_STATED,
-            quantization=AS_SERVED,
-            engine="endpoint",
-            settings={"backend": result.backend} if result.backend else {},
-            facts={
-                "model_id": result.model_id,
-                "tokenizer_id": result.tokenizer_id,
-                "requests": result.num_prompts,
-                "date, local there": result.date,
-            },
-            measurements=tuple(found),
-        )
-        return Imported(tool=self.name, version=result.vllm_version, runs=(run,), left_out=tuple(left_out))
+        results = [(where, checked(_Result, document, where), document) for where, document in _documents(given.data)]
+        runs: list[ImportedRun] = []
+        left_out: list[LeftOut] = []
+        for where, result, document in results:
+            try:
+                runs.append(_run(result, document, left_out))
+            except InteropError as error:
+                if len(results) == 1:
+                    raise
+                left_out.append(LeftOut(what=where, why=error.message))
+        if not runs:
+            raise InteropError("No figure of these results can be taken.", "Give one with completed requests.")
+        return Imported(tool=self.name, version=results[0][1].vllm_version, runs=limited(runs), left_out=once(left_out))
+
+
+def _documents(data: bytes) -> list[tuple[str, Mapping[str, Any]]]:
+    """The results of a file, and where each is: one, however it is laid out, or one a line."""
+    first, _, rest = data.strip().partition(b"\n")
+    if first.rstrip().endswith(b"}") and rest:
+        return [(f"Line {number}", object_of(value, f"Line {number}")) for number, value in json_lines(data)]
+    return [("The file", object_of(json_of(data)))]
+
+
+def _run(result: _Result, document: Mapping[str, Any], left_out: list[LeftOut]) -> ImportedRun:
+    """The run of one result.
+
+    Raises:
+        InteropError: no figure of it can be taken.
+    """
+    if not result.completed:
+        raise InteropError("No request of this benchmark was answered.", "Give a result with completed requests.")
+    if result.ramp_up_strategy:
+        raise InteropError("The rate of this benchmark changed all the time.", "Give one at a constant rate.")
+    asked = _asked(result)
+    source = Source("vllm bench serve", result.vllm_version)
+    lengths = [total / result.completed for total in (result.total_input_tokens, result.total_output_tokens)]
+    subject = load_subject(lengths[0], lengths[1], asked.users, asked.rate)
+    found, skipped = _figures(source, subject, asked, result, document)
+    if not found:
+        raise InteropError("No figure of this result can be taken.", "Give one with streamed answers.")
+    left_out += skipped
+    weights = weights_of(result.model_id)
+    return ImportedRun(
+        model=weights.model or NOT_STATED,
+        quantization=weights.quantization or AS_SERVED,
+        engine="endpoint",
+        settings={**weights.settings, **({"backend": result.backend} if result.backend else {})},
+        facts={
+            "model_id": result.model_id,
+            "tokenizer_id": result.tokenizer_id or "",
+            "requests": result.num_prompts,
+            "date, local there": result.date,
+        },
+        measurements=tuple(found),
+    )
 
 
 def _asked(result: _Result) -> _Asked:
@@ -225,7 +256,12 @@ def _stated(
         LeftOut(what="throughput", why=WHOLE_RUN),
         LeftOut(what="intervals", why="the file has no times of single requests: --save-detailed writes them"),
     ]
-    for figure, theirs in (("ttft_s", "ttft"), ("tpot_s", "tpot"), ("e2e_s", "e2el"), ("itl_s", "itl")):
+    figures = {"ttft_s": "ttft", "tpot_s": "tpot", "e2e_s": "e2el", "itl_s": "itl"}
+    if not _by_token(document):
+        del figures["itl_s"]
+        if any(name.endswith("_itl_ms") for name in document):
+            left_out.append(LeftOut(what="inter-token latency", why=CHUNKS))
+    for figure, theirs in figures.items():
         for kind, needed in NEEDED.items():
             value = document.get(f"{kind}_{theirs}_ms")
             if not isinstance(value, int | float):
@@ -239,3 +275,9 @@ def _stated(
         asked_for = result.failed + result.completed
         found += source.stated("failed_share", result.failed / asked_for, subject, n=asked_for)
     return found, left_out
+
+
+def _by_token(document: Mapping[str, Any]) -> bool:
+    """Whether its gaps are those between single tokens, as far as means tell: gaps between groups are longer."""
+    gap, token = document.get("mean_itl_ms"), document.get("mean_tpot_ms")
+    return isinstance(gap, int | float) and isinstance(token, int | float) and abs(gap - token) <= 0.01 * token
