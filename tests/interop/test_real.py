@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trilemma.interop import read_path
+from trilemma.interop import read_data, read_path
 from trilemma.interop.base import ImportedRun
 from trilemma.interop.studies import add
 from trilemma.interop.writing import export_runs
@@ -119,6 +119,26 @@ def test_llama_bench_in_all_its_formats() -> None:
         }
     found = {m.value for run in by_format["csv"].runs for m in run.measurements if m.figure != "bits_per_weight"}
     assert found == stated
+
+
+SWEPT: dict[str, tuple[object, object]] = {
+    "load_mode": ("mmap", "none"), "lazy_mode": ("auto", "off"), "repack": (True, False),
+    "tensor_buft_overrides": ("none", "ffn=CPU"), "no_op_offload": (0, 1), "no_host": (False, True),
+    "embeddings": (False, True), "poll": (50, 0), "cpu_strict": (False, True), "fit_target": (0, 1024),
+    "fit_min_ctx": (0, 4096), "backends": ("CPU", "CUDA"), "split_mode": ("layer", "row"), "of_next_year": (1, 2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("field", SWEPT)
+def test_llama_bench_a_sweep_over_any_setting_is_two_configurations(field: str) -> None:
+    test = next(one for one in document("llama-bench.json") if one["n_prompt"] and not one["n_gen"])
+    swept = [test | {field: value} for value in SWEPT[field]]
+    imported, _ = read_data("swept.json", json.dumps(swept).encode())
+    assert [run.settings[field] for run in imported.runs] == list(SWEPT[field])
+    assert not any("twice" in one.why for one in imported.left_out)
+    later = test | {"test_time": "2027-01-01T00:00:00Z", "avg_ts": 1.0, "stddev_ns": 3, "n_prompt": 96}
+    imported, _ = read_data("two.json", json.dumps([test, later]).encode())
+    assert len(imported.runs) == 1, "another test of the same configuration"
 
 
 @pytest.mark.parametrize("name", ["vllm-serve-tokens.json", "vllm-serve-chunks.json"])

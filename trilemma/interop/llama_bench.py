@@ -14,9 +14,9 @@ from typing import Any, ClassVar
 
 from pydantic import JsonValue
 
-from trilemma.catalog.names import model_name, split_file_name
+from trilemma.catalog.names import clean, model_name, split_file_name
 from trilemma.errors import InteropError
-from trilemma.interop.base import NOT_STATED, Given, Imported, ImportedRun, LeftOut, once
+from trilemma.interop.base import NOT_STATED, Given, Imported, ImportedRun, LeftOut, limited, once
 from trilemma.interop.figures import Source
 from trilemma.interop.reading import Count, FromTool, Real, Text, checked, csv_rows, json_lines, json_of, text_of
 from trilemma.schema import Measurement
@@ -25,11 +25,17 @@ _TYPE = re.compile(r"\b((?:IQ|TQ|Q)\d\w*|BF16|F16|F32|MXFP4\w*)(?: - (Small|Medi
 _INSERT = re.compile(r"INSERT INTO\s+\w+\s*\(([^()]*)\)\s*VALUES\s*\((.*)\)\s*;\s*$", re.IGNORECASE)
 _NAMES = {
     "n_threads": "threads", "n_batch": "batch", "n_ubatch": "micro_batch", "n_gpu_layers": "gpu_layers",
-    "type_k": "type_k", "type_v": "type_v", "flash_attn": "flash_attention", "split_mode": "split_mode",
-    "main_gpu": "main_gpu", "n_cpu_moe": "cpu_moe_layers", "no_kv_offload": "no_kv_offload", "use_mmap": "mmap",
-    "cpu_mask": "cpu_mask", "tensor_split": "tensor_split", "devices": "devices",
+    "flash_attn": "flash_attention", "n_cpu_moe": "cpu_moe_layers", "use_mmap": "mmap",
 }  # fmt: skip
-"""Its settings that tell configurations apart, and what they are called here."""
+"""Settings that have another name here."""
+_NO_SETTING = re.compile(
+    r"build_\w+|cpu_info|gpu_info|model_(filename|type|size|n_params)|n_prompt|n_gen|n_depth|test_time"
+    r"|(avg|stddev|samples)_\w+"
+)
+"""Fields that say what was measured, and results. All others are settings, those of later versions too: a sweep over
+one that were not would look like the same test, done again.
+"""
+_MAX_SETTINGS = 200
 
 
 class _Test(FromTool):
@@ -39,7 +45,6 @@ class _Test(FromTool):
     build_number: int | None = None
     cpu_info: Text = ""
     gpu_info: Text = ""
-    backends: Text = ""
     model_filename: Text
     model_type: Text = ""
     model_size: Count = 0
@@ -74,9 +79,7 @@ class LlamaBench:
         settings: dict[tuple[Any, ...], dict[str, JsonValue]] = {}
         for number, entry in enumerate(_entries(given.data), 1):
             test = checked(_Test, entry, f"Test {number}")
-            own = {
-                ours: _scalar(entry[theirs]) for theirs, ours in _NAMES.items() if entry.get(theirs) not in (None, "")
-            }
+            own = _settings(entry)
             machine = (test.cpu_info, test.gpu_info, test.build_commit)
             key = (test.model_filename, test.model_type, test.model_size, *machine, *sorted(map(str, own.items())))
             groups[key].append(test)
@@ -85,9 +88,8 @@ class LlamaBench:
             raise InteropError("The file holds no test of llama-bench.", "Let it write again, with -o json.")
         runs = [_run(tests, settings[key], left_out) for key, tests in groups.items()]
         left_out.append(LeftOut(what="size of the model", why="it is that of the tensors, not that of the file"))
-        return Imported(
-            tool=self.name, version=_version(next(iter(groups.values()))[0]), runs=tuple(runs), left_out=once(left_out)
-        )
+        version = runs[0].engine_version
+        return Imported(tool=self.name, version=version, runs=limited(runs), left_out=once(left_out))
 
 
 def _run(tests: list[_Test], settings: dict[str, JsonValue], left_out: list[LeftOut]) -> ImportedRun:
@@ -116,7 +118,7 @@ def _run(tests: list[_Test], settings: dict[str, JsonValue], left_out: list[Left
         size_bytes=first.model_size,
         bits_per_weight=bits,
         finished_at=max((time if time.tzinfo else time.replace(tzinfo=UTC) for time in times), default=None),
-        facts={"model_type": first.model_type, "backends": first.backends},
+        facts={"model_type": first.model_type},
         measurements=tuple(found),
     )
 
@@ -174,10 +176,16 @@ def _quantization(model_type: str) -> str:
     return match[1].upper() + (f"_{match[2][0].upper()}" if match[2] else "")
 
 
+def _settings(entry: Mapping[str, Any]) -> dict[str, JsonValue]:
+    """What was set, by its name here."""
+    names = [name for name, value in entry.items() if value not in (None, "") and not _NO_SETTING.fullmatch(name)]
+    return {_NAMES.get(name) or clean(name, 60): _scalar(entry[name]) for name in names[:_MAX_SETTINGS]}
+
+
 def _scalar(value: object) -> JsonValue:
     if isinstance(value, bool | int | float):
         return value
-    text = str(value)[:80]
+    text = clean(value)
     return int(text) if re.fullmatch(r"-?\d{1,9}", text) else text
 
 
