@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run
+from tests.factory import DEMO, fill_store
+from trilemma.profiles import find_profile
 from trilemma.store import Store
 
 TABLE = "model,q,ttft\nTiny \x1b[31m\u202eevil,Q8_0,12.5\nTiny,Q4_K_M,9\n"
@@ -50,6 +52,16 @@ def test_import_export_and_import_again(command: Run, store: Store, table: Path,
     assert wrong.returncode == 2
     done = command("import", str(tmp_path / "out.jsonl"), "--json")
     assert json.loads(done.stdout)["study"]["id"] != study.id
+
+
+def test_a_file_of_figures_says_which_runs_are_not_in_it(command: Run, store: Store, tmp_path: Path) -> None:
+    small = find_profile("phone").model_copy(update={"memory_bytes": 1})
+    fill_store(store, DEMO[:1], 1, devices=(None, small), detail=False)
+    done = command("export", "Demo", str(tmp_path / "out.csv"))
+    assert "did not fit are not in it: 1." in done.stderr
+    done = command("export", "Demo", str(tmp_path / "out.jsonl"), "--json")
+    assert json.loads(done.stdout)["runs_left_out"] == 1
+    assert "did not fit" not in command("export", "Demo", str(tmp_path / "folder")).stderr
 
 
 def test_what_cannot_be_read_is_said_and_how_to_help(command: Run, tmp_path: Path, table: Path) -> None:

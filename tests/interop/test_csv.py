@@ -76,6 +76,34 @@ def test_what_is_missing_is_named() -> None:
         read_data("t.csv", TABLE.encode())
 
 
+@pytest.mark.parametrize(
+    "maps", [["a=ttft_s.mean [ms]", "b=ttft_s.mean [s]"], ["a=setting:n", "b=setting: n"], ["a=engine", "b=engine"]]
+)
+def test_two_columns_cannot_mean_the_same(maps: list[str]) -> None:
+    with pytest.raises(InteropError, match="Two columns mean"):
+        parse_mapping(["m=model", *maps])
+    assert parse_mapping(["v=ttft_s", "l=low:ttft_s", "h=high:ttft_s", "m=ttft_s.mean"])
+
+
+def test_an_interval_that_is_none_is_listed() -> None:
+    table = "m,v,l,h\nA,5,4,\nB,5,6,4\nC,5,4,6\nD,5,,\n"
+    mapping = parse_mapping(["m=model", "v=ttft_s", "l=low:ttft_s", "h=high:ttft_s"])
+    imported, _ = read_data("t.csv", table.encode(), mapping=mapping)
+    assert [(one.measurements[0].low, one.measurements[0].high) for one in imported.runs] == [
+        (None, None), (None, None), (4.0, 6.0), (None, None),
+    ]  # fmt: skip
+    assert [(one.what, one.why) for one in imported.left_out] == [
+        ("interval of ttft_s in row 1", "one of its ends is missing"),
+        ("interval of ttft_s in row 2", "the figure is not between its ends"),
+    ]
+
+
+def test_a_cell_may_be_as_long_as_a_file() -> None:
+    table = f"m,v,note\nA,5,{'x' * 200_000}\n"
+    imported, _ = read_data("t.csv", table.encode(), mapping=parse_mapping(["m=model", "v=ttft_s"]))
+    assert len(imported.runs) == 1
+
+
 def test_a_column_may_have_an_equals_sign() -> None:
     assert parse_mapping(["a=b=model"]) == {"a=b": "model"}
 

@@ -266,7 +266,10 @@ def export(
         written = (
             export_runs(store, record.id, path) if single else export_study(store, record.id, path, format_ or "csv")
         )
+    unfit = record.runs_by_state.get(RunState.DOES_NOT_FIT, 0) if single else 0
     if json_:
-        emit_json({"study": record.id, "path": str(written)})
-    else:
-        out.print(plain(f"Wrote {written}."))
+        emit_json({"study": record.id, "path": str(written), "runs_left_out": unfit})
+        return
+    out.print(plain(f"Wrote {written}."))
+    if unfit:
+        err.print(f"Runs that did not fit are not in it: {unfit}. An export to a folder has them.")

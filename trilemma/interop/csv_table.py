@@ -57,15 +57,26 @@ def parse_mapping(texts: Iterable[str]) -> dict[str, str]:
 
 
 def checked_mapping(mapping: dict[str, str]) -> dict[str, str]:
-    """``mapping``, if all of its targets can be.
+    """``mapping``, if all of its targets can be, each for one column.
 
     Raises:
-        InteropError: one is unknown.
+        InteropError: one is unknown, or two columns have the same.
     """
-    for target in mapping.values():
-        if target not in NAMES and not target.startswith(_SETTING):
-            read_target(target)
+    columns: dict[object, str] = {}
+    for column, target in mapping.items():
+        named = target in NAMES or target.startswith(_SETTING)
+        other = columns.setdefault(_setting(target) if named else read_target(target)[:2], column)
+        if other != column:
+            raise InteropError(
+                f"Two columns mean {clean(target, 60)!r}: {clean(other, 60)!r} and {clean(column, 60)!r}.",
+                "Give each a meaning of its own, or leave one out.",
+            )
     return mapping
+
+
+def _setting(target: str) -> str:
+    """A name's target as it is, a setting's with its name cleaned."""
+    return target if target in NAMES else _SETTING + (clean(target.removeprefix(_SETTING), 60) or "setting")
 
 
 def sufficient(mapping: Mapping[str, str]) -> bool:
@@ -156,13 +167,13 @@ def _run(
         if target in NAMES:
             names[target] = text
         elif target.startswith(_SETTING):
-            settings[clean(target.removeprefix(_SETTING), 60) or "setting"] = text
+            settings[_setting(target).removeprefix(_SETTING)] = text
         elif (value := number_of(text)) is None:
             left_out.append(LeftOut(what=f"column {clean(column, 60)} in row {number}", why="it is no finite number"))
         else:
             read = read_target(target)
             cells.setdefault(read.key, {})[read.part] = (value * read.factor, clean(column, 60))
-    found = [one for key, parts in cells.items() for one in _figure(key, parts)]
+    found = [one for key, parts in cells.items() for one in _figure(key, parts, number, left_out)]
     if not found or "model" not in names:
         return None
     return ImportedRun(
@@ -176,13 +187,18 @@ def _run(
     )
 
 
-def _figure(key: str, parts: Mapping[str, tuple[float, str]]) -> list[Measurement]:
-    """A figure with the interval that the row gives; half an interval is none."""
+def _figure(
+    key: str, parts: Mapping[str, tuple[float, str]], number: int, left_out: list[LeftOut]
+) -> list[Measurement]:
+    """A figure with the interval that the row gives; half an interval is none, nor is one without the figure in it."""
     if "value" not in parts:
         return []
     value, column = parts["value"]
     low, high = (parts[end][0] if end in parts else None for end in ("low", "high"))
     if low is None or high is None or not low <= value <= high:
+        if low is not None or high is not None:
+            why = "one of its ends is missing" if None in (low, high) else "the figure is not between its ends"
+            left_out.append(LeftOut(what=f"interval of {key} in row {number}", why=why))
         low = high = None
     name, subject, statistic = split_key(key)
     n = int(parts["n"][0]) if "n" in parts and 0 <= parts["n"][0] < 1e12 else 0
