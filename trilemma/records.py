@@ -40,11 +40,6 @@ class StudyRecord(Frozen):
     runs_by_state: dict[RunState, int] = Field(default_factory=dict)
 
     @property
-    def engine_version(self) -> str:
-        """What it was planned with; where that was not known, what the engine said when it ran."""
-        return self.spec.engine_version or str(self.engine_info.get("version", ""))
-
-    @property
     def imported(self) -> bool:
         """Whether it came out of another tool's file, and was not measured here."""
         return any(IMPORTED_FROM in one.settings for one in self.spec.configurations)
@@ -105,6 +100,11 @@ class RunRecord(Frozen):
     machine: str = Field(default="", description="The cluster's machine that it was given to; empty outside of one.")
     host: HostInfo | None = None
     engine_info: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @property
+    def engine_version(self) -> str:
+        """What it was planned with; where that was not known, what the engine said when it ran."""
+        return self.spec.engine_version or str(self.engine_info.get("version", ""))
 
     @property
     def imported(self) -> bool:
