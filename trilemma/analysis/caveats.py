@@ -99,8 +99,5 @@ def reference_row(points: Points, row: int) -> int | None:
     if row in most.index:
         return row
     own = meta.iloc[row]
-    alike = [
-        sum(str(other[name]) == str(own[name]) for name in _ALIKE)
-        for _, other in most.iterrows()
-    ]
+    alike = [sum(str(other[name]) == str(own[name]) for name in _ALIKE) for _, other in most.iterrows()]
     return int(most.index[int(np.argmax(alike))])
