@@ -2,8 +2,8 @@
 
 A configuration that several machines or versions have measured is several points, each under an id of its own. What
 measured it first leaves the configuration's id as it is, so that addresses and votes go on to mean what they meant; on
-another machine it is ``<configuration>.<machine>``, and with a further version there is a hash of both in its place. What
-came in a file is counted by itself, as it is shown.
+another machine it is ``<configuration>.<machine>``, and with a further version there is a hash of both in its place.
+What came in a file is counted by itself, as it is shown.
 """
 
 from __future__ import annotations
@@ -64,9 +64,10 @@ def machine_points(connection: Connection) -> MachinePoints:
     r = t.runs.c
     earliest = (sa.func.min(r.finished_at).label("earliest"), sa.func.min(r.number).label("number"))
     ended = sa.select(r.configuration_id, *PLACE, *earliest)
-    # What begins is first known by less than at its end, when its GPUs are. Another tool's file tells of no host.
+    # What begins is first known by less than at its end, when its GPUs are: so is what fails before it has measured.
+    # Another tool's file tells of no host.
     known = sa.or_(r.host_id.is_not(None), is_of_tool(t.runs))
-    ended = ended.where(known, r.state.in_([state.value for state in RunState if state.final]))
+    ended = ended.where(known, r.state.in_([RunState.DONE.value, RunState.DOES_NOT_FIT.value]))
     rows = connection.execute(ended.group_by(r.configuration_id, *PLACE).order_by("earliest", "number")).all()
     labels = _labels({machines[row.host_id]: hosts[row.host_id] for row in rows if row.host_id is not None})
     first: dict[tuple[str, ...], tuple[str, str]] = {}
@@ -78,7 +79,8 @@ def machine_points(connection: Connection) -> MachinePoints:
         on_machine = first.setdefault((row.configuration_id, origin, machine), place)
         if place != alone:
             suffix = machine if machine != alone[0] and place == on_machine else content_id(place, _ID_DIGITS)
-            ids[row.configuration_id, row.host_id or "", row.engine_version, origin] = f"{row.configuration_id}.{suffix}"
+            key = row.configuration_id, row.host_id or "", row.engine_version, origin
+            ids[key] = f"{row.configuration_id}.{suffix}"
     return MachinePoints({key: labels[machine] for key, machine in machines.items() if machine in labels}, ids)
 
 
