@@ -177,7 +177,8 @@ def add_study(store: Store, cluster: Cluster, name: str, count: int, repeats: in
     weights = describe(Fetched(path, "folder"), header, digest(path, header, HashCache(home)), None, [])
     weights = store.add_artifact(weights.model_copy(update={"path": f"weights/{name}.gguf"}))
     configurations = [
-        Configuration(artifact_id=weights.id, engine="none", settings={"number": number}) for number in range(count)
+        Configuration(artifact_id=weights.id, engine="llama.cpp", settings={"number": number})
+        for number in range(count)
     ]
     spec = StudySpec(name=name, configurations=tuple(configurations), repeats=repeats)
     runs = [
