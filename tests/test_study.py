@@ -116,7 +116,7 @@ def test_what_was_measured_is_reused(store: Store) -> None:
 @pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is installed here")
 def test_a_version_that_is_not_here_is_not_made_up() -> None:
     weights = artifact(1, "F16", 16, format="safetensors")
-    spec = study(suites=()).model_copy(
+    spec = study(weights, suites=()).model_copy(
         update={"configurations": (Configuration(artifact_id=weights.id, engine="vllm"),)}
     )
     assert {run.engine_version for run in plan(spec, [weights])} == {""}

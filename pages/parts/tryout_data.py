@@ -63,8 +63,8 @@ def cast(scene: Scene) -> Cast:
             energy = spec.energy
             if spec.configuration.id != one:  # not what measured the configuration first
                 raise TrilemmaError(
-                    "It was measured on another machine, or with another version of the engine, as well; a try-out "
-                    "uses what is here."
+                    "It was measured on another machine, or with another version of the engine, as well; "
+                    "a try-out uses what is here."
                 )
             found[one] = _contender(store, spec.configuration)
         except TrilemmaError as error:

@@ -285,7 +285,7 @@ def test_frames_have_their_columns_even_when_empty(store: Store) -> None:
     figures = [*about_run, "key", "value", "low", "high", "n", "method", "source", "valid"]
     runs = ["run_id", "state", "configuration_id", "artifact_id", "model", "quantization", "engine", "settings"]
     runs += ["adapter_id", "profile", "repeat", "disturbed", "finished_at", "rerun_of", "superseded", "imported"]
-    runs += ["machine"]
+    runs += ["engine_version", "machine"]
     assert list(store.figure_frame()) == figures
     assert list(store.run_frame()) == runs
     assert store.figure_frame().empty
@@ -322,10 +322,11 @@ def test_the_version_grows_with_what_explore_shows(store: Store) -> None:
     _, (run_id,) = add(store, run_specs(1))
     assert grew()
     claim(store)
-    assert grew()
+    assert not grew(), "a page is not made anew because a run begins"
     store.start_run(run_id, HOST)
     store.write_batch(run_id, **records(), progress=(0.5, "", None, None))
-    assert not grew(), "progress is not shown there"
+    store.set_measurements(run_id, [measurement("ttft_s")])
+    assert not grew(), "neither progress is shown there, nor figures of what has not ended"
     store.finish_run(run_id, RunState.DONE)
     assert grew()
 

@@ -25,7 +25,10 @@ class StoreBase:
         self._attempts: dict[str, int] = {}
 
     def version(self) -> int:
-        """A number that grows with every write that changes what Explore shows."""
+        """A number that grows with every write that changes what Explore shows, and with few others.
+
+        What is read under it is read anew for everybody who looks, beside a run that may be measured meanwhile.
+        """
         with self._db.read() as connection:
             return int(connection.execute(sa.select(t.meta.c.value).where(t.meta.c.name == "changes")).scalar_one())
 

@@ -2,7 +2,7 @@
 
 A configuration that several machines or versions have measured is several points, each under an id of its own. What
 measured it first leaves the configuration's id as it is, so that addresses and votes go on to mean what they meant; on
-another machine it is ``<configuration>.<machine>``, and with a further version there is a hash of both in its place.
+another machine it is ``<configuration>.<machine>``, and with a further version a hash of both stands in its place.
 What came in a file is counted by itself, as it is shown.
 """
 
@@ -79,8 +79,8 @@ def machine_points(connection: Connection) -> MachinePoints:
         on_machine = first.setdefault((row.configuration_id, origin, machine), place)
         if place != alone:
             suffix = machine if machine != alone[0] and place == on_machine else content_id(place, _ID_DIGITS)
-            key = row.configuration_id, row.host_id or "", row.engine_version, origin
-            ids[key] = f"{row.configuration_id}.{suffix}"
+            run = row.configuration_id, row.host_id or "", row.engine_version, origin
+            ids[run] = f"{row.configuration_id}.{suffix}"
     return MachinePoints({key: labels[machine] for key, machine in machines.items() if machine in labels}, ids)
 
 

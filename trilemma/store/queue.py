@@ -83,7 +83,6 @@ class QueueStore(StudyStore):
             }
             connection.execute(sa.update(t.runs).where(t.runs.c.id == run_id).values(values))
             self._delete_records(connection, run_id)
-            self._changed(connection)
         # Whoever claims a run begins a new attempt, also where the same process had given up an earlier one.
         self._attempts.pop(run_id, None)
         return self.run(run_id)

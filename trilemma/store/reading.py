@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # half a second to import, which the measuring processes need
     import pandas as pd
 
 
-_OF_PLACE = ("machine", "engine_version")
+_OF_PLACE = ["machine", "engine_version"]
 
 
 class ReadStore(StoreBase):
@@ -74,7 +74,7 @@ class ReadStore(StoreBase):
         query = query.where(in_study(study_id))
         query = query.group_by(r.id, r.configuration_id, *PLACE, r.position, r.number, a.suite)
         frame = self._point_frame(query.order_by(r.position, r.number, a.suite), [*columns, n])
-        return frame.drop(columns=[*_OF_PLACE])
+        return frame.drop(columns=_OF_PLACE)
 
     def score_frame(self, suite: str, figure: str, run_ids: Sequence[str]) -> pd.DataFrame:
         """One row for each answer of ``run_ids`` to ``suite`` that has a score called ``figure``.
@@ -87,7 +87,7 @@ class ReadStore(StoreBase):
         query = sa.select(*columns).join_from(t.runs, t.answers, a.run_id == r.id)
         query = query.where(a.suite == suite, r.id.in_(list(run_ids)), score.is_not(None))
         frame = self._point_frame(query.order_by(r.position, r.number, a.index), columns)
-        return frame.drop(columns=[*_OF_PLACE])
+        return frame.drop(columns=_OF_PLACE)
 
     def measurements(self, run_id: str) -> list[Measurement]:
         """The measurements of a run, in the order in which they were set."""
@@ -118,7 +118,7 @@ class ReadStore(StoreBase):
             # Two narrow results joined here are several times as fast as one wide one.
             if among is None:
                 rows = connection.execute(runs.order_by(r.position, r.number)).all()
-                left = machine_points(connection).name(_frame(rows, named)).drop(columns=[*_OF_PLACE])
+                left = machine_points(connection).name(_frame(rows, named)).drop(columns=_OF_PLACE)
             else:
                 kept = (among["state"] == state.value) & ~among["superseded"].astype(bool)
                 left = among.loc[kept, [column.name for column in about_run]]

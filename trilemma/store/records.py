@@ -104,7 +104,6 @@ class RecordStore(StoreBase):
             connection.execute(sa.delete(t.measurements).where(t.measurements.c.run_id == run_id))
             if rows:
                 connection.execute(sa.insert(t.measurements), rows)
-            self._changed(connection)
 
     def finish_run(
         self,

@@ -80,7 +80,8 @@ class TransferStore(RecordStore):
                     **{"worker_pid": None, "process_pid": None},
                 }
             connection.execute(sa.update(t.runs).where(t.runs.c.id == run.id).values(**values))
-            self._changed(connection)
+            if run.state.final:
+                self._changed(connection)
         if run.state.final:
             self._attempts.pop(run.id, None)
         return True
