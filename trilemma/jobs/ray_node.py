@@ -76,8 +76,8 @@ class Agent:
         wanted = unpack(Parcel, parcel)
         return [one.id for one in wanted.artifacts if one.format != "endpoint" and self._find(one) is None]
 
-    def start(self, parcel: bytes, files: Files, worker_id: str, command: Command) -> Ending | None:
-        """Bring the weights here and start the run's process; None if it is started, else why it cannot be.
+    def start(self, parcel: bytes, files: Files, worker_id: str, command: Command) -> bytes:
+        """Bring the weights here and start the run's process; a :class:`Report`, with an ending if that cannot be.
 
         Args:
             parcel: The :class:`Parcel`.
@@ -88,10 +88,10 @@ class Agent:
         try:
             self._start(unpack(Parcel, parcel), files, worker_id, command)
         except (InvalidArtifactError, RunCancelledError, ValueError) as error:  # it would be so on any machine
-            return Ending(1, str(error))
+            return pack(Report(ending=Ending(1, str(error))))
         except (TrilemmaError, OSError) as error:
-            return Ending(1, str(error) or type(error).__name__, refused=True)
-        return None
+            return pack(Report(ending=Ending(1, str(error) or type(error).__name__, refused=True)))
+        return pack(Report())
 
     def report(self, after_ns: int, log_offset: int) -> tuple[bytes, bytes]:
         """A :class:`Report` with the samples later than ``after_ns``, and the log from ``log_offset`` on."""
@@ -115,12 +115,12 @@ class Agent:
         assert self._store is not None, "only a run that was started has results"
         return pack(self._store.whole_run(self._store.run(self._run_id)))
 
-    def stop(self, grace_s: float) -> Ending:
-        """End the run."""
+    def stop(self, grace_s: float) -> bytes:
+        """End the run; a :class:`Report` of how it ended."""
         self._cancelled.set()
         if self._handle is None:
-            return Ending(0, "It had not begun.")
-        return self._handle.stop(grace_s)
+            return pack(Report(ending=Ending(0, "It had not begun.")))
+        return pack(Report(ending=self._handle.stop(grace_s)))
 
     def close(self) -> None:
         """Give the device back, and remove what the run left here."""

@@ -77,7 +77,7 @@ class Journey:
             return Ending(1, "It was ended before it had begun.")
         self.store.start_run(self.run.id, greeting.host, self.run.attempt)
         files = files_of(self._settings, self.run)
-        ending: Ending | None = self._ask("start", parcel, files, worker_id, command)
+        ending = unpack(Report, self._ask("start", parcel, files, worker_id, command)).ending
         if ending is None or not ending.refused:
             return ending
         gone = [one for one in artifacts if one.id in missing and not Path(one.path).exists()]
@@ -125,7 +125,8 @@ class Journey:
         Raises:
             RayError: the machine does not answer, now or any more.
         """
-        ending: Ending = self._ask("stop", grace_s, timeout=grace_s + ANSWER_S)
+        ending = unpack(Report, self._ask("stop", grace_s, timeout=grace_s + ANSWER_S)).ending
+        assert ending is not None, "an agent that has stopped says how"
         return ending
 
     def gone(self, error: Exception) -> bool:
