@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from stand_in import HOST
 from support import command
 
 from tests.catalog.gguf_files import tiny
@@ -20,10 +21,11 @@ from trilemma.catalog.share import Share
 from trilemma.errors import CatalogError, RunCancelledError
 from trilemma.jobs.base import Ending
 from trilemma.jobs.local import LocalExecutor
+from trilemma.jobs.parcel import Greeting, Report, pack
 from trilemma.jobs.ray_node import Agent
 from trilemma.jobs.ray_run import Journey, RayHandle
 from trilemma.records import RunRecord
-from trilemma.schema import Artifact, Configuration, RunSpec, StudySpec
+from trilemma.schema import Artifact, Configuration, Frozen, RunSpec, StudySpec
 from trilemma.settings import Settings, get_settings
 from trilemma.store import Store
 
@@ -164,6 +166,18 @@ def test_a_share_that_cannot_be_reached_is_the_machines_fault_and_damage_in_it_i
     ending = bench(run).ending()
     assert "no list of hashes" in ending.explanation
     assert not ending.refused
+
+
+@pytest.mark.parametrize("greeting", [Report(), Greeting(trilemma="0.0.1", host=HOST)])
+def test_another_version_of_trilemma_is_the_machines_fault(
+    bench: Callable[..., Bench], store: Store, weights: Artifact, monkeypatch: pytest.MonkeyPatch, greeting: Frozen
+) -> None:
+    monkeypatch.setattr(Agent, "hello", lambda self: pack(greeting))
+    refused = bench(claim(store, weights))
+    ending = refused.ending()
+    assert ending.refused
+    assert "Install the same" in ending.explanation
+    assert refused.left_out == [("north", ending.explanation, "")]
 
 
 def test_who_answers_under_another_name_is_lost(

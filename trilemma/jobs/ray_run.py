@@ -60,7 +60,11 @@ class Journey:
             TrilemmaError: the run's weights or files cannot be sent.
             RayError: the machine is gone.
         """
-        greeting = unpack(Greeting, self._ask("hello"))
+        try:
+            greeting = unpack(Greeting, self._ask("hello"))
+        except ValueError as error:  # as of another version, which knows other fields
+            why = f"{self.run.machine} is not understood ({_words(error)}). Install the same Trilemma there."
+            return Ending(1, why, refused=True)
         if (unfit := self._unfit(greeting)) is not None:
             return unfit
         artifacts = artifacts_of(self.store, self.run)
