@@ -91,7 +91,7 @@ def test_a_machine_without_an_engine_gets_runs_of_others(placing: Callable[..., 
 
 def test_of_two_machines_that_are_called_alike_only_one_gets_runs(placing: Callable[..., Placing]) -> None:
     """Their repeats would be averaged; a cloned card gives two boards one host name, and one machine-id."""
-    executor = placing(node("edge", "10.0.0.7"), node("edge", "10.0.0.5"), node("big", "10.0.0.6"))
+    executor = placing(node("edge", "10.0.0.5"), node("edge", "10.0.0.7"), node("big", "10.0.0.6"))
     big, edge = executor.machines()
     assert (edge.address, edge.namesakes, big.namesakes) == ("10.0.0.5", ("10.0.0.7",), ())
     assert "2 machines call themselves edge" in edge.remarks[0]
