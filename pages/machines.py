@@ -9,6 +9,7 @@ import streamlit as st
 from pages import shared
 from pages.parts import entrance
 from pages.parts.runs import describe, labels
+from pages.parts.worker import no_machine_notice
 from trilemma.access.roles import Action
 from trilemma.analysis.format import format_duration, format_figure
 from trilemma.analysis.text import count_of
@@ -48,6 +49,7 @@ def _now(store: Store) -> None:
         slots = sum(machine.slots for machine in there)
         text = f"{len(there)} of {count_of(len(machines), 'machine')} there, {busy} of {count_of(slots, 'slot')} busy"
         st.markdown(f"### {text}.")
+        no_machine_notice(store)
         names = labels(store, running)
         hosts = _hosts(store)
         for machine in sorted(machines, key=lambda one: (not one.alive, one.name)):
@@ -71,10 +73,14 @@ def _one(
     with work:
         if not machine.alive:
             ago = format_duration(max(0.0, (utc_now() - machine.seen_at).total_seconds()))
-            st.caption(f"Gone; last seen {ago} ago. What it measured then starts over elsewhere.")
+            st.caption(
+                f"Gone, or no worker looks for it: last seen {ago} ago. What a lost machine measured starts over."
+            )
             _forget(machine)
-        elif not runs:
+        elif not runs and not machine.refuses:
             st.caption("Free.")
+        for remark in machine.remarks if machine.alive else ():
+            st.caption(f":orange[:material/warning: {shared.plain(remark)}]")
         for run in runs:
             shared.link("run", names[run.id], {"id": run.id})
             st.caption(shared.plain(describe(run)))
@@ -95,7 +101,8 @@ def _offer(machine: Machine, host: HostInfo | None) -> str:
     parts = [
         *([host.cpu] if host is not None and host.cpu else []),
         count_of(round(machine.cpus), "CPU"),
-        format_figure(host.memory_bytes if host is not None else machine.memory_bytes, "B"),
+        *([format_figure(host.memory_bytes, "B")] if host is not None else []),
+        f"{format_figure(machine.memory_bytes, 'B')} for runs",
     ]
     if machine.gpus:
         parts.append(f"{machine.gpus:g} × {machine.gpu_type or 'GPU'}")

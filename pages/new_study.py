@@ -12,7 +12,7 @@ from pages import shared
 from pages.parts import entrance
 from pages.parts.choose_engine import choose_adapters, choose_engine
 from pages.parts.choose_suites import choose_suites
-from pages.parts.devices import choose_devices, choose_machines, foreseen, refusal
+from pages.parts.devices import choose_devices, choose_machines, foreseen, verdict_on
 from pages.parts.grid import model_grid
 from pages.parts.import_results import import_results
 from pages.parts.load_form import load_form
@@ -97,11 +97,11 @@ def _configurations(chosen: Sequence[Artifact], adapters: Sequence[Artifact]) ->
     ]
     by_id = {artifact.id: artifact for artifact in chosen}
     configurations = on_devices(with_adapters(here, choose_adapters(engine, adapters)), devices, chosen)
-    verdicts = [refusal(engine, by_id[one.artifact_id], one) for one in configurations]
-    refused = list(dict.fromkeys(text for text, _ in verdicts if text))
+    verdicts = [verdict_on(engine, by_id[one.artifact_id], one) for one in configurations]
+    refused = list(dict.fromkeys(one.refused for one in verdicts if one.refused))
     for text in refused:
         _problem(text)
-    foreseen(list(dict.fromkeys(text for _, text in verdicts if text)))
+    foreseen(verdicts)
     return list(configurations), valid and available and not refused
 
 

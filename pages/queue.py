@@ -11,7 +11,7 @@ from pages import shared
 from pages.parts import archive, entrance, removal
 from pages.parts.live import LiveTrace
 from pages.parts.runs import PAGE_SIZE, describe, labels, run_rows
-from pages.parts.worker import for_a_cluster, worker_missing
+from pages.parts.worker import for_a_cluster, no_machine_notice, worker_missing
 from trilemma.access.roles import Action
 from trilemma.analysis.format import BLANK, format_duration, format_figure, scale_for
 from trilemma.effort import is_written
@@ -122,6 +122,7 @@ def _worker_notice(store: Store) -> None:
             "`TRILEMMA_RAY_ADDRESS` (see docs/cluster.md), or cancel them.",
             icon=":material/lan:",
         )
+    no_machine_notice(store)
 
 
 def _now(store: Store, seen: tuple[object, ...]) -> None:

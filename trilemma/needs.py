@@ -46,3 +46,19 @@ ANYWHERE = Needs()
 def has(machine: str, needs: Needs) -> bool:
     """Whether the machine of this name has what is needed, where no cluster says what machines offer."""
     return needs in (ANYWHERE, Needs(machine=machine))
+
+
+class EngineNeeds(Needs):
+    """What a run asks where a machine was found to lack its engine: then it matters which has it."""
+
+    engine: str = Field(description="As :func:`engine_of` names it.")
+
+    @property
+    def label(self) -> str:
+        """In words."""
+        return ", ".join(filter(None, [self.engine, super().label]))
+
+
+def engine_of(name: str, version: str) -> str:
+    """An engine and its version; any where none is asked for."""
+    return f"{name} ({version})" if version else name

@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import Field, JsonValue
 
+from trilemma.needs import EngineNeeds, Needs
 from trilemma.schema import Artifact, Frozen, Measurement, Phase, RunSpec, RunState, StudySpec, utc_now
 
 SAMPLE = "sample"
@@ -74,6 +75,38 @@ class Machine(Frozen):
     gpus: float = 0.0
     gpu_type: str = ""
     seen_at: datetime = Field(default_factory=utc_now)
+    address: str = Field(default="", description="Where it answers its cluster.")
+    refuses: str = Field(default="", description="Why no run is given to it for some minutes; empty where runs are.")
+    lacks: dict[str, str] = Field(default_factory=dict, description="By engine that it gets no runs of, why.")
+    namesakes: tuple[str, ...] = Field(default=(), description="Where others of this name answer, which get no runs.")
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What keeps runs from it, in sentences."""
+        found = [f"It gets no runs of {engine} for some minutes. {why}" for engine, why in self.lacks.items()]
+        if self.refuses:
+            found.append(f"It gets no runs for some minutes. {self.refuses}")
+        if self.namesakes:
+            found.append(
+                f"{len(self.namesakes) + 1} machines call themselves {self.name}. Only the one at {self.address} gets "
+                f"runs; give the one at {', '.join(self.namesakes)} another name (`trilemma node --name`)."
+            )
+        return tuple(found)
+
+    def offers(self, needs: Needs) -> bool:
+        """Whether it has what is needed at all, free or not."""
+        return (
+            needs.machine in ("", self.name)
+            and needs.gpu_type in ("", self.gpu_type)
+            and self.gpus >= needs.gpus
+            and self.cpus >= needs.cpus
+            and self.memory_bytes >= needs.memory_bytes
+            and not (isinstance(needs, EngineNeeds) and needs.engine in self.lacks)
+        )
+
+    def takes(self, needs: Needs) -> bool:
+        """Whether a run that needs this is given to it now, or when a slot is free."""
+        return self.alive and not self.refuses and self.offers(needs)
 
 
 class RunRecord(Frozen):

@@ -17,7 +17,7 @@ from trilemma.jobs.queue import interleave
 from trilemma.needs import ANYWHERE, Needs
 from trilemma.profiles import check_device
 from trilemma.records import StudyRecord
-from trilemma.schema import Artifact, Configuration, RunSpec, RunState, StudySpec, SuiteSpec
+from trilemma.schema import Artifact, Configuration, DeviceProfile, RunSpec, RunState, StudySpec, SuiteSpec
 from trilemma.settings import get_settings
 from trilemma.store import Store
 from trilemma.store.kept import path_of
@@ -85,7 +85,7 @@ def plan(spec: StudySpec, artifacts: Sequence[Artifact]) -> list[RunSpec]:
                 allow_shared_gpu=spec.allow_shared_gpu,
                 engine_version=versions[configuration.id],
                 device=get_settings().device,
-                needs=needs,
+                needs=_with_cores(needs, configuration.profile),
             )
         )
     return runs
@@ -104,6 +104,13 @@ def _places(spec: StudySpec) -> list[Needs]:
             "Set TRILEMMA_RAY_ADDRESS to the HOST:PORT of one; docs/cluster.md says how to begin it.",
         )
     return named
+
+
+def _with_cores(needs: Needs, device: DeviceProfile | None) -> Needs:
+    """What is asked of a cluster's machine that emulates ``device``: fewer cores would be another device."""
+    if device is None or device.cores is None or get_settings().executor_name == "local":
+        return needs
+    return needs.model_copy(update={"cpus": max(needs.cpus, device.cores)})
 
 
 def _check_suites(suites: Sequence[SuiteSpec]) -> None:
@@ -136,7 +143,7 @@ def _check(configuration: Configuration, by_id: dict[str, Artifact]) -> str:
     try:
         engine: Engine = registry.load("trilemma.engines", configuration.engine)()
         parse_settings(engine.settings_type, configuration.settings)
-        check_device(configuration, artifact)
+        check_device(configuration, artifact, here=get_settings().executor_name == "local")
     except TrilemmaError as error:
         raise StudyError(f"{artifact.label} on {configuration.engine}: {error.message}", error.hint) from error
     if artifact.format not in engine.formats:

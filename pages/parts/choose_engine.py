@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import streamlit as st
 
 from pages import shared
+from pages.parts.devices import in_cluster
 from trilemma import registry
 from trilemma.engines.base import AdaptingEngine, Engine
 from trilemma.schema import Artifact
 
 
 def choose_engine(chosen: Sequence[Artifact]) -> tuple[str, Engine, bool]:
-    """Show the engines; the name and class of the one chosen, and whether it can be used here.
+    """Show the engines; the name and class of the one chosen, and whether it can be used here or in a cluster.
 
     Until somebody chooses, it is the first that is here and runs what was chosen in step 1.
     """
@@ -27,9 +28,13 @@ def choose_engine(chosen: Sequence[Artifact]) -> tuple[str, Engine, bool]:
     )
     for other, (available, detail, remedy) in here.items():
         if not available:
-            colour = "red" if other == name else "gray"
+            colour = "red" if other == name and not in_cluster() else "gray"
             st.caption(f":{colour}[:material/block: {shared.plain(f'{other}: {detail} {remedy}')}]")
-    return name, engines[name], here[name].available
+    if not here[name].available and in_cluster():
+        st.caption(
+            f":material/info: {shared.plain(name)} is measured on machines of the cluster that have it, in any version."
+        )
+    return name, engines[name], here[name].available or in_cluster()
 
 
 def _names() -> list[str]:

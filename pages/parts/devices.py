@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import streamlit as st
 
@@ -26,7 +26,7 @@ _HELP = (
 def choose_devices() -> list[DeviceProfile | None]:
     """Show the choice; None stands for this machine."""
     profiles, problems = load_profiles(get_settings().home)
-    here = {name: profile for name, profile in profiles.items() if not profile.obstacle}
+    here = {name: profile for name, profile in profiles.items() if not profile.obstacle or in_cluster()}
     chosen = st.multiselect(
         "Emulated device", [NO_DEVICE, *here], default=[NO_DEVICE], key="device",
         bind="query-params", help=_HELP, placeholder=NO_DEVICE,
@@ -39,6 +39,11 @@ def choose_devices() -> list[DeviceProfile | None]:
     for problem in problems:
         st.caption(f":orange[:material/warning: {shared.plain(problem)}]")
     return [here[name].device if name in here else None for name in chosen]
+
+
+def in_cluster() -> bool:
+    """Whether it is other machines that measure: what this one has and lacks then refuses nothing."""
+    return get_settings().executor_name != "local"
 
 
 def choose_machines(store: Store) -> tuple[str, ...]:
@@ -59,8 +64,19 @@ def _about(profile: Profile) -> str:
     return f"{limits or 'no limits'}. {profile.stands_for or profile.title}"
 
 
-def refusal(engine: Any, artifact: Artifact, configuration: Configuration) -> tuple[str, str]:
-    """What the engine refuses, and what is foreseen not to fit the device (which is measured as that); or empty."""
+class Verdict(NamedTuple):
+    """What is to be said of a configuration, each empty where there is nothing."""
+
+    refused: str = ""
+    """What the engine refuses."""
+    misfit: str = ""
+    """What is foreseen not to fit the device, which is measured as that."""
+    doubt: str = ""
+    """What would not run here, and may where it is measured."""
+
+
+def verdict_on(engine: Any, artifact: Artifact, configuration: Configuration) -> Verdict:
+    """What the engine says of a configuration before it is measured."""
     device = configuration.profile
     budget = device.memory_bytes if device else None
     try:
@@ -68,17 +84,23 @@ def refusal(engine: Any, artifact: Artifact, configuration: Configuration) -> tu
             engine.check(artifact, configuration.settings)
     except OutOfMemoryError as error:
         if device is None or budget is None or error.needed_bytes is None or error.needed_bytes <= budget:
-            return str(error), ""
+            return Verdict(doubt=error.message) if in_cluster() else Verdict(refused=str(error))
         needed = format_figure(error.needed_bytes, "B")
-        return "", f"{artifact.label} will not fit {device.name}: it needs at least {needed}"
+        return Verdict(misfit=f"{artifact.label} will not fit {device.name}: it needs at least {needed}")
     except TrilemmaError as error:
-        return str(error), ""
-    return "", ""
+        return Verdict(refused=str(error))
+    return Verdict()
 
 
-def foreseen(lines: Sequence[str]) -> None:
-    """What will not fit, in one quiet line."""
-    if lines:
+def foreseen(verdicts: Sequence[Verdict]) -> None:
+    """What will not fit, or may not, in a quiet line each."""
+    _note([one.misfit for one in verdicts], "That is recorded as a result, with the figure.")
+    doubts = [one.doubt.rstrip(".") for one in verdicts]
+    _note(doubts, "That is this machine; the one that measures it is asked again before each run.")
+
+
+def _note(found: Sequence[str], what_then: str) -> None:
+    if lines := list(dict.fromkeys(filter(None, found))):
         more = f"; and {len(lines) - 3} more" if len(lines) > 3 else ""
         text = shared.plain("; ".join(lines[:3]) + more)
-        st.caption(f":material/info: {text}. That is recorded as a result, with the figure.")
+        st.caption(f":material/info: {text}. {what_then}")

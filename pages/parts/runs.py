@@ -101,5 +101,5 @@ def _about(run: RunRecord) -> None:
         st.caption(f":red[{shared.plain(run.reason)}]")
     elif run.reason and run.state is RunState.DOES_NOT_FIT:
         st.caption(f":material/block: {shared.plain(run.reason)}")
-    elif run.reason and run.state is RunState.CANCELLED:
+    elif run.reason and run.state in (RunState.CANCELLED, RunState.WAITING):
         st.caption(shared.plain(run.reason))

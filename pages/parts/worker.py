@@ -7,6 +7,7 @@ import time
 
 import streamlit as st
 
+from pages import shared
 from trilemma.jobs.base import Identity
 from trilemma.jobs.processes import alive
 from trilemma.needs import Needs, has
@@ -42,6 +43,23 @@ def _needed(store: Store) -> tuple[list[Needs], list[Needs]]:
 def for_a_cluster(store: Store) -> list[str]:
     """What waiting runs of this device need that no cluster gives them, because none is configured."""
     return [needs.label for needs in _needed(store)[1]]
+
+
+def on_no_machine(store: Store) -> list[str]:
+    """What waiting runs need that none of the cluster's machines offers, free or not; nothing where there is none."""
+    machines = [machine for machine in store.machines() if machine.alive]
+    needed = store.waiting_needs(get_settings().device) if machines else []
+    return [needs.label for needs in needed if not any(machine.offers(needs) for machine in machines)]
+
+
+def no_machine_notice(store: Store) -> None:
+    """Say which waiting runs no machine will take."""
+    if needed := on_no_machine(store):
+        st.warning(
+            f"**Runs wait for what no machine offers: {shared.plain('; '.join(needed))}.** Begin `trilemma node` on "
+            "one that does, or cancel them and ask for something else.",
+            icon=":material/dns:",
+        )
 
 
 def worker_missing(store: Store) -> bool:

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from tests import factory
 from trilemma.bench.budget import ESTIMATED, PEAK, REACHED, MemoryWatch, check_fits
 from trilemma.bench.cgroup import MemoryGroup
 from trilemma.bench.supervisor import Supervisor
 from trilemma.catalog.catalog import Catalog
-from trilemma.errors import DoesNotFitError, OutOfMemoryError
+from trilemma.errors import DoesNotFitError, OutOfMemoryError, ProfileError
 from trilemma.limits import available_bytes, cpus_apart, memory_budget, started_on, usable_cpus
 from trilemma.meters.base import Target
 from trilemma.meters.memory import MemoryMeter
@@ -221,3 +222,13 @@ def test_others_who_map_the_same_weights_change_no_verdict(
     # Without resident memory this test would prove nothing: proportional memory alone stays below the budget.
     proportional = [sample.values["pss_bytes"] for sample in store.samples(done.id) if "pss_bytes" in sample.values]
     assert max(proportional) < (near.memory_bytes or 0)
+
+
+def test_a_device_is_not_emulated_with_fewer_cores_than_it_has() -> None:
+    """On another machine of a cluster than the one that planned it."""
+    from trilemma.engines.llama_cpp.engine import LlamaCpp
+
+    device = DeviceProfile(name="rack", cores=len(usable_cpus()) + 1)
+    configuration = Configuration(artifact_id="a" * 64, engine="llama.cpp", profile=device)
+    with pytest.raises(ProfileError, match="lets a process use"):
+        check_fits(LlamaCpp(), factory.artifact("Smol", "Q8_0"), configuration)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from tests.cli.conftest import Run
+from trilemma.cli import app
 from trilemma.records import Machine
 from trilemma.schema import Artifact, utc_now
+from trilemma.settings import get_settings
 from trilemma.store import Store
 
 
@@ -19,6 +23,7 @@ def test_machines_are_listed_and_taken_off_the_list(command: Run, store: Store) 
     gone = Machine(name="lost", cpus=8, gpus=1, gpu_type="A100", seen_at=utc_now() - timedelta(hours=2))
     store.see_machines([Machine(name="edge", cpus=4, memory_bytes=2**32), gone])
     shown = command("machines").stdout
+    assert "left out" not in shown
     for text in ("edge", "there", "lost", "gone", "1 A100"):
         assert text in shown
     assert command("machines", "--forget", "lost").returncode == 0
@@ -32,6 +37,29 @@ def test_machines_are_listed_and_taken_off_the_list(command: Run, store: Store) 
         ("take a machine off the list", "lost", "failed"),
         ("take a machine off the list", "lost", "done"),
     ]
+
+
+def test_a_machine_that_is_left_out_says_why(command: Run, store: Store) -> None:
+    store.see_machines([Machine(name="edge", refuses="Its disk is full.")])
+    shown = command("machines").stdout
+    assert "left out" in shown
+    assert "edge: It gets no runs for some minutes. Its disk is full." in " ".join(shown.split())
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed: pip install 'trilemma[ray]'")
+@pytest.mark.parametrize(("options", "slots"), [((), 3), (("--slots", "2"), 2), (("--slots", "0"), 0)])
+def test_a_node_offers_the_slots_of_its_settings(
+    home: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], slots: int
+) -> None:
+    started: list[tuple[list[str], dict[str, str]]] = []
+    monkeypatch.setattr("os.execve", lambda path, command, environment: started.append((command, environment)))
+    monkeypatch.setenv("TRILEMMA_SLOTS", "3")
+    get_settings.cache_clear()
+    result = CliRunner().invoke(app, ["node", "--head", "--name", "edge", *options])
+    assert result.exit_code == 0, result.output
+    ((command, environment),) = started
+    assert any(f'"trilemma_slot": {slots},' in part for part in command)
+    assert environment["TRILEMMA_SLOTS"] == str(max(slots, 1))
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,9 @@ def until(condition: Callable[[], object], timeout_s: float, explain: Callable[[
         time.sleep(0.05)
 
 
-def add_study(store: Store, cluster: Cluster, name: str, count: int, repeats: int = 1, needs: str = "") -> list[str]:
+def add_study(
+    store: Store, cluster: Cluster, name: str, count: int, repeats: int = 1, needs: str = "", version: str = ""
+) -> list[str]:
     """``count`` configurations of weights that are on the worker's machine alone."""
     home = cluster.folder / "head"
     path = home / "weights" / f"{name}.gguf"
@@ -177,11 +179,12 @@ def add_study(store: Store, cluster: Cluster, name: str, count: int, repeats: in
     weights = describe(Fetched(path, "folder"), header, digest(path, header, HashCache(home)), None, [])
     weights = store.add_artifact(weights.model_copy(update={"path": f"weights/{name}.gguf"}))
     configurations = [
-        Configuration(artifact_id=weights.id, engine="none", settings={"number": number}) for number in range(count)
+        Configuration(artifact_id=weights.id, engine="llama.cpp", settings={"number": number})
+        for number in range(count)
     ]
     spec = StudySpec(name=name, configurations=tuple(configurations), repeats=repeats)
     runs = [
-        RunSpec(configuration=one, repeat=repeat, needs=Needs(machine=needs))
+        RunSpec(configuration=one, repeat=repeat, needs=Needs(machine=needs), engine_version=version)
         for repeat in range(repeats)
         for one in configurations
     ]
@@ -314,21 +317,43 @@ def test_a_run_that_dies_there_fails_here_with_the_reason(cluster: Cluster, stor
     assert len(store.samples(run.id)) == 7, "what was measured until then is kept"
 
 
-def test_a_machine_that_cannot_take_a_run_says_why(cluster: Cluster, store: Store) -> None:
-    ids = add_study(store, cluster, "unfit", 1, needs="south")
-    broken = cluster.nodes["south"].folder / "config.toml"
-    broken.write_text('idle_s = "long"\n')
-    worker = cluster.worker("--drain", "--max-interruptions", "1", "--", *command())
+def drain(cluster: Cluster, *options: str) -> None:
+    worker = cluster.worker("--drain", "--", *command(*options))
     try:
         assert worker.wait(180) == 0, cluster.logs()
     finally:
         worker.kill()
         worker.wait()
-        broken.unlink()
-    run = store.run(ids[0])
-    assert run.state is RunState.FAILED
+
+
+def test_a_machine_that_cannot_take_a_run_says_why_and_costs_nobody_a_run(cluster: Cluster, store: Store) -> None:
+    (its,) = add_study(store, cluster, "unfit", 1, needs="south")
+    others = add_study(store, cluster, "others", 3)
+    broken = cluster.nodes["south"].folder / "config.toml"
+    broken.write_text('idle_s = "long"\n')
+    drain(cluster)
+    broken.unlink()
+    run = store.run(its)
+    assert (run.state, store.interruptions(its)) == (RunState.WAITING, 0), run.reason
     assert "south could not begin" in run.reason
     assert "idle_s" in run.reason, "what is wrong with its settings"
+    runs = [store.run(one) for one in others]
+    assert [one.state for one in runs] == [RunState.DONE] * 3, [one.reason for one in runs]
+    assert "south" not in {measured_on(one) for one in runs}
+    said = (cluster.folder / "head" / "worker.log").read_text()
+    assert "Runs are left that need what no machine has that takes runs now: machine south" in said
+    drain(cluster)
+    assert measured_on(store.run(its)) == "south", "the next worker asks it again"
+
+
+def test_a_machine_with_another_version_of_the_engine_gets_no_runs_of_it(cluster: Cluster, store: Store) -> None:
+    (its,) = add_study(store, cluster, "version", 1, needs="south", version="llama-cpp-python 0")
+    other = add_study(store, cluster, "no version", 1, needs="south")
+    drain(cluster)
+    assert store.run(its).state is RunState.WAITING
+    assert "planned with llama-cpp-python 0" in store.run(its).reason
+    assert measured_on(store.run(other[0])) == "south"
+    store.request_cancel(its)
 
 
 def test_weights_that_no_machine_can_get_fail_their_run_alone(cluster: Cluster, store: Store) -> None:

@@ -32,25 +32,30 @@ class Machine:
 
     patience_s = 20.0
 
-    def __init__(self, store: Store, run: RunRecord, *begins: str | Exception) -> None:
+    def __init__(self, store: Store, run: RunRecord, *begins: Ending | Exception | None) -> None:
         self.store, self.run, self.begins = store, run, [*begins]
+        self.left_out: list[tuple[str, str, str]] = []
         self.report_or_error: Report | Exception = Report(note="Fetching weights")
+        self.results_or_error: Exception | None = None
         self.over = threading.Event()
 
-    def begin(self, worker_id: str, command: Any) -> str:
-        return cast(str, self._told(self.begins.pop(0)))
+    def begin(self, worker_id: str, command: Any) -> Ending | None:
+        return cast(Ending | None, self._told(self.begins.pop(0)))
 
     def report(self, after_ns: int, log_offset: int) -> tuple[Report, bytes]:
         return cast(Report, self._told(self.report_or_error)), b""
 
     def results(self) -> Any:
-        return self.store.whole_run(self.run)
+        return self._told(self.results_or_error or self.store.whole_run(self.run))
 
     def stop(self, grace_s: float) -> Ending:
         return Ending(0, "It had not begun.")
 
     def gone(self, error: Exception) -> bool:
         return isinstance(error, ConnectionResetError)
+
+    def unmade(self, error: Exception) -> bool:
+        return isinstance(error, ConnectionRefusedError)
 
     def unreached(self, error: Exception) -> bool:
         return isinstance(error, ConnectionError)
@@ -74,7 +79,10 @@ def run(store: Store) -> RunRecord:
 
 
 def handle_of(machine: Machine, tmp_path: Path) -> RayHandle:
-    return RayHandle(cast(Journey, machine), "north", "w", lambda _: [], tmp_path / "run.log")
+    def leave_out(*one: str) -> None:
+        machine.left_out.append(cast(tuple[str, str, str], one))
+
+    return RayHandle(cast(Journey, machine), "north", "w", lambda _: [], tmp_path / "run.log", leave_out)
 
 
 def until(condition: Callable[[], object]) -> None:
@@ -85,7 +93,7 @@ def until(condition: Callable[[], object]) -> None:
 
 
 def test_a_database_that_is_away_at_the_beginning_costs_no_run(store: Store, run: RunRecord, tmp_path: Path) -> None:
-    machine = Machine(store, run, DatabaseUnavailableError("It is away."), DatabaseUnavailableError("Still."), "")
+    machine = Machine(store, run, DatabaseUnavailableError("It is away."), DatabaseUnavailableError("Still."), None)
     handle = handle_of(machine, tmp_path)
     until(lambda: not machine.begins)
     assert handle.poll() is None
@@ -103,20 +111,54 @@ def test_a_machine_that_cannot_be_reached_at_the_beginning_is_lost_and_not_at_fa
     assert ending.explanation == "north failed: no way."
 
 
-def test_what_a_machine_refuses_fails_the_run_with_its_words(store: Store, run: RunRecord, tmp_path: Path) -> None:
-    handle = handle_of(Machine(store, run, RunError("It has another version.", "Install it.")), tmp_path)
+def test_what_is_wrong_with_the_run_itself_fails_it_and_no_machine(
+    store: Store, run: RunRecord, tmp_path: Path
+) -> None:
+    machine = Machine(store, run, RunError("The file is not here.", "Add it again."))
+    handle = handle_of(machine, tmp_path)
+    until(handle.poll)
+    assert handle.poll() == Ending(1, "The file is not here. Add it again.")
+    assert machine.left_out == []
+
+
+def test_a_machine_that_refuses_a_run_is_left_out(store: Store, run: RunRecord, tmp_path: Path) -> None:
+    machine = Machine(store, run, Ending(1, "It has another version.", refused=True, engine="vllm"))
+    handle = handle_of(machine, tmp_path)
+    until(handle.poll)
+    assert machine.left_out == [("north", "It has another version.", "vllm")]
+
+
+def test_an_agent_that_cannot_be_made_refuses_every_run(store: Store, run: RunRecord, tmp_path: Path) -> None:
+    machine = Machine(store, run, ConnectionRefusedError("config.toml"))
+    handle = handle_of(machine, tmp_path)
+    until(handle.poll)
+    assert handle.poll() == Ending(-9, "north failed: config.toml.", refused=True)
+    assert machine.left_out == [("north", "north failed: config.toml.", "")]
+
+
+def test_an_agent_that_holds_back_its_results_is_lost_after_a_while(
+    store: Store, run: RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while it goes on answering how the run stands."""
+    monkeypatch.setattr(ray_run, "_LOST_S", 0.3)
+    machine = Machine(store, run, None)
+    handle = handle_of(machine, tmp_path)
+    assert handle.poll() is None
+    machine.report_or_error = Report(fraction=1.0, begun=True, ending=Ending(0, "It ended."))
+    machine.results_or_error = TimeoutError()
+    assert handle.poll() is None
     until(handle.poll)
     ending = handle.poll()
     assert ending is not None
-    assert not ending.lost
-    assert "another version" in ending.explanation
+    assert ending.lost
+    assert machine.left_out == [], "it had begun"
 
 
 def test_silence_counts_as_loss_only_when_it_lasts(
     store: Store, run: RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ray_run, "_LOST_S", 0.3)
-    machine = Machine(store, run, "")
+    machine = Machine(store, run, None)
     handle = handle_of(machine, tmp_path)
     assert handle.poll() is None
     machine.report_or_error = TimeoutError()
@@ -130,12 +172,12 @@ def test_silence_counts_as_loss_only_when_it_lasts(
 def test_a_late_answer_of_a_run_that_is_elsewhere_by_now_ends_the_watch(
     store: Store, run: RunRecord, tmp_path: Path
 ) -> None:
-    machine = Machine(store, run, "")
+    machine = Machine(store, run, None)
     handle = handle_of(machine, tmp_path)
     store.release(run.id, interrupted=True)
     again = store.claim_next("w2", machine="south")
     assert again is not None
-    machine.report_or_error = Report(fraction=1.0, begun=True, ending=(0, "It ended."))
+    machine.report_or_error = Report(fraction=1.0, begun=True, ending=Ending(0, "It ended."))
     ending = handle.poll()
     assert ending is not None
     assert "no longer" in ending.explanation
@@ -193,6 +235,29 @@ def test_a_lost_run_says_each_time_what_ended_it_and_is_given_up_after_three(sto
     assert "machine-1 could not begin (SettingsError: slots is no number)" in run.reason
     assert cluster.cleared == 3
     assert not worker.step(threading.Event())
+
+
+def test_a_run_that_a_machine_refuses_waits_and_is_none_the_worse(store: Store, settings: Settings) -> None:
+    ids = add_runs(store, 1)
+    cluster = Cluster(store)
+    cluster.poll = lambda: Ending(1, "north does not take it: it is full.", refused=True)  # type: ignore[method-assign]
+    worker = Worker(store, settings, cast(Executor, cluster), poll_s=0.01, max_interruptions=1)
+    for attempt in (1, 2, 3):
+        assert worker.step(threading.Event())
+        run = store.run(ids[0])
+        assert (run.state, run.attempt, store.interruptions(run.id)) == (RunState.WAITING, attempt, 0)
+    assert run.reason == (
+        "north does not take it: it is full. It waits for another machine, or until that one is asked again."
+    )
+    refuse = cluster.poll
+
+    def cancelled_meanwhile() -> Ending:
+        store.request_cancel(ids[0])
+        return refuse()
+
+    cluster.poll = cancelled_meanwhile  # type: ignore[method-assign]
+    assert worker.step(threading.Event())
+    assert store.run(ids[0]).state is RunState.CANCELLED
 
 
 def test_a_lost_run_that_was_to_be_cancelled_does_not_start_over(store: Store, settings: Settings) -> None:

@@ -16,7 +16,7 @@ from pages.parts.explore_data import FILTERS
 from tests import factory
 from tests.factory import HOST
 from trilemma.records import Machine
-from trilemma.schema import Artifact, Configuration, Phase, RunSpec, RunState, StudySpec, utc_now
+from trilemma.schema import Artifact, Configuration, Needs, Phase, RunSpec, RunState, StudySpec, utc_now
 from trilemma.settings import get_settings
 from trilemma.store import Store
 
@@ -157,3 +157,32 @@ def test_it_is_in_the_navigation_of_a_cluster_alone(store: Store, monkeypatch: p
     monkeypatch.setenv("TRILEMMA_RAY_ADDRESS", "127.0.0.1:6379")
     get_settings.cache_clear()
     assert shared.page_object("machines").visibility == "visible"
+
+
+def test_a_machine_says_why_it_gets_no_runs(app: AppTest, store: Store) -> None:
+    store.see_machines(
+        [
+            Machine(name="big", refuses="big does not take it: its *disk* is full."),
+            Machine(name="edge", memory_bytes=2**32, address="10.0.0.5", namesakes=("10.0.0.7",)),
+        ]
+    )
+    app.run()
+    assert not app.exception
+    assert r"its \*disk\* is full" in shown(app), "it is shown as it is"
+    text = shown(app).replace("\\", "")
+    assert "It gets no runs for some minutes. big does not take it: its *disk* is full." in text
+    assert "2 machines call themselves edge" in text
+    assert "10.0.0.7" in text
+    assert text.count("Free.") == 1
+    assert "4.00 GiB for runs" in text, "what Ray gives away, and not what the machine has"
+
+
+def test_what_no_machine_offers_is_named(app: AppTest, store: Store) -> None:
+    configuration = Configuration(artifact_id="a" * 64, engine="llama.cpp")
+    asked = (Needs(machine="bgi"), Needs(machine="big"), Needs())
+    specs = [RunSpec(configuration=configuration, repeat=n, needs=needs) for n, needs in enumerate(asked)]
+    store.add_study(StudySpec(name="s", configurations=(configuration,)), specs)
+    store.see_machines([Machine(name="big")])
+    app.run()
+    (warning,) = app.warning
+    assert "no machine offers: machine bgi." in warning.value

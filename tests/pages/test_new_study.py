@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from trilemma import registry
+from trilemma.engines.base import Availability
 from trilemma.schema import Artifact, StoppingRule
+from trilemma.settings import get_settings
 from trilemma.store import Store
 
 
@@ -252,3 +255,60 @@ def test_suites_may_be_stopped_early(app: AppTest, ladder: list[Artifact], store
     app.button(key="measure").click().run()
     rules = {suite.name: suite.stopping for suite in store.studies()[0].spec.suites}
     assert rules == {"hellaswag": StoppingRule(error=0.1), "perplexity": None}
+
+
+@pytest.fixture
+def cluster(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> Callable[[], AppTest]:
+    """The page again, with a cluster."""
+
+    def join() -> AppTest:
+        monkeypatch.setenv("TRILEMMA_RAY_ADDRESS", "127.0.0.1:1")
+        get_settings.cache_clear()
+        return app.run()
+
+    return join
+
+
+def test_a_cluster_measures_what_does_not_fit_this_machine(
+    app: AppTest, ladder: list[Artifact], cluster: Callable[[], AppTest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trilemma.engines.llama_cpp.engine.available_bytes", lambda: 10)
+    app.query_params[cell(ladder[0])] = "true"
+    app.run()
+    assert measure(app) == ""
+    assert "needs at least" in shown(app)
+    cluster()
+    assert measure(app).startswith("Measure")
+    assert "needs at least" in shown(app), "it is said all the same"
+    assert "asked again before each run" in shown(app)
+
+
+def test_a_cluster_measures_with_an_engine_that_is_not_here(
+    app: AppTest, ladder: list[Artifact], cluster: Callable[[], AppTest], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = registry.load("trilemma.engines", "llama.cpp")
+    monkeypatch.setattr(engine, "availability", classmethod(lambda cls: Availability(False, "It is not installed.")))
+    app.query_params |= {cell(ladder[0]): "true", "engine": "llama.cpp"}
+    app.run()
+    assert measure(app) == ""
+    cluster()
+    app.button(key="measure").click().run()
+    assert not app.exception
+    assert {run.spec.engine_version for run in store.runs()} == {""}, "whichever the machine has"
+
+
+def test_a_cluster_emulates_larger_devices_than_this_machine(
+    app: AppTest, ladder: list[Artifact], cluster: Callable[[], AppTest], store: Store, home: Path
+) -> None:
+    (home / "profiles").mkdir()
+    (home / "profiles" / "huge.toml").write_text(
+        'title = "Huge"\nstands_for = "A rack."\nsource = "ours"\ncores = 4096\n'
+    )
+    app.query_params[cell(ladder[0])] = "true"
+    app.run()
+    assert "huge" not in app.multiselect(key="device").options
+    cluster()
+    app.multiselect(key="device").set_value(["huge"]).run()
+    app.button(key="measure").click().run()
+    assert not app.exception
+    assert {run.spec.needs.cpus for run in store.runs()} == {4096}, "a machine with fewer cores would be another device"

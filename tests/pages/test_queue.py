@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 from pages.parts.live import LiveTrace
 from pages.parts.worker import SINCE
 from trilemma.needs import ANYWHERE, Needs
-from trilemma.records import RunRecord, Sample
+from trilemma.records import Machine, RunRecord, Sample
 from trilemma.schema import Artifact, Configuration, Phase, RunSpec, RunState, StudySpec, WorkloadSpec
 from trilemma.store import Store
 
@@ -105,6 +105,24 @@ def test_runs_that_wait_for_a_cluster_say_so_and_not_that_a_worker_is_missing(ap
     app.session_state[SINCE] = time.monotonic() - 60
     app.run()
     assert ["only a cluster has: machine edge" in warning.value for warning in app.warning] == [True]
+
+
+def test_a_run_that_a_machine_did_not_take_says_why_it_waits(app: AppTest, store: Store) -> None:
+    add_study(store, 1)
+    store.release(begin(store).id, "edge does not take it: its *disk* is full.")
+    app.run()
+    assert not app.exception
+    assert r"its \*disk\* is full" in shown(app)
+
+
+def test_runs_that_wait_for_what_no_machine_offers_are_named(app: AppTest, store: Store) -> None:
+    add_study(store, 1, needs=Needs(gpus=1, gpu_type="A100X"))
+    store.see_machines([Machine(name="big", gpus=1, gpu_type="A100")])
+    app.run()
+    assert any("no machine offers: 1 A100X GPU." in warning.value for warning in app.warning)
+    store.see_machines([Machine(name="big", gpus=1, gpu_type="A100X")])
+    app.run()
+    assert not any("no machine offers" in warning.value for warning in app.warning)
 
 
 def test_a_run_at_work_shows_its_phase_progress_and_use(app: AppTest, store: Store) -> None:

@@ -15,7 +15,7 @@ from studies import HOST, add, claim, finish, measurement, records, run_specs, u
 
 from trilemma.analysis.points import configuration_points
 from trilemma.errors import NotFoundError, StoreError
-from trilemma.needs import ANYWHERE
+from trilemma.needs import ANYWHERE, EngineNeeds
 from trilemma.records import HostInfo, Machine, RunRecord, WholeRun
 from trilemma.schema import Configuration, Needs, RunSpec, RunState, StudySpec, content_id, utc_now
 from trilemma.settings import Settings
@@ -356,3 +356,45 @@ def test_a_machine_can_be_taken_off_the_list(store: Store) -> None:
     with pytest.raises(NotFoundError):
         store.forget_machine("north")
     assert store.machines() == []
+
+
+def test_repeats_go_where_the_first_was_and_not_where_the_alphabet_begins(store: Store) -> None:
+    there(store, "north", "south")
+    add(store, run_specs(3))
+    first = store.claim_next("a", machine="south")
+    assert first is not None
+    store.start_run(first.id, HOST)
+    second = store.claim_next("b", machine="north")
+    assert second is not None
+    assert store.waiting_needs() == [Needs(machine="south")]
+    store.start_run(second.id, HOST)
+    assert store.waiting_needs() == [Needs(machine="south")]
+
+
+def test_what_an_engine_is_lacking_for_somewhere_asks_for_that_engine(store: Store) -> None:
+    vllm = Configuration(artifact_id="a" * 64, engine="vllm")
+    specs = [RunSpec(configuration=vllm, engine_version=version) for version in ("", "1")]
+    _, ids = add(store, [*specs, *run_specs(1)])
+    edge = Machine(name="edge", lacks={"vllm (1)": "It has version 2."})
+    store.see_machines([edge, Machine(name="big")])
+    asks = EngineNeeds(engine="vllm (1)")
+    assert store.waiting_needs() == [ANYWHERE, asks]
+    assert asks.label == "vllm (1)"
+    assert (edge.takes(ANYWHERE), edge.takes(asks), Machine(name="big").takes(asks)) == (True, False, True)
+    claimed = store.claim_next("a", needs=asks, machine="big")
+    assert claimed is not None
+    assert claimed.id == ids[1]
+
+
+@pytest.mark.parametrize("state", [RunState.FAILED, RunState.CANCELLED])
+def test_a_run_that_measured_nothing_makes_up_no_machine(store: Store, state: RunState) -> None:
+    """Its host is what the machine said in greeting, without its GPUs."""
+    _, ids = add(store, run_specs(2))
+    vain, measured = claim_both(store)
+    store.start_run(vain.id, SOUTH)
+    store.finish_run(vain.id, state)
+    store.start_run(measured.id, SOUTH.model_copy(update={"gpus": ("A100",)}))
+    store.finish_run(measured.id, RunState.DONE)
+    assert store.points_of(ids)[measured.id] == measured.spec.configuration.id
+    machines = dict(zip(store.run_frame()["run_id"], store.run_frame()["machine"], strict=True))
+    assert machines == {vain.id: None, measured.id: "south"}

@@ -9,9 +9,10 @@ from pydantic import ByteSize, JsonValue
 
 from trilemma.bench.cgroup import MemoryGroup
 from trilemma.engines.base import Engine
-from trilemma.errors import DoesNotFitError, OutOfMemoryError
+from trilemma.errors import DoesNotFitError, OutOfMemoryError, ProfileError
 from trilemma.limits import cpus_apart, memory_budget, started_on
 from trilemma.meters.sampler import Sampler
+from trilemma.profiles import obstacle
 from trilemma.records import Sample
 from trilemma.schema import Artifact, Configuration, DeviceProfile, Measurement, Method, Provenance
 
@@ -30,9 +31,12 @@ def check_fits(engine: Engine, artifact: Artifact, configuration: Configuration)
 
     Raises:
         DoesNotFitError: the device has too little.
+        ProfileError: this machine has fewer cores than the device.
         EngineError: as the engine says; also when this machine is short of memory that the device would have.
     """
     device = configuration.profile
+    if device and (why := obstacle(device)):  # as on a machine that another one planned for
+        raise ProfileError(why, "Measure it on a machine with more cores.")
     budget = device.memory_bytes if device else None
     try:
         with memory_budget(budget), started_on(_cpus(device)):

@@ -24,7 +24,7 @@ from trilemma.catalog.base import Progress
 from trilemma.catalog.files import BLOCK_BYTES, HashCache, disk_errors, ensure_space, publish, sweep, temporary_name
 from trilemma.catalog.safetensors_folder import FolderHeader
 from trilemma.catalog.weights import digest, read_weights
-from trilemma.errors import CatalogError, TrilemmaError
+from trilemma.errors import CatalogError, InvalidArtifactError, TrilemmaError
 from trilemma.schema import Artifact
 
 SUMS = "SHA256SUMS"
@@ -85,7 +85,8 @@ class Share:
             Its file or folder.
 
         Raises:
-            CatalogError: it is not there, or something else is.
+            InvalidArtifactError: something else is there.
+            CatalogError: it is not there.
             DiskFullError: it does not fit.
         """
         if not self.holds(artifact.id):
@@ -115,7 +116,7 @@ class Share:
             text = bytes(file.read(_MOST_BYTES)).decode(errors="replace")
         found = [_SUM.fullmatch(line) for line in text.splitlines()]
         if not found or not all(found):
-            raise CatalogError(
+            raise InvalidArtifactError(
                 f"{SUMS} of {artifact_id[:12]} at {self._shown} is no list of hashes.",
                 "Remove that folder; the worker's machine puts it there again.",
             )
@@ -138,14 +139,14 @@ class Share:
                 made.update(block)
                 done += len(block)
                 if done > artifact.size_bytes + _BESIDE_BYTES:
-                    raise CatalogError(
+                    raise InvalidArtifactError(
                         f"{name} at {self._shown} is larger than {artifact.label} is.",
                         "Remove that folder; the worker's machine puts it there again.",
                     )
                 if progress is not None:
                     progress(done, max(artifact.size_bytes, done))
         if made.hexdigest() != expected:
-            raise CatalogError(
+            raise InvalidArtifactError(
                 f"{name} of {artifact.label} at {self._shown} is not what its hash says.",
                 "Remove that folder; the worker's machine puts it there again.",
             )
@@ -193,7 +194,7 @@ def verified(path: Path, artifact: Artifact, hashes: HashCache) -> bool:
 
 def _check(artifact_id: str, sums: dict[str, str]) -> None:
     if sums != {GGUF: artifact_id} and hashlib.sha256(_text(sums).encode()).hexdigest() != artifact_id:
-        raise CatalogError(
+        raise InvalidArtifactError(
             f"The files are not those of the artifact {artifact_id[:12]}: their hashes differ.",
             "Add the weights to the catalog again, and measure those.",
         )

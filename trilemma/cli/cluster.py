@@ -8,6 +8,7 @@ import socket
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from trilemma.access.roles import Action
 from trilemma.analysis.format import format_figure
@@ -28,13 +29,19 @@ def node(
     head: Annotated[bool, typer.Option("--head", help="Be the head of a new cluster, and measure, too.")] = False,
     port: Annotated[int, typer.Option(min=1, max=65535, help="With --head: where the cluster answers.")] = PORT,
     name: Annotated[str, typer.Option(help="What the machine is called in charts; its host name if empty.")] = "",
-    slots: Annotated[int, typer.Option(min=0, max=64, help="Runs measured at the same time; 0 for none.")] = 1,
+    slots: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=64, help="Runs measured at the same time; 0 for none. As the settings say, if not given."
+        ),
+    ] = None,
 ) -> None:
     """Offer this machine to a cluster until ctrl-C. What else is given goes to `ray start`."""
     if head == (address is not None):
         raise typer.BadParameter("Give either --head, or --address with the HOST:PORT of a head.")
     settings = get_settings()
     settings.ensure_home()
+    slots = settings.slots if slots is None else slots
     called = name or settings.machine or re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:40].lstrip("._-")
     if not re.fullmatch(MACHINE_NAME, called):
         raise SettingsError(f"{called!r} cannot be the name of a machine.", "Use letters, digits and . _ - (up to 40).")
@@ -78,13 +85,22 @@ def machines(
     for one in found:
         shown.add_row(
             plain(one.name),
-            plain("there", "green") if one.alive else plain("gone", "red"),
+            _state(one),
             plain(offer_text(one)),
             str(one.slots),
             plain(", ".join(busy[one.name]) if one.alive else ""),
             age_text(one.seen_at),
         )
     out.print(shown)
+    for one in found:
+        for remark in one.remarks if one.alive else ():
+            out.print(plain(f"{one.name}: {remark}", "yellow"))
+
+
+def _state(machine: Machine) -> Text:
+    if not machine.alive:
+        return plain("gone", "red")
+    return plain("left out", "yellow") if machine.refuses else plain("there", "green")
 
 
 def offer_text(machine: Machine) -> str:

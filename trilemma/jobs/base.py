@@ -34,6 +34,10 @@ class Ending(NamedTuple):
     """One sentence on the code, and what to do; used only when the run itself recorded nothing."""
     lost: bool = False
     """Whether the machine failed it and not the run itself: it then starts over, perhaps on another."""
+    refused: bool = False
+    """Whether the machine did not take it, for a reason of its own: the run waits for another, none the worse."""
+    engine: str = ""
+    """Of a machine that only lacks this engine (:func:`~trilemma.needs.engine_of`), and takes runs of others."""
 
 
 class Handle(Protocol):

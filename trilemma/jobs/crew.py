@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from trilemma import registry
@@ -14,6 +16,8 @@ from trilemma.jobs.local import LocalExecutor
 from trilemma.jobs.processes import stopped_by_signals
 from trilemma.jobs.queue import idle
 from trilemma.jobs.worker import Worker
+from trilemma.needs import Needs
+from trilemma.records import Machine
 from trilemma.settings import Settings
 from trilemma.store import Store
 
@@ -56,6 +60,10 @@ def work(
             lock.release()
 
 
+def _taken(machines: Sequence[Machine], needs: Needs) -> bool:
+    return any(machine.takes(needs) for machine in machines)
+
+
 class _Crew:
     """Workers in threads of this process; each sees one run at a time to its end."""
 
@@ -68,6 +76,7 @@ class _Crew:
 
     def run(self, stop: threading.Event, *, drain: bool) -> None:
         known: set[str] = set()
+        remarked: dict[str, tuple[str, ...]] = {}
         device, patience_s = self._settings.device, self._settings.database_patience_s
         give_up_at = time.monotonic() + patience_s
         try:
@@ -75,7 +84,8 @@ class _Crew:
                 try:
                     machines, lanes = self._executor.machines(), self._executor.lanes()
                     self._store.see_machines(machines, device)
-                    done = drain and idle(self._store, device)
+                    takes = partial(_taken, machines)
+                    done = drain and idle(self._store, device, takes, "what no machine has that takes runs now")
                 except (RunError, StoreError) as error:
                     away = isinstance(error, DatabaseUnavailableError) and time.monotonic() < give_up_at
                     if drain and not away:
@@ -88,6 +98,10 @@ class _Crew:
                 for name in sorted(names ^ known):
                     log.info("%s is %s", name, "there" if name in names else "gone")
                 known = names
+                for machine in machines:
+                    for remark in set(machine.remarks) - set(remarked.get(machine.name, ())):
+                        log.warning("%s: %s", machine.name, remark)
+                remarked = {machine.name: machine.remarks for machine in machines}
                 self._threads = [thread for thread in self._threads if thread.is_alive()]
                 if done:
                     break

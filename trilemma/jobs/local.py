@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import signal
 import subprocess
 import time
-from contextlib import suppress
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,8 +16,9 @@ import psutil
 
 from trilemma.catalog.files import HashCache
 from trilemma.catalog.share import verified
-from trilemma.errors import InvalidArtifactError, NotFoundError, StoreError
+from trilemma.errors import InvalidArtifactError, NotFoundError
 from trilemma.jobs.base import Command, Ending, Identity
+from trilemma.jobs.locks import try_lock
 from trilemma.jobs.processes import RUN_VARIABLE, WORKER_VARIABLE, OomWatch, explain, identity, members
 from trilemma.lifetimes import is_zombie
 from trilemma.needs import ANYWHERE, Needs, has
@@ -33,7 +34,8 @@ class LocalExecutor:
     """Starts each run in a session of its own.
 
     A device is reserved by an exclusive ``flock`` on a file in the data folder. The run's process inherits the open
-    file, so a device stays taken until the worker *and* what it started are gone, however they went.
+    file, so a device stays taken until the worker *and* what it started are gone, however they went. Who takes one slot
+    of a device shares that lock with those who have the others, and holds one of the slot's own.
 
     Args:
         settings: Whose data folder holds the locks.
@@ -60,33 +62,31 @@ class LocalExecutor:
         """None: there is no choice."""
         return ()
 
-    def reserve(self, device: str, needs: Needs = ANYWHERE) -> LocalReservation | None:
+    def reserve(self, device: str, needs: Needs = ANYWHERE, slot: int | None = None) -> LocalReservation | None:
         """The device's lock, or None while somebody holds it, or where another machine is asked for.
 
+        Args:
+            device: Which one.
+            needs: What is asked for.
+            slot: Which of its slots; None for the device with all of them.
+
         Raises:
-            StoreError: the lock file cannot be opened.
+            StoreError: a lock file cannot be opened.
         """
         if not has(self._settings.machine, needs):
             return None
-        path = self._settings.home / f"device-{_file_name(device)}.lock"
-        try:
-            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise StoreError(
-                f"{path} cannot be opened ({error.strerror}).", "Check the permissions of the data folder."
-            ) from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            return None
-        except OSError as error:
-            os.close(lock)
-            raise StoreError(
-                f"{path} cannot be locked ({error.strerror}).", "Put TRILEMMA_HOME on a local disk."
-            ) from error
+        name = f"device-{_file_name(device)}"
+        wanted = {f"{name}.lock": slot is not None} | ({} if slot is None else {f"{name}.{slot}.lock": False})
+        locks = []
+        with ExitStack() as undo:
+            for file, shared in wanted.items():
+                if (lock := try_lock(self._settings.home / file, shared=shared)) is None:
+                    return None
+                undo.callback(os.close, lock)
+                locks.append(lock)
+            undo.pop_all()
         hashes = HashCache(self._settings.home) if self._inside is self._settings else None
-        return LocalReservation(lock, self._inside, hashes)
+        return LocalReservation(locks, self._inside, hashes)
 
     def clear(self, run_id: str, worker_id: str, process: Identity | None) -> bool:
         """Kill what is left of an attempt at a run, and wait until it is gone."""
@@ -94,17 +94,17 @@ class LocalExecutor:
 
 
 class LocalReservation:
-    """The lock of a device, held."""
+    """The locks of a device, held."""
 
     machine = ""
 
-    def __init__(self, lock: int, settings: Settings, hashes: HashCache | None) -> None:
-        self._lock = lock
+    def __init__(self, locks: Sequence[int], settings: Settings, hashes: HashCache | None) -> None:
+        self._locks = locks
         self._hashes = hashes
         self._settings = settings
 
     def start(self, run: RunRecord, store: Store, worker_id: str, command: Command, log: Path) -> LocalHandle:
-        """Start ``command`` with the lock, this worker's settings and the run's name in its environment.
+        """Start ``command`` with the locks, this worker's settings and the run's name in its environment.
 
         It writes to the store of those settings itself.
 
@@ -129,13 +129,14 @@ class LocalReservation:
                 stderr=subprocess.STDOUT,
                 env=environment,
                 start_new_session=True,
-                pass_fds=(self._lock,),
+                pass_fds=self._locks,
             )
         return LocalHandle(child, run.id, worker_id, memory)
 
     def release(self) -> None:
-        """Close our side of the lock: unlocking it would take it from an inheriting process, too."""
-        os.close(self._lock)
+        """Close our side of the locks: unlocking them would take them from an inheriting process, too."""
+        for lock in self._locks:
+            os.close(lock)
 
 
 class LocalHandle:

@@ -14,6 +14,7 @@ from pydantic import Field
 from trilemma.base import Frozen
 from trilemma.bench.earlier import worth_lending
 from trilemma.errors import RunError
+from trilemma.jobs.base import Ending
 from trilemma.records import HostInfo, RunRecord, Sample, StudyRecord, WholeRun
 from trilemma.schema import Artifact, Phase
 from trilemma.settings import Settings
@@ -51,7 +52,7 @@ class Report(Frozen):
     remaining_s: float | None = None
     begun: bool = Field(default=False, description="Whether the run's process has said so.")
     samples: tuple[Sample, ...] = Field(default=(), description="Those since the last report.")
-    ending: tuple[int, str] | None = Field(default=None, description="Exit code and what it means, once it is over.")
+    ending: Ending | None = Field(default=None, description="How it ended, once it is over.")
 
 
 def pack(document: Frozen) -> bytes:
@@ -124,13 +125,13 @@ def write_files(settings: Settings, files: Files) -> None:
     """Put :func:`files_of` where a run looks for them.
 
     Raises:
-        RunError: one is not what its name says.
+        ValueError: one is not what its name says.
         OSError: it cannot be written.
     """
     for folder in (settings.traces_dir, settings.questions_dir):
         for name, data in files.get(folder.name, {}).items():
             match = _KEPT.fullmatch(name)
             if match is None or hashlib.sha256(data).hexdigest() != match[1]:
-                raise RunError(f"The file {name[:12]!r} arrived damaged.", "Retry the run.")
+                raise ValueError(f"The file {name[:12]!r} arrived damaged. Retry the run.")
             folder.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(data)

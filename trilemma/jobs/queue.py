@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Callable
 
-from trilemma.needs import has
+from trilemma.needs import Needs
 from trilemma.schema import RunState
 from trilemma.store import Store
 
@@ -29,18 +30,21 @@ def interleave(n_configurations: int, repeats: int, seed: int) -> list[tuple[int
     return pairs
 
 
-def idle(store: Store, device: str, machine: str | None = None) -> bool:
+def idle(
+    store: Store, device: str, takes: Callable[[Needs], bool] | None = None, what: str = "what only a cluster has"
+) -> bool:
     """Whether nothing of this device's is left to wait for; looked for in the order in which a run comes by.
 
     Args:
         store: Where the queue is.
         device: Whose runs.
-        machine: The only one there is; None where a cluster has several. What needs another is for another worker.
+        takes: Whether there is a machine for what a run needs; None where all is waited for. What else is left is not.
+        what: What such runs need.
     """
     needed = store.waiting_needs(device)  # none, where the queue is paused
-    elsewhere = [] if machine is None else [one for one in needed if not has(machine, one)]
+    elsewhere = [] if takes is None else [one for one in needed if not takes(one)]
     if len(elsewhere) < len(needed) or any(r.spec.device == device for r in store.runs(states=(RunState.RUNNING,))):
         return False
     if elsewhere:
-        log.warning("Runs are left that need what only a cluster has: %s", "; ".join(one.label for one in elsewhere))
+        log.warning("Runs are left that need %s: %s", what, "; ".join(one.label or "any machine" for one in elsewhere))
     return store.queue_paused() or not store.reruns_due(device)

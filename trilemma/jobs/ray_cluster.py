@@ -24,6 +24,7 @@ SLOT = "trilemma_slot"
 """Of a machine's, each run takes one: so one device measures one run at a time."""
 _MACHINE = "trilemma_machine_"
 _TYPE = "accelerator_type:"
+_ADDRESS = "node:"
 _TOUCH = 0.001
 """The share of a resource that only says where a run may go."""
 PORT = 6379
@@ -172,6 +173,9 @@ def _knock(address: str) -> None:
 def machines_of(ray: Any) -> dict[str, Machine]:
     """The machines that joined as ``trilemma node`` does and that answer, by Ray's id of them.
 
+    Of several that are called alike only one is: what they measure could not be told apart. One that went and came back
+    is there twice until Ray notices.
+
     Raises:
         RunError: the cluster's head does not answer.
     """
@@ -182,43 +186,42 @@ def machines_of(ray: Any) -> dict[str, Machine]:
             f"The head of the Ray cluster does not answer ({str(error)[:200]}).",
             "See that `trilemma node --head` still runs there.",
         ) from error
-    found = {}
+    found: dict[str, Machine] = {}
+    addresses: dict[str, set[str]] = {}
     for node in nodes:
         resources: dict[str, float] = node.get("Resources") or {}
         names = [key.removeprefix(_MACHINE) for key in resources if key.startswith(_MACHINE)]
         names = [name for name in names if re.fullmatch(MACHINE_NAME, name)]
         if node.get("Alive") and names and resources.get(SLOT, 0) >= 1:
             types = [key.removeprefix(_TYPE) for key in resources if key.startswith(_TYPE)]
+            address = str(node.get("NodeManagerAddress") or "")
+            addresses.setdefault(names[0], set()).add(address)
             found[str(node["NodeID"])] = Machine(
                 name=names[0],
+                address=address,
                 slots=int(resources[SLOT]),
                 cpus=resources.get("CPU", 0.0),
                 memory_bytes=int(resources.get("memory", 0)),
                 gpus=resources.get("GPU", 0.0),
                 gpu_type=types[0] if types else "",
             )
-    return found
+    first = {name: sorted(ones) for name, ones in addresses.items()}
+    return {
+        node: one.model_copy(update={"namesakes": tuple(first[one.name][1:])})
+        for node, one in found.items()
+        if one.address == first[one.name][0]
+    }
 
 
-def bundle_of(needs: Needs) -> dict[str, float]:
-    """What a run takes of Ray's resources."""
+def bundle_of(needs: Needs, machine: Machine) -> dict[str, float]:
+    """What a run takes of a machine's resources, as Ray calls them."""
     wanted = {
         SLOT: 1.0,
         "CPU": float(needs.cpus),
         "GPU": float(needs.gpus),
         "memory": float(needs.memory_bytes),
         f"{_TYPE}{needs.gpu_type}": _TOUCH if needs.gpu_type else 0.0,
-        f"{_MACHINE}{needs.machine}": _TOUCH if needs.machine else 0.0,
+        f"{_MACHINE}{machine.name}": _TOUCH,
+        f"{_ADDRESS}{machine.address}": _TOUCH if machine.address else 0.0,
     }
     return {name: amount for name, amount in wanted.items() if amount}
-
-
-def offered(machine: Machine, needs: Needs) -> bool:
-    """Whether a machine has what is needed at all, free or not."""
-    return (
-        needs.machine in ("", machine.name)
-        and needs.gpu_type in ("", machine.gpu_type)
-        and machine.gpus >= needs.gpus
-        and machine.cpus >= needs.cpus
-        and machine.memory_bytes >= needs.memory_bytes
-    )

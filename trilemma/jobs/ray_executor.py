@@ -1,20 +1,22 @@
 """Runs on the machines of a Ray cluster: each takes a slot of one, and is measured there by an agent.
 
-Ray finds the machine (a placement group of one bundle) and says when it is gone. Everything else is as on this machine:
-the same worker claims runs, watches and cancels them; and what a run recorded counts only when it has been taken over
-into the store here, whole, and only for the attempt that the store is at.
+Which machine that is, is decided here; Ray keeps its slot (a placement group of one bundle) and says when it is gone.
+Everything else is as on this machine: the same worker claims runs, watches and cancels them; and what a run recorded
+counts only when it has been taken over into the store here, whole, and only for the attempt that the store is at.
 """
 
 from __future__ import annotations
 
 import threading
+import time
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
 from trilemma.jobs.base import Command, Identity
 from trilemma.jobs.local import LocalExecutor
-from trilemma.jobs.ray_cluster import SLOT, bundle_of, connect, machines_of, offered
+from trilemma.jobs.ray_cluster import bundle_of, connect, machines_of
 from trilemma.jobs.ray_node import Agent
 from trilemma.jobs.ray_run import ANSWER_S, Journey, RayHandle
 from trilemma.needs import ANYWHERE, Needs
@@ -23,7 +25,9 @@ from trilemma.settings import Settings
 from trilemma.store import Store
 
 _PLACE_S = 1.0
-"""How long Ray may take to find a machine that has a slot free."""
+"""How long Ray may take to keep a slot that is free."""
+_LEFT_OUT_S = 300.0
+"""How long a machine gets no runs that did not take one: else it would be given the next at once."""
 
 
 class RayExecutor:
@@ -35,6 +39,10 @@ class RayExecutor:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._placing = threading.Lock()
+        self._taken: Counter[str] = Counter()
+        """Slots that are ours now, by machine."""
+        self._left_out: dict[tuple[str, str], tuple[float, str]] = {}
+        """Until when a machine gets no runs (as ``time.monotonic`` counts) of an engine, or of any (""), and why."""
 
     def lanes(self) -> int:
         """The slots of all machines.
@@ -50,9 +58,14 @@ class RayExecutor:
         Raises:
             RunError: the cluster cannot be reached.
         """
-        # One that went and came back is there twice until Ray notices.
-        found = {machine.name: machine for machine in machines_of(connect(self._settings)).values()}
-        return tuple(found[name] for name in sorted(found))
+        known = machines_of(connect(self._settings))
+        with self._placing:
+            return self._by_name(known)
+
+    def leave_out(self, name: str, why: str, engine: str = "") -> None:
+        """Give a machine no runs for some minutes; or none of one engine."""
+        with self._placing:
+            self._left_out[name, engine] = time.monotonic() + _LEFT_OUT_S, why
 
     def reserve(self, device: str, needs: Needs = ANYWHERE) -> RayReservation | None:
         """A slot of a machine that has what is needed; None while no such slot is free.
@@ -61,22 +74,19 @@ class RayExecutor:
             RunError: the cluster cannot be reached.
         """
         ray = connect(self._settings)
-        from ray.util import placement_group, placement_group_table, remove_placement_group  # noqa: PLC0415
-
         with self._placing:
             known = machines_of(ray)
-            if ray.available_resources().get(SLOT, 0) < 1 or not any(offered(one, needs) for one in known.values()):
-                return None
-            group, reserved = placement_group([bundle_of(needs)]), None
-            try:
-                if group.wait(_PLACE_S):
-                    node = placement_group_table(group)["bundles_to_node_id"][0]
-                    if node in known:
-                        reserved = RayReservation(self._settings, ray, group, known[node].name, needs)
-            finally:
-                if reserved is None:
-                    remove_placement_group(group)
-            return reserved
+            fit = [one for one in self._by_name(known) if one.takes(needs) and self._taken[one.name] < one.slots]
+            for machine in sorted(fit, key=lambda one: self._taken[one.name] / one.slots):
+                if (group := self._place(ray, known, needs, machine)) is not None:
+                    self._taken[machine.name] += 1
+                    return RayReservation(self, self._settings, ray, group, machine.name, needs)
+        return None
+
+    def give_back(self, name: str) -> None:
+        """Count a slot of a machine as free again."""
+        with self._placing:
+            self._taken[name] -= 1
 
     def clear(self, run_id: str, worker_id: str, process: Identity | None) -> bool:
         """End what a worker without a cluster left on this machine.
@@ -85,11 +95,36 @@ class RayExecutor:
         """
         return LocalExecutor(self._settings).clear(run_id, worker_id, process)
 
+    def _by_name(self, known: dict[str, Machine]) -> tuple[Machine, ...]:
+        # One that went and came back is there twice until Ray notices.
+        found = {machine.name: machine for machine in known.values()}
+        self._left_out = {key: one for key, one in self._left_out.items() if one[0] > time.monotonic()}
+        return tuple(found[name].model_copy(update=self._shortcomings(name)) for name in sorted(found))
+
+    def _shortcomings(self, name: str) -> dict[str, Any]:
+        mine = {engine: why for (one, engine), (_, why) in self._left_out.items() if one == name}
+        return {"refuses": mine.pop("", ""), "lacks": mine}
+
+    def _place(self, ray: Any, known: dict[str, Machine], needs: Needs, machine: Machine) -> Any | None:
+        """The placement group of one slot of ``machine``, or None if Ray has none."""
+        from ray.util import placement_group, placement_group_table, remove_placement_group  # noqa: PLC0415
+
+        group, placed = placement_group([bundle_of(needs, machine)]), False
+        try:
+            placed = group.wait(_PLACE_S) and placement_group_table(group)["bundles_to_node_id"][0] in known
+        finally:
+            if not placed:
+                remove_placement_group(group)
+        return group if placed else None
+
 
 class RayReservation:
     """A slot of a machine."""
 
-    def __init__(self, settings: Settings, ray: Any, group: Any, machine: str, needs: Needs) -> None:
+    def __init__(
+        self, executor: RayExecutor, settings: Settings, ray: Any, group: Any, machine: str, needs: Needs
+    ) -> None:
+        self._executor = executor
         self._settings = settings
         self._ray = ray
         self._group = group
@@ -105,7 +140,7 @@ class RayReservation:
         options = {"num_cpus": self._needs.cpus, "num_gpus": self._needs.gpus, "scheduling_strategy": placed}
         self._agent = self._ray.remote(Agent).options(max_concurrency=8, max_restarts=0, **options).remote()
         journey = Journey(self._settings, self._ray, self._agent, run, store)
-        return RayHandle(journey, self.machine, worker_id, command, log)
+        return RayHandle(journey, self.machine, worker_id, command, log, self._executor.leave_out)
 
     def release(self) -> None:
         """Dismiss the agent, and give the slot back."""
@@ -119,3 +154,4 @@ class RayReservation:
                 self._ray.kill(self._agent)
         with suppress(Exception):
             remove_placement_group(self._group)
+        self._executor.give_back(self.machine)

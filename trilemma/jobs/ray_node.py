@@ -11,7 +11,8 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -20,13 +21,15 @@ import trilemma
 from trilemma.bench.plan import check_engine
 from trilemma.catalog.files import HashCache, megabytes
 from trilemma.catalog.share import Share, place, verified
-from trilemma.errors import CatalogError, RunCancelledError, RunError, TrilemmaError
-from trilemma.jobs.base import Command
+from trilemma.errors import CatalogError, InvalidArtifactError, RunCancelledError, TrilemmaError
+from trilemma.jobs.base import Command, Ending
 from trilemma.jobs.local import LocalExecutor, LocalHandle, LocalReservation
+from trilemma.jobs.locks import try_lock
 from trilemma.jobs.parcel import Files, Greeting, Parcel, Report, pack, unpack, write_files
+from trilemma.jobs.processes import check_room
 from trilemma.jobs.ray_cluster import forget_node_environment, load_ray
 from trilemma.meters.machine import host_info
-from trilemma.schema import Artifact
+from trilemma.schema import Artifact, RunSpec
 from trilemma.settings import Settings, get_settings
 from trilemma.store import Store, open_store
 
@@ -46,7 +49,7 @@ class Agent:
         self._settings = get_settings()
         forget_node_environment(self._settings)
         self._settings.ensure_home()
-        self._hashes = HashCache(self._settings.artifacts_dir)
+        self._hashes = HashCache(self._settings.home)
         self._note = ""
         self._cancelled = threading.Event()
         self._workspace: Path | None = None
@@ -60,13 +63,21 @@ class Agent:
         """A :class:`Greeting`."""
         return pack(Greeting(trilemma=trilemma.__version__, host=host_info()))
 
+    def unfit(self, spec: bytes) -> str:
+        """Why nothing can be measured here with the engine of a :class:`~trilemma.schema.RunSpec`, or nothing."""
+        try:
+            check_engine(unpack(RunSpec, spec))
+        except TrilemmaError as error:
+            return str(error)
+        return ""
+
     def missing(self, parcel: bytes) -> list[str]:
         """The ids of those artifacts that are not on this machine."""
         wanted = unpack(Parcel, parcel)
         return [one.id for one in wanted.artifacts if one.format != "endpoint" and self._find(one) is None]
 
-    def start(self, parcel: bytes, files: Files, worker_id: str, command: Command) -> str:
-        """Bring the weights here and start the run's process; why it cannot be started, or nothing.
+    def start(self, parcel: bytes, files: Files, worker_id: str, command: Command) -> bytes:
+        """Bring the weights here and start the run's process; a :class:`Report`, with an ending if that cannot be.
 
         Args:
             parcel: The :class:`Parcel`.
@@ -76,9 +87,11 @@ class Agent:
         """
         try:
             self._start(unpack(Parcel, parcel), files, worker_id, command)
-        except (TrilemmaError, OSError, ValueError) as error:
-            return str(error) or type(error).__name__
-        return ""
+        except (InvalidArtifactError, RunCancelledError, ValueError) as error:  # it would be so on any machine
+            return pack(Report(ending=Ending(1, str(error))))
+        except (TrilemmaError, OSError) as error:
+            return pack(Report(ending=Ending(1, str(error) or type(error).__name__, refused=True)))
+        return pack(Report())
 
     def report(self, after_ns: int, log_offset: int) -> tuple[bytes, bytes]:
         """A :class:`Report` with the samples later than ``after_ns``, and the log from ``log_offset`` on."""
@@ -93,7 +106,7 @@ class Agent:
             remaining_s=run.remaining_s,
             begun=run.host is not None,
             samples=tuple(self._store.samples(self._run_id, after_ns=after_ns)),
-            ending=None if ending is None else (ending.code, ending.explanation),
+            ending=ending,
         )
         return pack(report), self._log_from(log_offset)
 
@@ -102,13 +115,12 @@ class Agent:
         assert self._store is not None, "only a run that was started has results"
         return pack(self._store.whole_run(self._store.run(self._run_id)))
 
-    def stop(self, grace_s: float) -> tuple[int, str]:
-        """End the run; its exit code, and what that means."""
+    def stop(self, grace_s: float) -> bytes:
+        """End the run; a :class:`Report` of how it ended."""
         self._cancelled.set()
         if self._handle is None:
-            return 0, "It had not begun."
-        ending = self._handle.stop(grace_s)
-        return ending.code, ending.explanation
+            return pack(Report(ending=Ending(0, "It had not begun.")))
+        return pack(Report(ending=self._handle.stop(grace_s)))
 
     def close(self) -> None:
         """Give the device back, and remove what the run left here."""
@@ -122,7 +134,7 @@ class Agent:
             self._reservation = None
 
     def _start(self, parcel: Parcel, files: Files, worker_id: str, command: Command) -> None:
-        check_engine(parcel.run.spec)  # before any weights are fetched for it
+        check_room(self._settings.home)
         if parcel.run.spec.needs.gpus:  # else the run sees all that the machine shows
             os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, load_ray().get_gpu_ids()))
         attempt = f"{worker_id}:{parcel.run.attempt}"  # what an earlier one left may be ended, and this one not
@@ -151,14 +163,16 @@ class Agent:
                     LocalExecutor(self._settings).clear(run_id, (left / _ATTEMPT).read_text(), None)
                 shutil.rmtree(left, ignore_errors=True)
         if not parcel.run.id.isalnum():
-            raise RunError(f"{parcel.run.id!r} cannot be the id of a run.")
+            raise ValueError(f"{parcel.run.id!r} cannot be the id of a run.")
         self._workspace = base / f"{parcel.run.id}-{parcel.run.attempt}-{os.getpid()}"
         inside = self._settings.model_copy(update={"home": self._workspace, "database": ""})
         inside.ensure_home()
         (self._workspace / _ATTEMPT).write_text(attempt)
-        tasks = self._settings.home / "lm_eval_tasks"
-        if tasks.is_dir():
-            (inside.home / tasks.name).symlink_to(tasks)
+        tasks, dashboards = self._settings.home / "lm_eval_tasks", self._settings.dashboards_dir
+        dashboards.mkdir(exist_ok=True)  # one may be opened while the run lasts
+        for folder in (tasks, dashboards):
+            if folder.is_dir():
+                (inside.home / folder.name).symlink_to(folder)
         return inside
 
     def _reserve(self, executor: LocalExecutor) -> LocalReservation:
@@ -166,15 +180,17 @@ class Agent:
 
         It is waited for as a worker waits for it: to fail the run would fail all that come to this machine after it.
         """
-        device, slots = self._settings.device, self._settings.slots
-        devices = [device] if slots == 1 else [f"{device}-{number}" for number in range(slots)]
+        slots: list[int | None] = [*range(self._settings.slots)] if self._settings.slots > 1 else [None]
         while True:
-            for one in devices:
-                if (found := executor.reserve(one)) is not None:
+            for slot in slots:
+                if (found := executor.reserve(self._settings.device, slot=slot)) is not None:
                     return found
             self._note = "Waiting for what else measures on its machine"
-            if self._cancelled.wait(_LOOK_S):
-                raise RunCancelledError("The run was cancelled.", "Retry it from the queue.")
+            self._wait()
+
+    def _wait(self) -> None:
+        if self._cancelled.wait(_LOOK_S):
+            raise RunCancelledError("The run was cancelled.", "Retry it from the queue.")
 
     def _bring(self, artifact: Artifact) -> Artifact:
         """The artifact with its path here, its hash checked.
@@ -186,18 +202,32 @@ class Agent:
             return artifact
         path = self._find(artifact)
         if path is None:
-            if not self._settings.artifacts_url:
-                raise CatalogError(
-                    f"{artifact.label} ({artifact.id[:12]}) is not on this machine.",
-                    "Set TRILEMMA_ARTIFACTS_URL on every machine to a folder that all of them see, or to an object "
-                    "store.",
-                )
-            path = Share(self._settings.artifacts_url).get(artifact, self._own, self._progress)
-            if not verified(path, artifact, self._hashes):
-                raise CatalogError(
-                    f"{artifact.label} arrived damaged.", "Look at the disk of this machine, then retry."
-                )
+            with self._alone_with(artifact):
+                path = self._find(artifact) or self._fetch(artifact)
         return artifact.model_copy(update={"path": str(path)})
+
+    @contextmanager
+    def _alone_with(self, artifact: Artifact) -> Iterator[None]:
+        """While the agents of other slots wait: what one brings here, all find."""
+        self._own.mkdir(parents=True, exist_ok=True)
+        while (lock := try_lock(self._own / f".{artifact.id}.lock")) is None:
+            self._note = f"Waiting for {artifact.label}, which another run fetches"
+            self._wait()
+        try:
+            yield
+        finally:
+            os.close(lock)
+
+    def _fetch(self, artifact: Artifact) -> Path:
+        if not self._settings.artifacts_url:
+            raise CatalogError(
+                f"{artifact.label} ({artifact.id[:12]}) is not on this machine.",
+                "Set TRILEMMA_ARTIFACTS_URL on every machine to a folder that all of them see, or to an object store.",
+            )
+        path = Share(self._settings.artifacts_url).get(artifact, self._own, self._progress)
+        if not verified(path, artifact, self._hashes):
+            raise CatalogError(f"{artifact.label} arrived damaged.", "Look at the disk of this machine, then retry.")
+        return path
 
     @property
     def _own(self) -> Path:

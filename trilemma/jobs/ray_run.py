@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 import trilemma
 from trilemma.catalog.files import HashCache
 from trilemma.catalog.share import Share
-from trilemma.errors import RunError, StoreError, TrilemmaError
+from trilemma.errors import StoreError, TrilemmaError
 from trilemma.jobs.base import Command, Ending
 from trilemma.jobs.parcel import Greeting, Parcel, Report, artifacts_of, files_of, pack, parcel_of, unpack
+from trilemma.needs import engine_of
 from trilemma.records import RunRecord, WholeRun
 from trilemma.schema import RunState
 from trilemma.settings import Settings
@@ -52,23 +53,24 @@ class Journey:
         self.over = threading.Event()
         """Set when nothing that it brings counts any more."""
 
-    def begin(self, worker_id: str, command: Command) -> str:
-        """Bring the run to the machine and start it there; why that cannot be, or nothing.
+    def begin(self, worker_id: str, command: Command) -> Ending | None:
+        """Bring the run to the machine and start it there; None if it has begun, else what became of it.
 
         Raises:
             TrilemmaError: the run's weights or files cannot be sent.
             RayError: the machine is gone.
         """
-        greeting = unpack(Greeting, self._ask("hello"))
-        if greeting.trilemma != trilemma.__version__:
-            raise RunError(
-                f"{self.run.machine} has Trilemma {greeting.trilemma}, the worker {trilemma.__version__}.",
-                "Install the same version on every machine, and start `trilemma node` there again.",
-            )
+        try:
+            greeting = unpack(Greeting, self._ask("hello"))
+        except ValueError as error:  # as of another version, which knows other fields
+            why = f"{self.run.machine} is not understood ({_words(error)}). Install the same Trilemma there."
+            return Ending(1, why, refused=True)
+        if (unfit := self._unfit(greeting)) is not None:
+            return unfit
         artifacts = artifacts_of(self.store, self.run)
         missing = self._ask("missing", pack(Parcel(run=self.run, artifacts=artifacts)))
         if missing and self._settings.artifacts_url:
-            share, hashes = Share(self._settings.artifacts_url), HashCache(self._settings.artifacts_dir)
+            share, hashes = Share(self._settings.artifacts_url), HashCache(self._settings.home)
             for artifact in artifacts:
                 if artifact.id in missing:
                     self.store.set_progress(self.run.id, 0.0, f"Putting {artifact.label} where the machine can get it")
@@ -76,9 +78,32 @@ class Journey:
                         share.put(artifact, hashes)
         parcel = pack(parcel_of(self.store, self.run, greeting.host))
         if self.over.is_set():  # the store may be at another attempt by now
-            return "It was ended before it had begun."
+            return Ending(1, "It was ended before it had begun.")
         self.store.start_run(self.run.id, greeting.host, self.run.attempt)
-        return str(self._ask("start", parcel, files_of(self._settings, self.run), worker_id, command))
+        files = files_of(self._settings, self.run)
+        ending = unpack(Report, self._ask("start", parcel, files, worker_id, command)).ending
+        if ending is None or not ending.refused:
+            return ending
+        gone = [one for one in artifacts if one.id in missing and not Path(one.path).exists()]
+        if gone and not self._settings.artifacts_url:
+            return ending._replace(refused=False)  # no machine gets from here what is not here
+        return ending._replace(explanation=f"{self.run.machine} does not take it: {ending.explanation}")
+
+    def _unfit(self, greeting: Greeting) -> Ending | None:
+        """What becomes of the run on a machine that is not as it has to be."""
+        name, spec = self.run.machine, self.run.spec
+        if greeting.trilemma != trilemma.__version__:
+            why = (
+                f"{name} has Trilemma {greeting.trilemma}, the worker {trilemma.__version__}. "
+                "Install the same version on every machine, and start `trilemma node` there again."
+            )
+            return Ending(1, why, refused=True)
+        if greeting.host.name != name:
+            return Ending(-9, f"{name} answers as {greeting.host.name or 'a machine without a name'}.", lost=True)
+        if why := self._ask("unfit", pack(spec)):
+            engine = engine_of(spec.configuration.engine, spec.engine_version)
+            return Ending(1, f"{name} does not take it: {why}", refused=True, engine=engine)
+        return None
 
     def report(self, after_ns: int, log_offset: int) -> tuple[Report, bytes]:
         """How it stands.
@@ -95,7 +120,8 @@ class Journey:
         Raises:
             RayError: the machine does not answer, now or any more.
         """
-        return unpack(WholeRun, self._ask("results"))
+        # It may be much: so it has as long as a machine may be silent.
+        return unpack(WholeRun, self._ask("results", timeout=_LOST_S))
 
     def stop(self, grace_s: float) -> Ending:
         """End it.
@@ -103,12 +129,18 @@ class Journey:
         Raises:
             RayError: the machine does not answer, now or any more.
         """
-        return Ending(*self._ask("stop", grace_s, timeout=grace_s + ANSWER_S))
+        ending = unpack(Report, self._ask("stop", grace_s, timeout=grace_s + ANSWER_S)).ending
+        assert ending is not None, "an agent that has stopped says how"
+        return ending
 
     def gone(self, error: Exception) -> bool:
         """Whether what an agent did not answer with means that it never will."""
         errors = self._ray.exceptions
         return isinstance(error, errors.RayActorError) and not isinstance(error, errors.ActorUnavailableError)
+
+    def unmade(self, error: Exception) -> bool:
+        """Whether the agent could not even be made: so it is the machine that something is wrong with."""
+        return self.gone(error) and bool(getattr(error, "actor_init_failed", False))
 
     def unreached(self, error: Exception) -> bool:
         """Whether it was the machine or the way to it that failed, and not what the agent did."""
@@ -119,7 +151,7 @@ class Journey:
         """Why an agent is given up that does not answer, in words that follow its machine's name."""
         if not self.gone(error):
             return f"does not answer any more ({_words(error)})"
-        if getattr(error, "actor_init_failed", False):
+        if self.unmade(error):
             return f"could not begin ({_words(error)})"
         # Ray's words; what they do not say is taken for the machine's end.
         return (
@@ -133,15 +165,20 @@ class Journey:
 class RayHandle:
     """A run's process on another machine.
 
-    Bringing the run there may take minutes, in which it can be cancelled: a thread does it.
+    Bringing the run there may take minutes, in which it can be cancelled: a thread does it. A machine on which it
+    does not begin is reported to ``leave_out``, with the reason.
     """
 
     identity = None
 
-    def __init__(self, journey: Journey, machine: str, worker_id: str, command: Command, log_path: Path) -> None:
+    def __init__(
+        self, journey: Journey, machine: str, worker_id: str, command: Command, log_path: Path,
+        leave_out: Callable[[str, str, str], None],
+    ) -> None:  # fmt: skip
         self._journey = journey
         self._machine = machine
         self._log_path = log_path
+        self._leave_out = leave_out
         self._log_size = 0
         self._last_ns = -1
         self._answered = time.monotonic()
@@ -164,6 +201,8 @@ class RayHandle:
         if answer is None:
             return self._ending
         report, text = answer
+        if report.ending is None:  # else the results are still to be heard
+            self._hears()
         try:
             ended = self._take(report, text)
         except StoreError:
@@ -171,8 +210,9 @@ class RayHandle:
                 raise
             self._ending = Ending(1, "The run is no longer this worker's.")
             return self._ending
-        if ended and report.ending is not None:
-            self._ending = Ending(*report.ending)
+        if ended and (ending := report.ending) is not None:
+            where = f"{self._machine}: " if ending.lost else ""
+            self._ending = ending._replace(explanation=f"{where}{ending.explanation}")
         return self._ending
 
     def stop(self, grace_s: float) -> Ending:
@@ -192,33 +232,40 @@ class RayHandle:
     def _begin(self, worker_id: str, command: Command) -> None:
         try:
             # The store is asked before the agent is told to start: so all of it may be done again.
-            refused = patiently(
+            ending = patiently(
                 lambda: self._journey.begin(worker_id, command), self._journey.patience_s, self._journey.over.is_set
             )
         except TrilemmaError as error:
-            refused = str(error)
+            ending = Ending(1, str(error))
         except Exception as error:
             if self._journey.unreached(error):
                 log.warning("%s does not take a run: %s", self._machine, _words(error))
-                self._ending = self._lost(error)
-                return
-            refused = f"{self._machine} cannot measure it ({_words(error)}). Retry it."
-        if refused:
-            self._ending = Ending(1, refused)
-        else:
+                ending = self._lost(error)
+            else:
+                ending = Ending(1, f"{self._machine} cannot measure it ({_words(error)}). Retry it.")
+        if ending is None:
             self._begun.set()
+        else:
+            self._end(ending)
+
+    def _end(self, ending: Ending) -> None:
+        """End it, and where it had not begun for something of the machine's, let that have no other at once."""
+        if (ending.lost or ending.refused) and not self._begun.is_set() and self._ending is None:
+            self._leave_out(self._machine, ending.explanation, ending.engine)
+        self._ending = ending
 
     def _heard(self, ask: Callable[[], T]) -> T | None:
         """The answer; None while there is none, the ending set if there never will be one."""
         try:
-            answer = ask()
+            return ask()
         except Exception as error:
             log.warning("%s does not answer: %s", self._machine, _words(error))
             if self._journey.gone(error) or time.monotonic() - self._answered > self._silence_s:
-                self._ending = self._lost(error)
+                self._end(self._lost(error))
             return None
+
+    def _hears(self) -> None:
         self._answered, self._silence_s = time.monotonic(), _LOST_S
-        return answer
 
     def _take(self, report: Report, text: bytes) -> bool:
         """Bring a report here; whether the run has ended and all of it is here."""
@@ -234,6 +281,7 @@ class RayHandle:
             whole = self._heard(self._journey.results)
             if whole is None:
                 return False
+            self._hears()
             store.take_over(whole)
             return True
         progress = (report.fraction, report.note, report.phase, report.remaining_s)
@@ -247,7 +295,8 @@ class RayHandle:
         return now.state is RunState.RUNNING and now.attempt == self._journey.run.attempt
 
     def _lost(self, error: Exception) -> Ending:
-        return Ending(-9, f"{self._machine} {self._journey.cause(error)}.", lost=True)
+        unmade = self._journey.unmade(error)
+        return Ending(-9, f"{self._machine} {self._journey.cause(error)}.", lost=not unmade, refused=unmade)
 
 
 def _words(error: Exception) -> str:

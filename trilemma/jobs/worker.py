@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from trilemma import registry
@@ -25,6 +26,7 @@ from trilemma.errors import DatabaseUnavailableError, InvalidArtifactError, NotF
 from trilemma.jobs.base import Command, Ending, Executor, Handle, Identity, Reservation
 from trilemma.jobs.processes import alive, check_room, stopped_by_signals, with_last_words
 from trilemma.jobs.queue import idle
+from trilemma.needs import has
 from trilemma.records import RunRecord
 from trilemma.schema import RunState
 from trilemma.settings import Settings
@@ -100,7 +102,7 @@ class Worker:
         self._executor = executor or registry.load("trilemma.executors", settings.executor_name)(settings)
         self._command = command
         self._device = device or settings.device
-        self._only_machine = None if self._executor.cluster else settings.machine
+        self._takes = None if self._executor.cluster else partial(has, settings.machine)
         self._poll_s = poll_s
         self._grace_s = grace_s
         self._max_interruptions = max_interruptions
@@ -141,7 +143,7 @@ class Worker:
                         continue
                     give_up_at = time.monotonic() + self._settings.database_patience_s
                     started += worked
-                    if once or (drain and not worked and idle(self._store, self._device, self._only_machine)):
+                    if once or (drain and not worked and idle(self._store, self._device, self._takes)):
                         break
                     if not worked:
                         stop.wait(self._poll_s)
@@ -186,17 +188,22 @@ class Worker:
             log.warning("The worker of run %s vanished", run.id, extra={"run": run.id})
             self._start_over(run.id, worker_id, "Its worker vanished.")
 
-    def _start_over(self, run_id: str, worker_id: str, cause: str) -> None:
+    def _start_over(self, run_id: str, worker_id: str, cause: str, *, refused: bool = False) -> None:
         """Give back what ``worker_id`` was interrupted at; or give it up, where that happened too often.
 
         Args:
             run_id: The run.
             worker_id: Only while it is that worker's.
             cause: What interrupted it, in a sentence.
+            refused: Whether its machine did not take it, which does not count.
         """
         count = self._store.interruptions(run_id) + 1
         if self._store.cancel_requested(run_id):
             state, reason = RunState.CANCELLED, "Cancelled."
+        elif refused:
+            text = f"{cause} It waits for another machine, or until that one is asked again."
+            self._store.release(run_id, text, owner=worker_id)
+            return
         elif count >= self._max_interruptions:
             state = RunState.FAILED
             reason = f"The run was interrupted {count} times, at last so: {cause} Find out what ends it, then retry."
@@ -276,9 +283,9 @@ class Worker:
         elif ending is None:
             self._store.release(run_id, "The worker was stopped; the run starts over.", owner=self.id)
         elif self._store.run(run_id).state is RunState.RUNNING and not self._restore(run_id):
-            if ending.lost:
+            if ending.lost or ending.refused:
                 log.warning("Run %s: %s", run_id, ending.explanation, extra={"run": run_id})
-                self._start_over(run_id, self.id, ending.explanation)
+                self._start_over(run_id, self.id, ending.explanation, refused=ending.refused)
             else:
                 self._store.finish_run(run_id, RunState.FAILED, reason=ending.explanation, log_tail=tail, owner=self.id)
         state = self._store.run(run_id).state

@@ -152,8 +152,13 @@ def _on_device(configuration: Configuration, device: DeviceProfile, artifact: Ar
     return configuration.model_copy(update={"profile": device, "settings": settings})
 
 
-def check_device(configuration: Configuration, artifact: Artifact) -> None:
-    """Refuse a device that cannot be emulated here, and a context above the device's.
+def check_device(configuration: Configuration, artifact: Artifact, *, here: bool = True) -> None:
+    """Refuse a device that cannot be emulated, and a context above the device's.
+
+    Args:
+        configuration: With the device, if any.
+        artifact: What it measures.
+        here: Whether this is the machine that shall emulate it.
 
     Raises:
         ProfileError: saying which, and what to do.
@@ -165,7 +170,7 @@ def check_device(configuration: Configuration, artifact: Artifact) -> None:
         raise ProfileError(
             f"{artifact.label} runs in a server of its own, which cannot be limited.", "Measure it without a device."
         )
-    if why := obstacle(device):
+    if here and (why := obstacle(device)):
         raise ProfileError(why, "Choose a smaller device, or measure on a machine with more cores.")
     context = effective_context(configuration, artifact)
     if device.context and context and context > device.context:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from trilemma.errors import NotFoundError
-from trilemma.needs import ANYWHERE, Needs
+from trilemma.needs import ANYWHERE, EngineNeeds, Needs, engine_of
 from trilemma.records import Machine
 from trilemma.schema import RunState, utc_now
 from trilemma.settings import get_settings
@@ -68,40 +68,47 @@ def waiting(connection: Connection, device: str, limit: int | None = None) -> li
     """The waiting runs of ``device`` in the order of the queue, the first ``limit``, and what each needs.
 
     A run that asks for no machine, but whose configuration another run of its study is or was measured with on one that
-    is there, needs that machine.
+    is there, needs that machine. One of an engine that a machine was found to lack needs that engine.
     """
     query = (
-        sa.select(t.runs.c.id, t.runs.c.needs)
+        sa.select(t.runs.c.id, t.runs.c.needs, t.runs.c.engine, t.runs.c.engine_version)
         .where(t.runs.c.state == RunState.WAITING.value, t.runs.c.device == device)
         .order_by(t.runs.c.position, t.runs.c.number)
     )
     rows = connection.execute(query.limit(limit)).all()
     known = {text: Needs.model_validate_json(text) if text else ANYWHERE for text in {row.needs for row in rows}}
-    homes = _homes(connection, device) if rows else {}
+    there = _there(connection, device) if rows else []
+    homes = _homes(connection, device, [one.name for one in there]) if there else {}
+    lacked = {engine for one in there for engine in one.lacks}
     found = []
-    for run_id, text in rows:
+    for run_id, text, *engine in rows:
         needs = known[text]
         if not needs.machine and (home := homes.get(run_id)):
             needs = needs.model_copy(update={"machine": home})
+        if lacked and (asked := engine_of(*engine)) in lacked:
+            needs = EngineNeeds(**needs.model_dump(), engine=asked)
         found.append((run_id, needs))
     return found
 
 
-def _homes(connection: Connection, device: str) -> dict[str, str]:
-    """By waiting run the machine that has had another run of the same configuration in one of its studies."""
-    r, mine, its, other = t.runs, t.study_runs.alias(), t.study_runs.alias(), t.runs.alias()
+def _there(connection: Connection, device: str) -> list[Machine]:
     m = t.machines.c
     seen = sa.and_(m.device == device, m.alive.is_(True), m.seen_at >= utc_now() - FRESH)
-    there = connection.execute(sa.select(m.name).where(seen)).scalars().all()
-    if not there:
-        return {}
+    documents = connection.execute(sa.select(m.document).where(seen)).scalars()
+    return [Machine.model_validate(document) for document in documents]
+
+
+def _homes(connection: Connection, device: str, there: Sequence[str]) -> dict[str, str]:
+    """By waiting run the machine that had the first of the other runs of its configuration in one of its studies."""
+    r, mine, its, other = t.runs, t.study_runs.alias(), t.study_runs.alias(), t.runs.alias()
     query = (
-        sa.select(r.c.id, sa.func.min(other.c.machine))
+        sa.select(r.c.id, other.c.machine)
         .join_from(r, mine, mine.c.run_id == r.c.id)
         .join(its, its.c.study_id == mine.c.study_id)
         .join(other, sa.and_(other.c.id == its.c.run_id, other.c.configuration_id == r.c.configuration_id))
         .where(r.c.state == RunState.WAITING.value, r.c.device == device, other.c.machine.in_(there))
         .where(other.c.state.in_([RunState.RUNNING.value, RunState.DONE.value]))
-        .group_by(r.c.id)
+        # Of several the last row counts: that which began first. One that has not begun yet has no time of it.
+        .order_by(other.c.started_at.is_(None).desc(), other.c.started_at.desc(), other.c.number.desc())
     )
     return {str(run_id): str(machine) for run_id, machine in connection.execute(query)}

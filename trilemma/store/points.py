@@ -64,9 +64,10 @@ def machine_points(connection: Connection) -> MachinePoints:
     r = t.runs.c
     earliest = (sa.func.min(r.finished_at).label("earliest"), sa.func.min(r.number).label("number"))
     ended = sa.select(r.configuration_id, *PLACE, *earliest)
-    # What begins is first known by less than at its end, when its GPUs are. Another tool's file tells of no host.
+    # What begins is first known by less than at its end, when its GPUs are: so is what fails before it has measured.
+    # Another tool's file tells of no host.
     known = sa.or_(r.host_id.is_not(None), is_of_tool(t.runs))
-    ended = ended.where(known, r.state.in_([state.value for state in RunState if state.final]))
+    ended = ended.where(known, r.state.in_([RunState.DONE.value, RunState.DOES_NOT_FIT.value]))
     rows = connection.execute(ended.group_by(r.configuration_id, *PLACE).order_by("earliest", "number")).all()
     labels = _labels({machines[row.host_id]: hosts[row.host_id] for row in rows if row.host_id is not None})
     first: dict[tuple[str, ...], tuple[str, str]] = {}
