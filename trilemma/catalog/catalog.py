@@ -307,6 +307,8 @@ class Catalog:
             known = self.store.artifact(artifact.id)
         except NotFoundError:
             return artifact
+        if not known.path:  # known by name alone, from a file of somebody's: that says nothing of what is added here
+            return artifact
         update: dict[str, object] = {"derivations": tuple(dict.fromkeys((*known.derivations, *artifact.derivations)))}
         if not Path(known.path).exists():
             update |= {"path": artifact.path, "source": artifact.source}
