@@ -17,6 +17,7 @@ from pages import shared
 from pages.parts import entrance, gate
 from tests import factory
 from tests.pages.test_tryout import study
+from tests.waiting import free_port
 from trilemma.access.roles import Action
 from trilemma.errors import SignInError, TrilemmaError
 from trilemma.records import Machine, Outcome
@@ -128,10 +129,27 @@ def test_an_error_tells_a_viewer_no_path(claims: dict[str, Any], home: Path) -> 
     (home / "trilemma.db").write_bytes(b"no database" * 100)
     (text,) = (error.value for error in open_page("queue").error)
     assert str(home) not in text
-    assert "is not a database" in text.replace("\\", "")
+    assert text.replace("\\", "").startswith("**The database cannot be used just now.**")
     claims["role"] = "analyst"
     (text,) = (error.value for error in open_page("queue").error)
     assert str(home) in text.replace("\\", "")
+
+
+def test_a_database_that_is_away_tells_a_viewer_neither_its_server_nor_its_account(
+    claims: dict[str, Any], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trilemma.settings import get_settings
+
+    monkeypatch.setenv("TRILEMMA_DATABASE", f"postgresql://reader:hush@localhost:{free_port()}/figures")
+    get_settings.cache_clear()
+    for role, known in (("viewer", False), ("analyst", True)):
+        claims["role"] = role
+        (error,) = open_page("queue").error
+        text = error.value.replace("\\", "")
+        assert [word in text for word in ("localhost", "reader", "figures", "127.0.0.1")] == [known] * 4, text
+        assert "hush" not in text
+        assert known or text.startswith("**The database cannot be used just now.**")
+    get_settings.cache_clear()
 
 
 CLICKS = [
