@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
@@ -23,6 +24,7 @@ from trilemma.settings import get_settings
 from trilemma.store import Store, open_store
 
 Made = TypeVar("Made")
+_log = logging.getLogger(__name__)
 _held: ContextVar[Mapping[str, Any] | None] = ContextVar("held", default=None)
 """The claims of whoever a file is made for."""
 
@@ -61,6 +63,27 @@ def login_on() -> bool:
     return known
 
 
+def rules() -> Rules:
+    """The rules for those who log in.
+
+    Raises:
+        SettingsError: there is a mistake in them. What it is names people, so that the server's log has it and no page.
+    """
+    try:
+        return load_rules(get_settings().home)
+    except SettingsError as error:
+        _note_once(str(error))
+        raise SettingsError(
+            "Access is not configured correctly, and nobody is let in until it is mended.",
+            "Whoever runs this dashboard finds what is wrong in its log, and by `trilemma doctor`.",
+        ) from error
+
+
+@functools.lru_cache(maxsize=8)
+def _note_once(text: str) -> None:
+    _log.error(text)
+
+
 def exposed() -> bool:
     """Whether the server listens beyond this machine."""
     return not is_loopback(str(st.get_option("server.address") or ""))
@@ -75,10 +98,9 @@ def visitor() -> tuple[User, Rules]:
         SettingsError: the rules cannot be read.
     """
     if (held := _held.get()) is not None:
-        return from_claims(held, rules := load_rules(get_settings().home)), rules
+        return from_claims(held, known := rules()), known
     if login_on():
-        rules = load_rules(get_settings().home)
-        return from_claims(claims(), rules), rules
+        return from_claims(claims(), known := rules()), known
     if exposed() and not get_settings().allow_anyone:
         raise AccessError(
             "This dashboard listens to the network, and has no log-in.",

@@ -282,6 +282,21 @@ def test_a_log_in_that_the_server_does_not_know_of_lets_nobody_in(home: Path) ->
     assert not app.title
 
 
+def test_a_mistake_in_the_rules_names_nobody_on_a_page(
+    claims: dict[str, Any], home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (home / "access.toml").write_text(f'[users]\n"{ANN}" = "boss"\n')
+    claims["is_logged_in"] = False
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    app.run()
+    assert not app.title
+    text = app.error[0].value.replace("\\", "")
+    assert text.startswith("**Access is not configured correctly, and nobody is let in until it is mended.**")
+    assert "ann@" not in everything(app).replace("\\", "")
+    assert [record.message for record in caplog.records if ANN in record.message][1:] == []
+    assert f"users.{ANN}" in caplog.text
+
+
 def test_a_file_made_later_is_made_for_whoever_asked_for_it(
     claims: dict[str, Any], filled: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
