@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -280,6 +280,20 @@ def test_a_log_in_that_the_server_does_not_know_of_lets_nobody_in(home: Path) ->
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
     assert "started without it" in app.error[0].value
     assert not app.title
+
+
+def test_everything_of_a_run_as_a_file_names_nobody(
+    claims: dict[str, Any], filled: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files: list[Callable[[], str]] = []
+    monkeypatch.setattr(entrance, "later", lambda make: files.append(make) or make)
+    claims["role"] = "analyst"
+    failed = filled.runs(states=[RunState.FAILED])[0]
+    assert failed.created_by == ANN
+    assert not open_page("run", id=failed.id).exception
+    whole, _ = files
+    assert failed.id in whole()
+    assert ANN not in whole()
 
 
 def test_a_mistake_in_the_rules_names_nobody_on_a_page(
