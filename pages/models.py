@@ -198,7 +198,9 @@ def _task(board: TaskBoard, task: Task) -> None:
         if task.state is TaskState.DONE:
             st.success(f"**{title}**: {shared.plain(task.outcome)}", icon=":material/check_circle:")
         elif task.state is TaskState.CANCELLED:
-            text = "cancelled; nothing half-made is in the catalog, and a download goes on where it stopped."
+            text = "cancelled; nothing half-made is in the catalog."
+            if entrance.guard().limits.disk_gb is None:
+                text += " A download goes on where it stopped."
             st.info(f"**{title}**: {text}", icon=":material/cancel:")
         elif task.error is not None:
             st.error(

@@ -278,6 +278,33 @@ def test_what_is_no_language_model_is_refused(catalog: Catalog, tmp_path: Path, 
     assert catalog.refresh() == []
 
 
+def test_of_what_is_fetched_and_then_refused_nothing_stays(
+    catalog: Catalog, hub: Any, settings: Settings, make_gguf: Make
+) -> None:
+    """No artifact names it: nobody could delete it, and nobody's limit counts it."""
+    hub.add("a/b", {"odd.gguf": make_gguf(change=lambda writer: writer.add_type("mmproj"))})
+    with pytest.raises(InvalidArtifactError):
+        catalog.add("hub", "a/b/odd.gguf")
+    assert [path for path in settings.artifacts_dir.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_what_is_fetched_and_not_added_stays_only_where_it_may(
+    keep: bool, catalog: Catalog, hub: Any, settings: Settings, tiny_gguf: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.add("a/b", {"tiny.gguf": tiny_gguf})
+    with monkeypatch.context() as away, pytest.raises(KeyboardInterrupt):
+        away.setattr(catalog, "_described", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        catalog.add("hub", "a/b/tiny.gguf", keep=keep)
+    left = [path.name for path in settings.artifacts_dir.rglob("*") if path.is_file()]
+    assert left == (["tiny.gguf"] if keep else [])
+    added = catalog.add("hub", "a/b/tiny.gguf", keep=keep)
+    with monkeypatch.context() as away, pytest.raises(KeyboardInterrupt):
+        away.setattr(catalog, "_described", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        catalog.add("hub", "a/b/tiny.gguf", keep=keep)
+    assert Path(added.path).exists(), "an artifact is in it"
+
+
 def test_one_of_several_parts_is_refused(catalog: Catalog, tmp_path: Path, make_gguf: Make) -> None:
     path = tmp_path / "part.gguf"
     path.write_bytes(make_gguf(change=lambda writer: writer.add_uint16("split.count", 3)))

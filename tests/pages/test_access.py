@@ -13,11 +13,12 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from pages import shared
+from pages import models, shared
 from pages.parts import entrance, gate
 from tests import factory
+from tests.catalog.hub_server import HubServer
 from tests.pages.test_tryout import study
-from tests.waiting import free_port
+from tests.waiting import free_port, wait_for
 from trilemma.access.roles import Action
 from trilemma.errors import SignInError, TrilemmaError
 from trilemma.records import Machine, Outcome
@@ -294,6 +295,25 @@ def test_everything_of_a_run_as_a_file_names_nobody(
     whole, _ = files
     assert failed.id in whole()
     assert ANN not in whole()
+
+
+def test_a_download_of_a_size_that_no_search_tells_keeps_to_the_limit(
+    claims: dict[str, Any], store: Store, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models._board.cache_clear()
+    with (home / "access.toml").open("a") as rules:
+        rules.write("[limits]\ndisk_gb = 0.005\n")
+    claims["role"] = "analyst"
+    with HubServer() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        hub.add("someone/Tiny-GGUF", {"Tiny-Q8_0.gguf": bytes(6 * 2**20)})
+        app = open_page("models", source="Hugging Face hub", hub="Tiny")
+        app.button(key="add_hub_0").click().run()
+        wait_for(lambda: not models._board().running())
+    (error,) = app.run().error
+    assert "Your files would take 6.00 MiB of the disk; 4.77 MiB are allowed." in error.value.replace("\\", "")
+    assert [path for path in (home / "artifacts").rglob("*") if path.is_file()] == []
+    assert [(entry.action, entry.outcome) for entry in store.audit(1)] == [("add weights", Outcome.REFUSED)]
 
 
 def test_a_mistake_in_the_rules_names_nobody_on_a_page(
