@@ -208,7 +208,8 @@ def _task(board: TaskBoard, task: Task) -> None:
                 icon=":material/error:",
             )
         if entrance.may(Action.STOP_TASK, task.by) and st.button("Dismiss", key=f"dismiss_{task.id}", type="tertiary"):
-            board.dismiss(task.id)
+            with entrance.guard().doing(Action.STOP_TASK, task.title, owner=task.by, detail="dismissed"):
+                board.dismiss(task.id)
             st.rerun()
 
 

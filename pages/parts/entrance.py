@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
@@ -24,6 +25,8 @@ from trilemma.settings import get_settings
 from trilemma.store import Store, open_store
 
 Made = TypeVar("Made")
+_log_in_seen = threading.Event()
+"""Set once people log in at this process; not in Streamlit's cache, which a message from any browser empties."""
 _log = logging.getLogger(__name__)
 _held: ContextVar[Mapping[str, Any] | None] = ContextVar("held", default=None)
 """The claims of whoever a file is made for."""
@@ -46,16 +49,23 @@ def claims() -> dict[str, Any]:
 
 def people() -> bool:
     """Whether people log in at this server. Asked of the server, because a thread of no session has no claims."""
-    return bool(st.secrets.load_if_toml_exists() and "auth" in st.secrets)
+    if st.secrets.load_if_toml_exists() and "auth" in st.secrets:
+        _log_in_seen.set()
+        return True
+    return False
 
 
 def login_on() -> bool:
     """Whether people log in.
 
     Raises:
-        SettingsError: it is configured, and this server does not know of it.
+        SettingsError: it is configured, and this server does not know of it, or not any more.
     """
     known = people()
+    if _log_in_seen.is_set() and not known:  # everybody would be administrator at the next click
+        raise SettingsError(
+            "The log-in was taken out of secrets.toml while this server runs.", "Put it back, or start it again."
+        )
     if login_configured(get_settings().home) and not known:
         raise SettingsError(
             "A log-in is configured, but this server was started without it.", "Start it with `trilemma serve`."
@@ -164,13 +174,15 @@ def later(make: Callable[[], Made]) -> Callable[[], Made]:
 
 
 def fragment(function: Callable[..., None], run_every: float | timedelta | None = None) -> Callable[..., None]:
-    """A part of a page that is run by itself, for as long as whoever is here may be."""
+    """A part of a page that is run by itself, for as long as whoever is here has the role that it was made for."""
+    role = visitor()[0].role
 
     @functools.wraps(function)
     def checked(*args: Any) -> None:
-        try:
-            visitor()
-        except TrilemmaError:
+        same = False
+        with suppress(TrilemmaError):
+            same = visitor()[0].role is role
+        if not same:
             st.rerun()
         function(*args)
 

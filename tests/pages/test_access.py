@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -20,7 +21,7 @@ from tests.catalog.hub_server import HubServer
 from tests.pages.test_tryout import study
 from tests.waiting import free_port, wait_for
 from trilemma.access.roles import Action
-from trilemma.errors import SignInError, TrilemmaError
+from trilemma.errors import SettingsError, SignInError, TrilemmaError
 from trilemma.records import Machine, Outcome
 from trilemma.schema import Configuration, RunSpec, RunState, StudySpec, utc_now
 from trilemma.store import Store
@@ -314,6 +315,65 @@ def test_a_download_of_a_size_that_no_search_tells_keeps_to_the_limit(
     assert "Your files would take 6.00 MiB of the disk; 4.77 MiB are allowed." in error.value.replace("\\", "")
     assert [path for path in (home / "artifacts").rglob("*") if path.is_file()] == []
     assert [(entry.action, entry.outcome) for entry in store.audit(1)] == [("add weights", Outcome.REFUSED)]
+
+
+def test_whoever_dismisses_a_task_is_asked_whose_it_is(
+    claims: dict[str, Any], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models._board.cache_clear()
+    board = models._board()
+    task = board.start("Fetch", lambda task: "Done.", by=ANN)
+    wait_for(lambda: not board.running())
+    claims |= {"role": "analyst", "email": "bob@example.org"}
+    with monkeypatch.context() as unhidden:
+        unhidden.setattr(entrance, "may", lambda *_: True)
+        app = open_page("models")
+        app.button(key=f"dismiss_{task.id}").click().run()
+        assert "somebody else's" in app.error[0].value.replace("\\", "")
+    assert board.tasks() == [task]
+    assert (store.audit(1)[0].who, store.audit(1)[0].outcome) == ("bob@example.org", Outcome.REFUSED)
+    claims["email"] = ANN
+    open_page("models").button(key=f"dismiss_{task.id}").click().run()
+    assert board.tasks() == []
+
+
+def test_a_live_part_of_a_page_ends_with_the_role_that_it_was_made_for(
+    claims: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class PageAnewError(Exception):
+        pass
+
+    def rerun() -> None:
+        raise PageAnewError
+
+    shown: list[str] = []
+    monkeypatch.setattr(st, "fragment", lambda function, run_every: function)
+    monkeypatch.setattr(st, "rerun", rerun)
+    claims["role"] = "analyst"
+    part = entrance.fragment(shown.append)
+    part("a path of the server's")
+    for changed in ({"role": "viewer"}, {"role": "nobody"}, {"is_logged_in": False}):
+        claims |= changed
+        with pytest.raises(PageAnewError):
+            part("a path of the server's")
+    assert len(shown) == 1
+
+
+def test_a_log_in_that_is_taken_out_while_the_server_runs_lets_nobody_in(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Secrets(dict[str, Any]):
+        def load_if_toml_exists(self) -> bool:
+            return bool(self)
+
+    secrets = Secrets(auth={"client_id": "x"})
+    monkeypatch.setattr(st, "secrets", secrets)
+    monkeypatch.setattr(entrance, "_log_in_seen", threading.Event())
+    with pytest.raises(SignInError):
+        entrance.visitor()
+    secrets.clear()
+    with pytest.raises(SettingsError, match="taken out"):
+        entrance.visitor()
 
 
 def test_a_mistake_in_the_rules_names_nobody_on_a_page(
