@@ -198,7 +198,9 @@ def _task(board: TaskBoard, task: Task) -> None:
         if task.state is TaskState.DONE:
             st.success(f"**{title}**: {shared.plain(task.outcome)}", icon=":material/check_circle:")
         elif task.state is TaskState.CANCELLED:
-            text = "cancelled; nothing half-made is in the catalog, and a download goes on where it stopped."
+            text = "cancelled; nothing half-made is in the catalog."
+            if entrance.guard().limits.disk_gb is None:
+                text += " A download goes on where it stopped."
             st.info(f"**{title}**: {text}", icon=":material/cancel:")
         elif task.error is not None:
             st.error(
@@ -206,7 +208,8 @@ def _task(board: TaskBoard, task: Task) -> None:
                 icon=":material/error:",
             )
         if entrance.may(Action.STOP_TASK, task.by) and st.button("Dismiss", key=f"dismiss_{task.id}", type="tertiary"):
-            board.dismiss(task.id)
+            with entrance.guard().doing(Action.STOP_TASK, task.title, owner=task.by, detail="dismissed"):
+                board.dismiss(task.id)
             st.rerun()
 
 

@@ -175,7 +175,7 @@ def _downloads(store: Store, run: RunRecord) -> None:
 
     def whole() -> str:
         document = {
-            "run": run.model_dump(mode="json"),
+            "run": run.model_dump(mode="json", exclude={"created_by"}),
             "measurements": [m.model_dump(mode="json") for m in store.measurements(run.id)],
             "phases": [p.model_dump(mode="json") for p in store.phases(run.id)],
             "requests": [r.model_dump(mode="json") for r in store.requests(run.id)],

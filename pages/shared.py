@@ -16,7 +16,7 @@ from streamlit.navigation.page import Page
 
 from pages.parts import entrance
 from trilemma.access.roles import Action
-from trilemma.errors import DatabaseTooNewError, TrilemmaError
+from trilemma.errors import DatabaseTooNewError, NotFoundError, StoreError, TrilemmaError
 from trilemma.records import SampleFacts
 from trilemma.sample import words
 from trilemma.schema import Axis
@@ -203,7 +203,10 @@ def empty_state(icon: str, title: str, text: str, *, button: str = "", to: str =
 
 
 def show_error(error: TrilemmaError) -> None:
-    """What happened and what to do next."""
+    """What happened and what to do next; of the database those who may not know more learn that it is away."""
+    if isinstance(error, StoreError) and not isinstance(error, NotFoundError) and not entrance.may(Action.SEE_SERVER):
+        # A server names itself, its address and its account.
+        error = StoreError("The database cannot be used just now.", "Try again later, or tell whoever runs this.")
     icon = ":material/update:" if isinstance(error, DatabaseTooNewError) else ":material/error:"
     text = f"**{plain(told(error.message))}**"
     if error.hint:

@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 import webbrowser
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
@@ -75,6 +75,17 @@ def lets_anyone_in(host: str, settings: Settings, *, allow_anyone: bool = False)
     return True
 
 
+def host_arguments(host: str, home: Path, names: Sequence[str] = ()) -> list[str]:
+    """What tells Streamlit by which names browsers may call the dashboard, ``names`` besides its own.
+
+    Without a log-in, a foreign page whose name is made to lead to this machine would be administrator otherwise; where
+    people log in, their cookie is for the right name alone.
+    """
+    closed = names or (is_loopback(host) and not login_configured(home))
+    allowed = dict.fromkeys(("localhost", "127.0.0.1", "::1", host, *names)) if closed else ("*",)
+    return [part for name in allowed for part in ("--server.allowedHosts", name)]
+
+
 def login_arguments(home: Path) -> list[str]:
     """What tells Streamlit where the log-in is configured: in the data folder, and nowhere else."""
     path = home / SECRETS
@@ -107,6 +118,7 @@ class Services:
         port: TCP port of the dashboard.
         worker: Whether to start a worker.
         allow_anyone: Whether the dashboard may listen to the network without a log-in.
+        names: By which names browsers may call it besides, such as a proxy's.
         log_dir: Where the children's output goes; None for this process's own.
         say: Takes notes for the user, such as that the worker was started again.
     """
@@ -118,12 +130,13 @@ class Services:
         port: int = PORT,
         worker: bool = True,
         allow_anyone: bool = False,
+        names: Sequence[str] = (),
         log_dir: Path | None = None,
         say: Say = lambda text: None,
     ) -> None:
         self.host, self.port = host, port
         self._with_worker, self._log_dir, self._say = worker, log_dir, say
-        self._allow_anyone = allow_anyone
+        self._allow_anyone, self._names = allow_anyone, names
         self._files = ExitStack()
         self._dashboard: subprocess.Popen[bytes] | None = None
         self._worker: subprocess.Popen[bytes] | None = None
@@ -154,12 +167,9 @@ class Services:
             [
                 *("streamlit", "run", str(app)),
                 *("--server.address", self.host, "--server.port", str(self.port), "--server.headless", "true"),
-                *(
-                    "--browser.gatherUsageStats",
-                    "false",
-                    "--browser.serverAddress",
-                    self.url.split("/")[2].rsplit(":", 1)[0],
-                ),
+                *("--browser.gatherUsageStats", "false"),
+                *("--browser.serverAddress", self.url.split("/")[2].rsplit(":", 1)[0]),
+                *host_arguments(self.host, get_settings().home, self._names),
                 *login_arguments(get_settings().home),
             ],
             cwd=app.parent,
@@ -281,7 +291,7 @@ def open_browser(url: str) -> bool:
 
 def serve(
     *, host: str, port: int, worker: bool, browser: bool, say: Say, metrics: int | None = None,
-    allow_anyone: bool = False,
+    allow_anyone: bool = False, names: Sequence[str] = (),
 ) -> None:  # fmt: skip
     """Run dashboard and worker until asked to end, and answer Prometheus at the port ``metrics`` if one is given.
 
@@ -290,7 +300,7 @@ def serve(
     """
     stop, settings = stop_event(), get_settings()
     with ExitStack() as stack:
-        children = Services(host=host, port=port, worker=worker, allow_anyone=allow_anyone, say=say)
+        children = Services(host=host, port=port, worker=worker, allow_anyone=allow_anyone, names=names, say=say)
         services = stack.enter_context(children)
         services.wait_ready(stop)
         if stop.is_set():

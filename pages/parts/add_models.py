@@ -11,7 +11,7 @@ from pages.parts import entrance
 from pages.parts.tasks import Task, TaskBoard
 from trilemma.access.roles import Action
 from trilemma.analysis.format import BLANK, format_figure
-from trilemma.catalog.base import Offer
+from trilemma.catalog.base import Offer, Progress
 from trilemma.catalog.catalog import Catalog
 from trilemma.catalog.endpoints import checked_address
 from trilemma.errors import TrilemmaError
@@ -65,7 +65,12 @@ def _by_path(board: TaskBoard) -> None:
         if st.form_submit_button("Add it", type="primary") and path.strip():
             chosen = path.strip()
             _start(
-                board, chosen, Action.ADD_PATH, chosen, 0, lambda catalog, task: catalog.add_path(chosen, task.progress)
+                board,
+                chosen,
+                Action.ADD_PATH,
+                chosen,
+                0,
+                lambda catalog, progress, _: catalog.add_path(chosen, progress),
             )
             st.rerun()
 
@@ -133,8 +138,8 @@ def _offer(board: TaskBoard, offer: Offer, there: bool, key: str) -> None:
     if st.button(label, key=key, icon=icon, disabled=there):
         _start(
             board, f"{offer.model} {offer.quantization}", Action.ADD_WEIGHTS, f"{offer.source}:{offer.reference}",
-            0 if offer.local else offer.size_bytes,
-            lambda catalog, task: catalog.add(offer.source, offer.reference, task.progress),
+            0 if offer.local and not offer.copied else offer.size_bytes,
+            lambda catalog, progress, keep: catalog.add(offer.source, offer.reference, progress, keep=keep),
         )  # fmt: skip
         st.rerun()
 
@@ -145,14 +150,19 @@ def _start(
     action: Action,
     subject: str,
     size_bytes: int | None,
-    add: Callable[[Catalog, Task], Artifact],
+    add: Callable[[Catalog, Progress, bool], Artifact],
 ) -> None:
     guard, settings = entrance.guard(), get_settings()
     deed = guard.doing(action, subject, size_bytes=size_bytes)
 
     def work(task: Task) -> str:
+        def progress(done: int, total: int) -> None:
+            deed.room_for(total)  # a search of the hub tells no sizes
+            task.progress(done, total)
+
         with deed as changed:
-            artifact = add(Catalog(changed, settings), task)
+            # What somebody's share of the disk cannot count does not stay: half of a download is nobody's.
+            artifact = add(Catalog(changed, settings), progress, not deed.limited)
         return f"It is in the catalog as {artifact.label}, {format_figure(artifact.size_bytes, 'B')}."
 
     board.start(title, work, by=guard.user.id)

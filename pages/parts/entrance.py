@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import logging
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
@@ -23,6 +25,9 @@ from trilemma.settings import get_settings
 from trilemma.store import Store, open_store
 
 Made = TypeVar("Made")
+_log_in_seen = threading.Event()
+"""Set once people log in at this process; not in Streamlit's cache, which a message from any browser empties."""
+_log = logging.getLogger(__name__)
 _held: ContextVar[Mapping[str, Any] | None] = ContextVar("held", default=None)
 """The claims of whoever a file is made for."""
 
@@ -44,21 +49,49 @@ def claims() -> dict[str, Any]:
 
 def people() -> bool:
     """Whether people log in at this server. Asked of the server, because a thread of no session has no claims."""
-    return bool(st.secrets.load_if_toml_exists() and "auth" in st.secrets)
+    if st.secrets.load_if_toml_exists() and "auth" in st.secrets:
+        _log_in_seen.set()
+        return True
+    return False
 
 
 def login_on() -> bool:
     """Whether people log in.
 
     Raises:
-        SettingsError: it is configured, and this server does not know of it.
+        SettingsError: it is configured, and this server does not know of it, or not any more.
     """
     known = people()
+    if _log_in_seen.is_set() and not known:  # everybody would be administrator at the next click
+        raise SettingsError(
+            "The log-in was taken out of secrets.toml while this server runs.", "Put it back, or start it again."
+        )
     if login_configured(get_settings().home) and not known:
         raise SettingsError(
             "A log-in is configured, but this server was started without it.", "Start it with `trilemma serve`."
         )
     return known
+
+
+def rules() -> Rules:
+    """The rules for those who log in.
+
+    Raises:
+        SettingsError: there is a mistake in them. What it is names people, so that the server's log has it and no page.
+    """
+    try:
+        return load_rules(get_settings().home)
+    except SettingsError as error:
+        _note_once(str(error))
+        raise SettingsError(
+            "Access is not configured correctly, and nobody is let in until it is mended.",
+            "Whoever runs this dashboard finds what is wrong in its log, and by `trilemma doctor`.",
+        ) from error
+
+
+@functools.lru_cache(maxsize=8)
+def _note_once(text: str) -> None:
+    _log.error(text)
 
 
 def exposed() -> bool:
@@ -75,10 +108,9 @@ def visitor() -> tuple[User, Rules]:
         SettingsError: the rules cannot be read.
     """
     if (held := _held.get()) is not None:
-        return from_claims(held, rules := load_rules(get_settings().home)), rules
+        return from_claims(held, known := rules()), known
     if login_on():
-        rules = load_rules(get_settings().home)
-        return from_claims(claims(), rules), rules
+        return from_claims(claims(), known := rules()), known
     if exposed() and not get_settings().allow_anyone:
         raise AccessError(
             "This dashboard listens to the network, and has no log-in.",
@@ -142,13 +174,15 @@ def later(make: Callable[[], Made]) -> Callable[[], Made]:
 
 
 def fragment(function: Callable[..., None], run_every: float | timedelta | None = None) -> Callable[..., None]:
-    """A part of a page that is run by itself, for as long as whoever is here may be."""
+    """A part of a page that is run by itself, for as long as whoever is here has the role that it was made for."""
+    role = visitor()[0].role
 
     @functools.wraps(function)
     def checked(*args: Any) -> None:
-        try:
-            visitor()
-        except TrilemmaError:
+        same = False
+        with suppress(TrilemmaError):
+            same = visitor()[0].role is role
+        if not same:
             st.rerun()
         function(*args)
 

@@ -13,10 +13,8 @@ from pages import shared
 from pages.parts import entrance
 from trilemma.access.identity import User, claimed_id
 from trilemma.access.roles import Role
-from trilemma.access.rules import load_rules
 from trilemma.errors import AccessError, SignInError, StoreError, TrilemmaError
 from trilemma.records import Outcome
-from trilemma.settings import get_settings
 
 _MOST_SEEN = 10_000
 
@@ -97,7 +95,7 @@ def _turn_away(error: AccessError) -> None:
     if not entrance.people():
         return
     with suppress(TrilemmaError):
-        known = claimed_id(entrance.claims(), load_rules(get_settings().home))
+        known = claimed_id(entrance.claims(), entrance.rules())
         _note(User(known or "unknown", "", Role.VIEWER), Outcome.REFUSED, str(error))
     _log_out()
 

@@ -294,6 +294,24 @@ def test_the_disk_is_limited_also_for_what_is_fetched_at_the_same_time(
         pass
 
 
+def test_what_turns_out_larger_than_was_known_has_to_fit_too(who: As, store: Store) -> None:
+    """A search of the hub tells no sizes; the first bytes of a download do."""
+    guard = who(disk_gb=2.5)
+    with pytest.raises(LimitError, match="of the disk"), guard.doing(Action.ADD_WEIGHTS, "first") as _:
+        deed = guard.doing(Action.ADD_WEIGHTS, "second")
+        with deed:
+            for _ in range(3):
+                deed.room_for(2 * 10**9)
+            with pytest.raises(LimitError), guard.doing(Action.ADD_WEIGHTS, "third", size_bytes=10**9):
+                pytest.fail("it was let through")
+            deed.room_for(3 * 10**9)
+    with guard.doing(Action.ADD_WEIGHTS, "all is given back", size_bytes=2 * 10**9):
+        pass
+    for deed in (guard.doing(Action.ADD_WEIGHTS, "where it is", size_bytes=0), who().doing(Action.ADD_WEIGHTS, "all")):
+        with deed:
+            deed.room_for(10**15)
+
+
 def test_a_log_in_that_is_over_does_nothing_any_more(store: Store, settings: Settings, home: Path) -> None:
     user = User(ANN, "Ann", Role.ADMIN, until=datetime.now(UTC) - timedelta(seconds=1))
     before = content(store)

@@ -27,8 +27,16 @@ from trilemma.schema import (
 from trilemma.store import Store
 
 SECRET = "/home/ann smith/models dir/x.gguf"
-SETTINGS = {"chat_template": SECRET, "api_key_env": "COMPANY_KEY", "prometheus_url": "http://10.1.2.3:9090"}
-TOLD = re.compile(r"ann smith|models dir|/srv/|/opt/|COMPANY_KEY|10\.1\.2\.3|4711|listens|ann@example")
+SETTINGS = {
+    "chat_template": SECRET,
+    "api_key_env": "COMPANY_KEY",
+    "prometheus_url": "http://10.1.2.3:9090",
+    "power_query": 'watts{instance="gpu-7.internal:9100"}',
+    "energy_query": "joules{host='gpu-7.internal'}",
+}
+SERVED = "/srv/models/Qwen2"
+"""What vLLM calls a model that it was given a folder of."""
+TOLD = re.compile(r"ann smith|models dir|/srv/|/opt/|COMPANY_KEY|10\.1\.2\.3|gpu-7|4711|listens|ann@example")
 
 
 def fill(store: Store) -> str:
@@ -37,7 +45,7 @@ def fill(store: Store) -> str:
     acting = store
     acting._by = "ann@example.org"
     acting.add_artifact(weights)
-    acting.add_artifact(endpoint_artifact("http://10.1.2.3:8000/v1", "served", "as served"))
+    acting.add_artifact(endpoint_artifact("http://10.1.2.3:8000/v1", SERVED, "as served"))
     suites = (SuiteSpec(name="own", options={"judge_url": "http://10.1.2.3/v1", "judge_key_env": "COMPANY_KEY"}),)
     spec = StudySpec(name="s", configurations=(configuration,), suites=suites)
     study = acting.add_study(spec, [RunSpec(configuration=configuration, suites=suites)])
@@ -113,3 +121,18 @@ def test_what_is_the_questions_own_stays(store: Store) -> None:
     assert answer.detail["choices"] == ["/usr/bin is", "/etc is not"]
     assert redacted.run(run_id).log_tail == "Logs are shown to analysts."
     assert redacted.run(run_id).engine_info["n"] == 1
+
+
+def test_colours_and_filters_call_a_model_what_its_runs_call_it(store: Store) -> None:
+    fill(store)
+    served = store.find_artifact(SERVED)
+    configuration = Configuration(artifact_id=served.id, engine="endpoint")
+    store.add_study(StudySpec(name="e", configurations=(configuration,)), [RunSpec(configuration=configuration)])
+    store.add_artifact(factory.artifact(factory.GEMMA, "Q8_0").model_copy(update={"path": ""}))
+    redacted = store.reading_as(RedactedStore)
+    assert redacted.artifact(served.id).model == "…/Qwen2"
+    assert redacted.models() == [name.replace(SERVED, "…/Qwen2") for name in store.models()]
+    assert store.models()[-1] == factory.GEMMA
+    frame = redacted.run_frame()
+    assert set(frame["model"]) == {factory.SMOL, "…/Qwen2"} <= set(redacted.models())
+    assert list(frame["model"]) == [name.replace(SERVED, "…/Qwen2") for name in store.run_frame()["model"]]

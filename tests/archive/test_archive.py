@@ -105,6 +105,16 @@ def test_it_is_not_taken_for_what_was_measured_here(store: Store, file: bytes) -
     assert store.reusable() == {run.spec.fingerprint for run in store.runs(mine.id)}
 
 
+def test_what_failed_elsewhere_is_not_retried_here(store: Store, file: bytes) -> None:
+    """It would lose its records, and no worker here has its device."""
+    study_id = take(store, file).study.id
+    before = store.runs(study_id)
+    failed = next(run for run in before if run.state is RunState.FAILED)
+    with pytest.raises(StoreError, match="measured elsewhere"):
+        store.retry(failed.id)
+    assert store.runs(study_id) == before
+
+
 def test_only_what_is_over_is_in_it(store: Store, tmp_path: Path) -> None:
     study_id = measured(store)
     done = next(run for run in store.runs(study_id) if run.state is RunState.FAILED)

@@ -13,7 +13,8 @@ import pytest
 from trilemma.catalog.catalog import LADDER, Catalog
 from trilemma.catalog.files import HashCache
 from trilemma.errors import CatalogError, InvalidArtifactError, NotFoundError, QuantizeError
-from trilemma.schema import Relation
+from trilemma.records import RunRecord, StudyRecord, WholeRun, WholeStudy
+from trilemma.schema import Configuration, Relation, RunSpec, RunState, StudySpec, utc_now
 from trilemma.settings import Settings
 from trilemma.store import Store
 
@@ -115,6 +116,34 @@ def test_the_same_content_is_one_artifact(catalog: Catalog, store: Store, tiny: 
     tiny.unlink()
     assert catalog.add_path(copy).path == str(copy)
     assert catalog.add_path(copy).model == first.model
+
+
+@pytest.mark.parametrize("how", ["sample", "archive"])
+def test_weights_known_by_name_alone_are_what_is_really_added(
+    how: str, catalog: Catalog, store: Store, tiny: Path, tmp_path: Path
+) -> None:
+    """A file of somebody's may say anything of a hash; whoever has the weights has them read."""
+    told = catalog.add_path(tiny)
+    store.forget_artifact(told.id)
+    false = {"path": "", "model": "Best-7B", "quantization": "Q2_K", "size_bytes": 1, "bits_per_weight": 0.1,
+             "chat_template": "obey", "source": "hub:evil/x"}  # fmt: skip
+    known = told.model_copy(update=false)
+    run = RunRecord(
+        id="0" * 32, spec=RunSpec(configuration=Configuration(artifact_id=told.id, engine="llama.cpp")),
+        state=RunState.DONE, created_at=utc_now(),
+    )  # fmt: skip
+    spec = StudySpec(name="s", configurations=(run.spec.configuration,))
+    study = StudyRecord(id="1" * 32, spec=spec, created_at=utc_now())
+    whole = WholeRun(run=run)
+    if how == "sample":
+        store.add_sample(WholeStudy(study=study, artifacts=(known,), runs=(whole,)))
+    else:
+        store.add_archived(study, [known], [whole], [])
+    assert store.artifact(told.id).model == "Best-7B"
+    added = catalog.add_path(tiny)
+    assert added == told.model_copy(update={"added_at": added.added_at})
+    assert store.artifact(told.id) == added
+    assert [listing.present for listing in catalog.refresh()] == [True]
 
 
 def test_a_known_file_is_not_hashed_again(catalog: Catalog, tiny: Path, settings: Settings) -> None:
@@ -247,6 +276,33 @@ def test_what_is_no_language_model_is_refused(catalog: Catalog, tmp_path: Path, 
         catalog.add_path(path)
     assert caught.value.hint
     assert catalog.refresh() == []
+
+
+def test_of_what_is_fetched_and_then_refused_nothing_stays(
+    catalog: Catalog, hub: Any, settings: Settings, make_gguf: Make
+) -> None:
+    """No artifact names it: nobody could delete it, and nobody's limit counts it."""
+    hub.add("a/b", {"odd.gguf": make_gguf(change=lambda writer: writer.add_type("mmproj"))})
+    with pytest.raises(InvalidArtifactError):
+        catalog.add("hub", "a/b/odd.gguf")
+    assert [path for path in settings.artifacts_dir.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_what_is_fetched_and_not_added_stays_only_where_it_may(
+    keep: bool, catalog: Catalog, hub: Any, settings: Settings, tiny_gguf: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.add("a/b", {"tiny.gguf": tiny_gguf})
+    with monkeypatch.context() as away, pytest.raises(KeyboardInterrupt):
+        away.setattr(catalog, "_described", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        catalog.add("hub", "a/b/tiny.gguf", keep=keep)
+    left = [path.name for path in settings.artifacts_dir.rglob("*") if path.is_file()]
+    assert left == (["tiny.gguf"] if keep else [])
+    added = catalog.add("hub", "a/b/tiny.gguf", keep=keep)
+    with monkeypatch.context() as away, pytest.raises(KeyboardInterrupt):
+        away.setattr(catalog, "_described", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        catalog.add("hub", "a/b/tiny.gguf", keep=keep)
+    assert Path(added.path).exists(), "an artifact is in it"
 
 
 def test_one_of_several_parts_is_refused(catalog: Catalog, tmp_path: Path, make_gguf: Make) -> None:

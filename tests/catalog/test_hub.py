@@ -173,6 +173,22 @@ def test_a_download_can_be_cancelled_while_it_is_checked(hub: Any, source: HubSo
     assert len(hub.transfers()) == 1
 
 
+@pytest.mark.parametrize("after", [2**20, len(BIG)])
+def test_of_a_download_that_is_not_to_be_kept_nothing_stays(
+    hub: Any, source: HubSource, folder: Path, after: int
+) -> None:
+    hub.add(REPO, {"a.gguf": BIG})
+
+    def stop(done: int, total: int) -> None:
+        if done >= after:
+            raise KeyboardInterrupt
+
+    source.keep_parts = False
+    with pytest.raises(KeyboardInterrupt):
+        source.fetch(f"{REPO}/a.gguf", stop)
+    assert leftovers(folder) == []
+
+
 def test_a_changed_file_is_not_joined_to_the_old_part(hub: Any, source: HubSource) -> None:
     hub.add(REPO, {"a.gguf": BIG})
     hub.drop_after, hub.drops = 5 * 2**20, 1
@@ -377,7 +393,9 @@ def test_one_file_is_downloaded_by_one_at_a_time(hub: Any, source: HubSource, se
 
     def meanwhile(done: int, total: int) -> None:
         if not second:
-            second.append(refusal(lambda: HubSource(settings).fetch(f"{REPO}/a.gguf")))
+            other = HubSource(settings)
+            other.keep_parts = False
+            second.append(refusal(lambda: other.fetch(f"{REPO}/a.gguf")))
 
     assert source.fetch(f"{REPO}/a.gguf", meanwhile).path.read_bytes() == BIG
     assert "already" in second[0].message

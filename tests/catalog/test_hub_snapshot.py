@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -102,6 +103,29 @@ def test_an_interrupted_snapshot_goes_on(hub: Any, settings: Settings, repositor
     assert not any("00001-of" in r.path for r in later)
     assert [r.range.startswith("bytes=") for r in later if "00002-of" in r.path] == [True]
     assert [path.name for path in fetched.path.parent.iterdir()] == [fetched.path.name]
+
+
+def test_of_a_snapshot_that_is_not_to_be_kept_nothing_stays(
+    hub: Any, settings: Settings, repository: dict[str, bytes]
+) -> None:
+    """Nor does somebody else's who is refused meanwhile take away what the first has."""
+    source, refused = HubSource(settings), []
+    source.keep_parts = False
+
+    def meanwhile(done: int, total: int) -> None:
+        if not refused:
+            with pytest.raises(HubError, match="already") as caught:
+                source.fetch(REPO)
+            refused.append(caught.value)
+        if len(refused) > 1 and done > 5 * 2**20:
+            raise KeyboardInterrupt
+
+    assert files_of(HubSource(settings).fetch(REPO, meanwhile).path) == repository
+    shutil.rmtree(settings.artifacts_dir)
+    refused.append(refused[0])
+    with pytest.raises(KeyboardInterrupt):
+        source.fetch(REPO, meanwhile)
+    assert [path for path in settings.artifacts_dir.rglob("*") if path.is_file()] == []
 
 
 def test_what_arrives_is_checked(hub: Any, settings: Settings, repository: dict[str, bytes]) -> None:

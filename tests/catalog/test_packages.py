@@ -94,6 +94,8 @@ def test_parts_are_joined_once(install: Install, source: PackageSource, settings
     seen: list[tuple[int, int]] = []
     path = source.fetch("big", lambda done, total: seen.append((done, total))).path
     assert path == settings.artifacts_dir / "packages" / "big" / "Big-Q8_0.gguf"
+    (offer,) = source.offers("big")
+    assert (offer.copied, offer.size_bytes) == (True, len(WHOLE))
     assert path.read_bytes() == WHOLE
     assert seen[-1] == (len(WHOLE), len(WHOLE))
     before = path.stat().st_mtime_ns

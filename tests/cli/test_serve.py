@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import tomllib
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 
 from tests.waiting import free_port, wait_for
 from trilemma.errors import TrilemmaError
-from trilemma.serve import Services, app_file, check_port
+from trilemma.serve import Services, app_file, check_port, host_arguments
 
 
 @pytest.fixture
@@ -132,3 +133,44 @@ def test_ctrl_c_ends_the_command_and_its_children(home: Path) -> None:
         finally:
             process.kill()
     assert not any(child.is_running() for child in children)
+
+
+def upgrade(port: int, host: str) -> int:
+    """The status that a page of ``http://host`` gets when it opens a connection to the dashboard by that name."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(
+            f"GET /_stcore/stream HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\nUpgrade: websocket\r\n"
+            "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            .encode()
+        )  # fmt: skip
+        return int(connection.recv(64).split()[1])
+
+
+def test_a_foreign_page_whose_name_leads_here_is_refused(home: Path) -> None:
+    """DNS rebinding: its name is in the browser's request, for the host and for the page alike."""
+    port = free_port()
+    with Services(port=port, worker=False, names=["proxy.example"], log_dir=home / "logs") as running:
+        running.wait_ready()
+        # A tunnel through ssh may begin at another port.
+        own = ("localhost", f"127.0.0.1:{port}", "localhost:9999", "[::1]:9999", "proxy.example")
+        assert {host: upgrade(port, host) for host in own} == dict.fromkeys(own, 101)
+        foreign = ("evil.example", f"evil.example:{port}", "127.0.0.1.evil.example", "localhost@evil.example")
+        assert {host: upgrade(port, host) for host in foreign} == dict.fromkeys(foreign, 403)
+
+
+def test_by_which_names_the_dashboard_is_called(tmp_path: Path) -> None:
+    def names(host: str, *more: str) -> list[str]:
+        return host_arguments(host, tmp_path, more)[1::2]
+
+    own = ["localhost", "127.0.0.1", "::1"]
+    assert names("127.0.0.1") == names("localhost") == own
+    assert names("127.0.0.1", "proxy.example") == [*own, "proxy.example"]
+    assert names("0.0.0.0") == ["*"]
+    assert names("192.168.1.5", "box") == [*own, "192.168.1.5", "box"]
+    (tmp_path / "secrets.toml").write_text('[auth]\nclient_id = "x"\n')
+    assert names("127.0.0.1") == ["*"]
+
+
+def test_streamlits_own_command_knows_these_names_too() -> None:
+    configured = tomllib.loads((app_file().parent / ".streamlit" / "config.toml").read_text())
+    assert configured["server"]["allowedHosts"] == ["localhost", "127.0.0.1", "::1"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,12 +14,14 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from pages import shared
+from pages import models, shared
 from pages.parts import entrance, gate
 from tests import factory
+from tests.catalog.hub_server import HubServer
 from tests.pages.test_tryout import study
+from tests.waiting import free_port, wait_for
 from trilemma.access.roles import Action
-from trilemma.errors import SignInError, TrilemmaError
+from trilemma.errors import SettingsError, SignInError, TrilemmaError
 from trilemma.records import Machine, Outcome
 from trilemma.schema import Configuration, RunSpec, RunState, StudySpec, utc_now
 from trilemma.store import Store
@@ -128,10 +131,27 @@ def test_an_error_tells_a_viewer_no_path(claims: dict[str, Any], home: Path) -> 
     (home / "trilemma.db").write_bytes(b"no database" * 100)
     (text,) = (error.value for error in open_page("queue").error)
     assert str(home) not in text
-    assert "is not a database" in text.replace("\\", "")
+    assert text.replace("\\", "").startswith("**The database cannot be used just now.**")
     claims["role"] = "analyst"
     (text,) = (error.value for error in open_page("queue").error)
     assert str(home) in text.replace("\\", "")
+
+
+def test_a_database_that_is_away_tells_a_viewer_neither_its_server_nor_its_account(
+    claims: dict[str, Any], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trilemma.settings import get_settings
+
+    monkeypatch.setenv("TRILEMMA_DATABASE", f"postgresql://reader:hush@localhost:{free_port()}/figures")
+    get_settings.cache_clear()
+    for role, known in (("viewer", False), ("analyst", True)):
+        claims["role"] = role
+        (error,) = open_page("queue").error
+        text = error.value.replace("\\", "")
+        assert [word in text for word in ("localhost", "reader", "figures", "127.0.0.1")] == [known] * 4, text
+        assert "hush" not in text
+        assert known or text.startswith("**The database cannot be used just now.**")
+    get_settings.cache_clear()
 
 
 CLICKS = [
@@ -262,6 +282,113 @@ def test_a_log_in_that_the_server_does_not_know_of_lets_nobody_in(home: Path) ->
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
     assert "started without it" in app.error[0].value
     assert not app.title
+
+
+def test_everything_of_a_run_as_a_file_names_nobody(
+    claims: dict[str, Any], filled: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files: list[Callable[[], str]] = []
+    monkeypatch.setattr(entrance, "later", lambda make: files.append(make) or make)
+    claims["role"] = "analyst"
+    failed = filled.runs(states=[RunState.FAILED])[0]
+    assert failed.created_by == ANN
+    assert not open_page("run", id=failed.id).exception
+    whole, _ = files
+    assert failed.id in whole()
+    assert ANN not in whole()
+
+
+def test_a_download_of_a_size_that_no_search_tells_keeps_to_the_limit(
+    claims: dict[str, Any], store: Store, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models._board.cache_clear()
+    with (home / "access.toml").open("a") as rules:
+        rules.write("[limits]\ndisk_gb = 0.005\n")
+    claims["role"] = "analyst"
+    with HubServer() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        hub.add("someone/Tiny-GGUF", {"Tiny-Q8_0.gguf": bytes(6 * 2**20)})
+        app = open_page("models", source="Hugging Face hub", hub="Tiny")
+        app.button(key="add_hub_0").click().run()
+        wait_for(lambda: not models._board().running())
+    (error,) = app.run().error
+    assert "Your files would take 6.00 MiB of the disk; 4.77 MiB are allowed." in error.value.replace("\\", "")
+    assert [path for path in (home / "artifacts").rglob("*") if path.is_file()] == []
+    assert [(entry.action, entry.outcome) for entry in store.audit(1)] == [("add weights", Outcome.REFUSED)]
+
+
+def test_whoever_dismisses_a_task_is_asked_whose_it_is(
+    claims: dict[str, Any], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models._board.cache_clear()
+    board = models._board()
+    task = board.start("Fetch", lambda task: "Done.", by=ANN)
+    wait_for(lambda: not board.running())
+    claims |= {"role": "analyst", "email": "bob@example.org"}
+    with monkeypatch.context() as unhidden:
+        unhidden.setattr(entrance, "may", lambda *_: True)
+        app = open_page("models")
+        app.button(key=f"dismiss_{task.id}").click().run()
+        assert "somebody else's" in app.error[0].value.replace("\\", "")
+    assert board.tasks() == [task]
+    assert (store.audit(1)[0].who, store.audit(1)[0].outcome) == ("bob@example.org", Outcome.REFUSED)
+    claims["email"] = ANN
+    open_page("models").button(key=f"dismiss_{task.id}").click().run()
+    assert board.tasks() == []
+
+
+def test_a_live_part_of_a_page_ends_with_the_role_that_it_was_made_for(
+    claims: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class PageAnewError(Exception):
+        pass
+
+    def rerun() -> None:
+        raise PageAnewError
+
+    shown: list[str] = []
+    monkeypatch.setattr(st, "fragment", lambda function, run_every: function)
+    monkeypatch.setattr(st, "rerun", rerun)
+    claims["role"] = "analyst"
+    part = entrance.fragment(shown.append)
+    part("a path of the server's")
+    for changed in ({"role": "viewer"}, {"role": "nobody"}, {"is_logged_in": False}):
+        claims |= changed
+        with pytest.raises(PageAnewError):
+            part("a path of the server's")
+    assert len(shown) == 1
+
+
+def test_a_log_in_that_is_taken_out_while_the_server_runs_lets_nobody_in(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Secrets(dict[str, Any]):
+        def load_if_toml_exists(self) -> bool:
+            return bool(self)
+
+    secrets = Secrets(auth={"client_id": "x"})
+    monkeypatch.setattr(st, "secrets", secrets)
+    monkeypatch.setattr(entrance, "_log_in_seen", threading.Event())
+    with pytest.raises(SignInError):
+        entrance.visitor()
+    secrets.clear()
+    with pytest.raises(SettingsError, match="taken out"):
+        entrance.visitor()
+
+
+def test_a_mistake_in_the_rules_names_nobody_on_a_page(
+    claims: dict[str, Any], home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (home / "access.toml").write_text(f'[users]\n"{ANN}" = "boss"\n')
+    claims["is_logged_in"] = False
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    app.run()
+    assert not app.title
+    text = app.error[0].value.replace("\\", "")
+    assert text.startswith("**Access is not configured correctly, and nobody is let in until it is mended.**")
+    assert "ann@" not in everything(app).replace("\\", "")
+    assert [record.message for record in caplog.records if ANN in record.message][1:] == []
+    assert f"users.{ANN}" in caplog.text
 
 
 def test_a_file_made_later_is_made_for_whoever_asked_for_it(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import time
 from pathlib import Path
@@ -13,10 +14,13 @@ from streamlit.testing.v1 import AppTest
 
 from pages.parts.live import LiveTrace
 from pages.parts.worker import SINCE
+from tests.archive.made import measured
+from trilemma.archive.read import import_file
+from trilemma.archive.write import export_bytes
 from trilemma.needs import ANYWHERE, Needs
 from trilemma.records import Machine, RunRecord, Sample
 from trilemma.schema import Artifact, Configuration, Phase, RunSpec, RunState, StudySpec, WorkloadSpec
-from trilemma.store import Store
+from trilemma.store import Store, open_store
 
 WORKLOAD = WorkloadSpec(name="short_chat", prompt_tokens=128, output_tokens=64, requests=10)
 
@@ -229,3 +233,14 @@ def test_live_traces_keep_two_minutes() -> None:
     trace.feed([Sample(time_ns=n * 10**9, phase=Phase.IDLE, values={"rss_bytes": float(n)}) for n in range(500)])
     assert trace.memory_bytes()[-1] == 499
     assert len(trace.memory_bytes()) == 121
+
+
+def test_what_failed_elsewhere_has_no_button_to_measure_it_again(app: AppTest, store: Store, tmp_path: Path) -> None:
+    with open_store(f"sqlite:///{tmp_path / 'elsewhere.db'}") as elsewhere:
+        file = export_bytes(elsewhere, measured(elsewhere))
+    app.query_params["study"] = import_file(store, io.BytesIO(file)).study.id
+    app.query_params["show"] = "Failed"
+    app.run()
+    assert not app.exception
+    assert "<b>bad</b>" in shown(app).replace("\\", "")
+    assert not [button for button in app.button if str(button.key).startswith("retry_")]

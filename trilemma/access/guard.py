@@ -157,15 +157,32 @@ class Deed:
         try:
             if self._action is Action.TRY_OUT and limits.device_hours_a_day is not None:
                 check_used(limits, self._usage(since))
-            if self._action in _FILLS and limits.disk_gb is not None:
-                taken = disk_bytes(self._usage(since), self._settings.artifacts_dir)
-                _RESERVED.take(self._guard.user.id, self._size, taken, limits)
-                self._reserved = self._size
+            if self.limited:
+                self._reserve(self._size)
         except LimitError as error:
             self._add(Outcome.REFUSED, error)
             raise
         self._trail = Trail(self._trail.entry, self._queue_check(), since)
         return self._store.acting(self._trail)
+
+    @property
+    def limited(self) -> bool:
+        """Whether what it puts onto the disk counts."""
+        return self._action in _FILLS and self._guard.limits.disk_gb is not None
+
+    def room_for(self, size_bytes: int) -> None:
+        """Put aside what it turns out to take in all, where that is more than was known.
+
+        Raises:
+            LimitError: that would be more than the person may have.
+        """
+        if self._reserved and size_bytes > self._reserved:
+            self._reserve(size_bytes - self._reserved)
+
+    def _reserve(self, more: int) -> None:
+        taken = disk_bytes(self._usage(utc_now() - DAY), self._settings.artifacts_dir)
+        _RESERVED.take(self._guard.user.id, more, taken, self._guard.limits)
+        self._reserved += more
 
     def _usage(self, since: datetime) -> Usage:
         return self._store.usage(self._guard.user.id, since)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 NO_LOG = "Logs are shown to analysts."
 _QUESTION = {"choices", "contexts", "calls", "kl", "logprobs"}
 """Parts of an answer's detail that are the question's or the model's own; a path in them is none of this machine's."""
-_SERVER = {"api_key_env", "judge_key_env", "judge_url", "prometheus_url", "pid", "port"}
-"""Settings and options that name things of the server."""
+_SERVER = {"api_key_env", "judge_key_env", "judge_url", "prometheus_url", "power_query", "energy_query", "pid", "port"}
+"""Settings and options that name things of the server; a query names the machines that Prometheus asks."""
 _METERED = {"address", "metered_process", "metering"}
 """What an engine says of itself that names them."""
 
@@ -59,6 +59,10 @@ class RedactedStore(Store):
     def find_artifact(self, prefix_or_label: str) -> Artifact:
         """As in the store."""
         return self._artifact(super().find_artifact(prefix_or_label))
+
+    def models(self) -> list[str]:
+        """As in the store."""
+        return list(dict.fromkeys(map(self._scrub.text, super().models())))
 
     def studies(self) -> list[StudyRecord]:
         """As in the store."""
@@ -122,6 +126,8 @@ class RedactedStore(Store):
         frame = super().run_frame(study_id)
         texts = {text: json.dumps(self._settings(json.loads(text)), sort_keys=True) for text in set(frame["settings"])}
         frame["settings"] = frame["settings"].map(texts)
+        models = {name: self._scrub.text(name) for name in frame["model"].dropna().unique()}
+        frame["model"] = frame["model"].map(lambda name: models.get(name, name))  # none where it is forgotten
         return frame
 
     def _settings(self, settings: dict[str, Any]) -> dict[str, Any]:
@@ -134,7 +140,10 @@ class RedactedStore(Store):
         return tuple(one.model_copy(update={"options": self._settings(one.options)}) for one in suites)
 
     def _artifact(self, artifact: Artifact) -> Artifact:
-        return artifact.model_copy(update={"path": "", "source": self._scrub.text(artifact.source)})
+        text = self._scrub.text  # what an endpoint or an adapter's file names may be a path
+        parents = (one.model_copy(update={"parent_name": text(one.parent_name)}) for one in artifact.derivations)
+        update = {"path": "", "model": text(artifact.model), "source": text(artifact.source)}
+        return artifact.model_copy(update=update | {"derivations": tuple(parents)})
 
     def _study(self, study: StudyRecord) -> StudyRecord:
         configurations = tuple(map(self._configuration, study.spec.configurations))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 from trilemma.schema import Derivation
 
@@ -26,6 +26,8 @@ class Offer:
     licence: str | None = None
     derivations: tuple[Derivation, ...] = ()
     local: bool = True
+    copied: bool = False
+    """Whether fetching makes a copy in Trilemma's own folder of what is on this machine already."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Fetched:
     model: str | None = None
     licence: str | None = None
     derivations: tuple[Derivation, ...] = ()
+    copied: bool = False
+    """Whether it is in Trilemma's own folder, where the source has put it."""
 
 
 class Source(Protocol):
@@ -58,3 +62,10 @@ class Source(Protocol):
             CatalogError: it is missing, corrupt or refused.
             DiskFullError: it does not fit.
         """
+
+
+@runtime_checkable
+class Resuming(Protocol):
+    """A source that goes on with an interrupted download, and keeps what has come of it unless told otherwise."""
+
+    keep_parts: bool

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
 from trilemma import registry
 from trilemma.catalog.ancestry import stated
-from trilemma.catalog.base import Fetched, Offer, Progress, Source
+from trilemma.catalog.base import Fetched, Offer, Progress, Resuming, Source
 from trilemma.catalog.convert import DTYPES, checked_dtype, convert_file, usual_dtype
 from trilemma.catalog.convert_adapter import base_shape, convert_adapter
 from trilemma.catalog.endpoints import endpoint_artifact, only_model
@@ -20,7 +19,16 @@ from trilemma.catalog.names import slug
 from trilemma.catalog.quantise import quantise_file
 from trilemma.catalog.safetensors_folder import FolderHeader
 from trilemma.catalog.sizes import LADDER, predicted_bytes
-from trilemma.catalog.weights import Listing, describe, digest, listing, read_weights, refuse_unusable, remove_weights
+from trilemma.catalog.weights import (
+    Listing,
+    added,
+    describe,
+    digest,
+    listing,
+    read_weights,
+    refuse_unusable,
+    remove_weights,
+)
 from trilemma.errors import CatalogError, InvalidArtifactError, NotFoundError, QuantizeError
 from trilemma.schema import Artifact, Derivation, Relation
 from trilemma.settings import Settings, get_settings
@@ -84,23 +92,27 @@ class Catalog:
         model: str | None = None,
         relation: Relation | None = None,
         parent: Artifact | str | None = None,
+        keep: bool = True,
     ) -> Artifact:
         """Fetch an offer, read its headers, hash it and put it in the store.
 
         ``model`` overrides the name; ``relation`` and ``parent`` state what it derives from, in place of what the
-        source says. Content that is known already is the artifact that it was.
+        source says. Without ``keep`` nothing stays of what is interrupted. Known content is the artifact that it was.
 
         Raises:
             CatalogError: it is missing, corrupt, refused, or neither a language model's weights nor a LoRA adapter's.
             DiskFullError: it does not fit.
         """
-        fetched = self.source(source).fetch(reference, progress)
-        artifact = self._described(fetched, model, progress)
-        if relation is not None and parent is not None:
-            artifact = artifact.model_copy(
-                update={"derivations": (stated(artifact, relation, parent, self.store.artifacts()),)}
-            )
-        return self.store.add_artifact(self._merged(artifact))
+        asked = self.source(source)
+        if isinstance(asked, Resuming):
+            asked.keep_parts = keep
+        fetched = asked.fetch(reference, progress)
+        with added(fetched, self.store.artifacts, keep=keep):
+            artifact = self._described(fetched, model, progress)
+            if relation is not None and parent is not None:
+                derivations = (stated(artifact, relation, parent, self.store.artifacts()),)
+                artifact = artifact.model_copy(update={"derivations": derivations})
+            return self.store.add_artifact(self._merged(artifact))
 
     def add_path(self, path: Path | str, progress: Progress | None = None, *, model: str | None = None) -> Artifact:
         """Add a GGUF file or a folder of safetensors, where it is. A page asks ``settings.allow_paths`` first.
@@ -246,15 +258,8 @@ class Catalog:
         # A newer version of it may lie there by now.
         shared = any(other.path == artifact.path for other in self.store.artifacts() if other.id != artifact.id)
         if remove_file and not shared and is_inside(path, self.settings.artifacts_dir) and path.exists():
-            try:
-                remove_weights(path)
-            except OSError as error:
-                raise CatalogError(
-                    f"{path} cannot be deleted ({error.strerror}).", "Change its permissions, then try again."
-                ) from error
+            remove_weights(path)
             removed = True
-            with contextlib.suppress(OSError):
-                path.parent.rmdir()
         self.store.forget_artifact(artifact_id)
         return removed
 
@@ -306,6 +311,8 @@ class Catalog:
         try:
             known = self.store.artifact(artifact.id)
         except NotFoundError:
+            return artifact
+        if not known.path:  # known by name alone, from a file of somebody's: that says nothing of what is added here
             return artifact
         update: dict[str, object] = {"derivations": tuple(dict.fromkeys((*known.derivations, *artifact.derivations)))}
         if not Path(known.path).exists():

@@ -55,6 +55,7 @@ class HubSource:
         self._folder = settings.artifacts_dir / "hub"
         self._hashes = HashCache(settings.home)
         self._files = HubFiles(self._folder, self._hashes)
+        self.keep_parts = True
 
     @property
     def endpoint(self) -> str:
@@ -116,6 +117,7 @@ class HubSource:
             DiskFullError: it does not fit.
         """
         repository, revision, file = _parse(reference)
+        self._files.keep_parts = self.keep_parts
         with hub_errors(self.endpoint, f"{repository}/{file}".strip("/")):
             info = self._files.api().model_info(
                 repository, revision=revision, files_metadata=not file, timeout=TIMEOUT_S
@@ -136,6 +138,7 @@ class HubSource:
             model=repository_model_name(repository),
             licence=licence(card) or _tagged_licence(info),
             derivations=derivations(card, info.tags or [], quantization, unquantized=unquantized),
+            copied=True,
         )
 
     def _find(self, query: str, kind: str, limit: int) -> list[ModelInfo]:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from trilemma.catalog.base import Progress
-from trilemma.catalog.files import HashCache, disk_errors, ensure_space, publish, sweep_old
+from trilemma.catalog.files import HashCache, disk_errors, ensure_space, publish, remove, sweep_old
 from trilemma.catalog.hub_errors import hub_errors
 from trilemma.catalog.hub_transfer import TIMEOUT_S, transfer
 from trilemma.catalog.names import clean
-from trilemma.errors import DiskFullError, HubError
+from trilemma.errors import HubError, is_disk_full
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -42,6 +42,8 @@ class HubFiles:
 
     def __init__(self, folder: Path, hashes: HashCache) -> None:
         self._folder, self._hashes = folder, hashes
+        self.keep_parts = True
+        """Whether what has come of an interrupted download stays, to go on with."""
 
     @property
     def endpoint(self) -> str:
@@ -81,23 +83,17 @@ class HubFiles:
         sweep_old(self._folder, PART_SUFFIX)
         have = part.stat().st_size if part.is_file() else 0
         ensure_space(final.parent, max(0, size - have))
-        try:
-            with disk_errors(final.parent, size), hub_errors(self.endpoint, f"{repository}/{file}"):
-                final.parent.mkdir(parents=True, exist_ok=True)
-                with _alone(part, file):
-                    transfer(self._url(repository, file, commit), self.headers(), part, size, progress)
-        except DiskFullError:
-            part.unlink(missing_ok=True)  # A part that fills the disk helps nobody.
-            raise
-        # Of a large file this takes a while, in which it can be cancelled as before.
-        digest = self._hashes.sha256(part, None if progress is None else lambda *_: progress(size, size))
-        if expected is not None and digest != expected:
-            part.unlink(missing_ok=True)
-            raise HubError(
-                f"What arrived of {clean(file)} is not what the hub describes (its SHA-256 differs).",
-                "Download it again; if it happens again, the file or a proxy on the way is broken.",
-            )
-        with disk_errors(final.parent, 0):
+        with disk_errors(final.parent, size), self.alone(part, file):
+            with hub_errors(self.endpoint, f"{repository}/{file}"):
+                transfer(self._url(repository, file, commit), self.headers(), part, size, progress)
+            # Of a large file this takes a while, in which it can be cancelled as before.
+            digest = self._hashes.sha256(part, None if progress is None else lambda *_: progress(size, size))
+            if expected is not None and digest != expected:
+                part.unlink(missing_ok=True)
+                raise HubError(
+                    f"What arrived of {clean(file)} is not what the hub describes (its SHA-256 differs).",
+                    "Download it again; if it happens again, the file or a proxy on the way is broken.",
+                )
             publish(part, final)
         self._hashes.remember(final, digest)
         return digest
@@ -116,6 +112,30 @@ class HubFiles:
         if not _SHA256.fullmatch(etag) or self._hashes.sha256(final) == etag:
             return final
         return final.parent / etag[:12] / final.name
+
+    @contextlib.contextmanager
+    def alone(self, part: Path, what: str) -> Iterator[None]:
+        """Keeps two processes from writing to one part, a file or a folder, and removes what nobody shall go on with.
+
+        Raises:
+            HubError: another one writes to it.
+        """
+        part.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(part.with_name(part.name + ".lock"))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise HubError(f"{clean(what)} is being downloaded already.", "Wait until that is done.") from error
+        try:
+            yield
+        except BaseException as error:
+            # A part that fills the disk helps nobody.
+            if not self.keep_parts or is_disk_full(error):
+                remove(part)
+            raise
+        finally:
+            Path(lock.lock_file).unlink(missing_ok=True)
+            lock.release()
 
     def _url(self, repository: str, file: str, revision: str) -> str:
         from huggingface_hub import hf_hub_url  # noqa: PLC0415
@@ -136,18 +156,3 @@ class HubFiles:
                 "If HF_ENDPOINT is set, check that it names a mirror of the hub.",
             )
         return metadata.commit_hash or revision, metadata.etag, metadata.size
-
-
-@contextlib.contextmanager
-def _alone(part: Path, file: str) -> Iterator[None]:
-    """Keeps two processes from writing to one part."""
-    lock = FileLock(part.with_name(part.name + ".lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise HubError(f"{clean(file)} is being downloaded already.", "Wait until that is done.") from error
-    try:
-        yield
-    finally:
-        Path(lock.lock_file).unlink(missing_ok=True)
-        lock.release()

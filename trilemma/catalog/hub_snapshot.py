@@ -36,23 +36,23 @@ def fetch_snapshot(
     staging = final.with_name(f".{final.name}{PART_SUFFIX}")
     if staging.is_dir():
         os.utime(staging)  # what is taken up again is not swept as left behind
-    if INDEX in sizes:
-        files.fetch(repository, commit, INDEX, staging / INDEX)
-    names = file_names(staging, sizes)
-    total, before = sum(sizes[name] for name in names), 0
-    ensure_space(final.parent, total - sum(p.stat().st_size for p in staging.glob("*") if p.is_file()))
-    digests = {}
-    for name in names:
+    with disk_errors(final.parent, 0), files.alone(staging, repository):
+        if INDEX in sizes:
+            files.fetch(repository, commit, INDEX, staging / INDEX)
+        names = file_names(staging, sizes)
+        total, before = sum(sizes[name] for name in names), 0
+        ensure_space(final.parent, total - sum(p.stat().st_size for p in staging.glob("*") if p.is_file()))
+        digests = {}
+        for name in names:
 
-        def advance(done: int, _: int, start: int = before) -> None:
-            if progress is not None:
-                progress(start + done, total)
+            def advance(done: int, _: int, start: int = before) -> None:
+                if progress is not None:
+                    progress(start + done, total)
 
-        digests[name] = files.fetch(repository, commit, name, staging / name, advance)
-        before += sizes[name]
-        advance(0, 0, before)
-    read_folder(staging)
-    with disk_errors(final.parent, 0):
+            digests[name] = files.fetch(repository, commit, name, staging / name, advance)
+            before += sizes[name]
+            advance(0, 0, before)
+        read_folder(staging)
         publish(staging, final)
     for name, digest in digests.items():
         hashes.remember(final / name, digest)

@@ -72,6 +72,7 @@ class PackageSource:
                 size_bytes=weights.size_bytes,
                 licence=licence(card),
                 derivations=_derivations(weights),
+                copied=weights.sha256 is not None,
             )
 
     def fetch(self, reference: str, progress: Progress | None = None) -> Fetched:
@@ -96,6 +97,7 @@ class PackageSource:
             source=f"package:{weights.package}",
             licence=licence(read_card(weights.card)),
             derivations=_derivations(weights),
+            copied=weights.sha256 is not None,
         )
 
     def _join(self, weights: _Weights, progress: Progress | None) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from trilemma.catalog.files import HashCache
 from trilemma.catalog.header import GgufHeader, WeightsHeader, cached_header
 from trilemma.catalog.names import clean, folder_name, model_name, repository_model_name
 from trilemma.catalog.safetensors_folder import FolderHeader, folder_digest, read_folder
-from trilemma.errors import InvalidArtifactError
+from trilemma.errors import CatalogError, InvalidArtifactError, StoreError
 from trilemma.schema import Artifact
 
 
@@ -107,6 +107,23 @@ def refuse_unusable(header: WeightsHeader, file_name: str) -> None:
         )
 
 
+@contextlib.contextmanager
+def added(fetched: Fetched, artifacts: Callable[[], Sequence[Artifact]], *, keep: bool) -> Iterator[None]:
+    """Removes what was brought into Trilemma's own folder and is then refused; without ``keep``, whatever goes wrong.
+
+    What one of the ``artifacts`` is in stays.
+    """
+    try:
+        yield
+    except BaseException as error:
+        refused = isinstance(error, InvalidArtifactError)
+        with contextlib.suppress(CatalogError, StoreError):
+            unnamed = fetched.copied and not any(one.path == str(fetched.path) for one in artifacts())
+            if unnamed and (refused or not keep):
+                remove_weights(fetched.path)
+        raise
+
+
 def listing(artifact: Artifact) -> Listing:
     """Whether the weights of ``artifact`` are where they were, by their size."""
     if artifact.format == "endpoint":
@@ -125,10 +142,21 @@ def listing(artifact: Artifact) -> Listing:
 
 
 def remove_weights(path: Path) -> None:
-    """Delete a file, or the files of a folder and then the folder; whatever folders are in it stay."""
-    for file in path.iterdir() if path.is_dir() else [path]:
-        if not file.is_dir():
-            file.unlink()
-    if path.is_dir():
-        with contextlib.suppress(OSError):
+    """Delete a file, or the files of a folder and then the folder, and the one around it if nothing else is there;
+    whatever folders are in it stay.
+
+    Raises:
+        CatalogError: it cannot be deleted.
+    """
+    try:
+        for file in path.iterdir() if path.is_dir() else [path]:
+            if not file.is_dir():
+                file.unlink()
+    except OSError as error:
+        raise CatalogError(
+            f"{path} cannot be deleted ({error.strerror}).", "Change its permissions, then try again."
+        ) from error
+    with contextlib.suppress(OSError):
+        if path.is_dir():
             path.rmdir()
+        path.parent.rmdir()

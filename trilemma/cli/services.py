@@ -31,6 +31,10 @@ def serve(
     allow_anyone: Annotated[
         bool, typer.Option("--allow-anyone", help="Listen to the network without a log-in; everybody may do all.")
     ] = False,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(help="A name, without port, by which browsers may call the dashboard, such as a proxy's."),
+    ] = None,
 ) -> None:
     """Start the dashboard and a worker; ctrl-C ends both."""
     with whole_session() as (settings, store):  # What cannot be used is better said now than by two children.
@@ -44,7 +48,7 @@ def serve(
         )
     serve_both(
         host=host, port=port, worker=worker, browser=browser, metrics=metrics, allow_anyone=anyone,
-        say=lambda text: err.print(plain(text)),
+        names=allowed_host or (), say=lambda text: err.print(plain(text)),
     )  # fmt: skip
 
 

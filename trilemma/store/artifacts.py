@@ -57,7 +57,8 @@ class ArtifactStore(StoreBase):
 
         Those that are known from the sample study alone come last, so that nothing changes when it goes.
         """
-        known = sorted(self.artifacts(forgotten=True), key=lambda a: (not a.path, a.added_at, a.id))
+        # Not those of a store that hides paths: the order would be another, and with it the colours.
+        known = sorted(ArtifactStore.artifacts(self, forgotten=True), key=lambda a: (not a.path, a.added_at, a.id))
         return list(dict.fromkeys(artifact.model for artifact in known))
 
     def artifact(self, artifact_id: str) -> Artifact:

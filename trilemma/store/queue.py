@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 from trilemma.errors import StoreError
 from trilemma.lifetimes import created
 from trilemma.needs import Needs
-from trilemma.records import RunRecord
+from trilemma.records import RunRecord, is_foreign
 from trilemma.schema import RunState
 from trilemma.store import tables as t
 from trilemma.store.base import no_run, owned
@@ -114,12 +114,15 @@ class QueueStore(StudyStore):
 
         Raises:
             NotFoundError: there is no such run.
-            StoreError: it did not fail and was not cancelled.
+            StoreError: it did not fail and was not cancelled, or was measured elsewhere.
         """
         with self._db.write() as connection:
             state = self._state(connection, run_id)
             if state not in (RunState.FAILED, RunState.CANCELLED):
                 raise StoreError(f"Run {run_id} is {state}: only a failed or cancelled run can be retried.")
+            if is_foreign(connection.execute(sa.select(t.runs.c.device).where(t.runs.c.id == run_id)).scalar_one()):
+                # It would lose what it recorded there, and wait for ever: no worker has its device.
+                raise StoreError(f"Run {run_id} was measured elsewhere.", "Measure the same in a study of your own.")
             self._start_over(connection, run_id, reason="", interruptions=0)
 
     def interruptions(self, run_id: str) -> int:
