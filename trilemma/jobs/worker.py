@@ -18,12 +18,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 
 from trilemma import registry
-from trilemma.bench.run_log import log_path_of
 from trilemma.errors import DatabaseUnavailableError, InvalidArtifactError, NotFoundError, StoreError
 from trilemma.jobs.base import Command, Ending, Executor, Handle, Identity, Reservation
+from trilemma.jobs.logs import log_path, log_tail
 from trilemma.jobs.processes import alive, check_room, stopped_by_signals, with_last_words
 from trilemma.jobs.queue import idle
 from trilemma.needs import has
@@ -35,8 +34,6 @@ from trilemma.store.kept import path_of, patiently, restore
 
 log = logging.getLogger(__name__)
 
-_TAIL_BYTES = 16 * 1024
-_TAIL_LINES = 60
 _RETRY_S = 5.0
 
 _working: set[str] = set()
@@ -46,28 +43,6 @@ _working: set[str] = set()
 def bench_command(run_id: str) -> list[str]:
     """Measure a run in a process of its own that ends when this one does."""
     return [sys.executable, "-m", "trilemma.bench", run_id, "--parent-pid", str(os.getpid())]
-
-
-def log_path(settings: Settings, run_id: str) -> Path:
-    """Where a run's output is kept.
-
-    Raises:
-        NotFoundError: ``run_id`` could not be the id of a run.
-    """
-    if not run_id.isalnum():
-        raise NotFoundError(f"There is no run {run_id!r}.")
-    return log_path_of(settings.logs_dir, run_id)
-
-
-def log_tail(settings: Settings, run_id: str) -> str:
-    """The last lines of a run's output; empty where there is none."""
-    try:
-        with log_path(settings, run_id).open("rb") as file:
-            file.seek(max(file.seek(0, os.SEEK_END) - _TAIL_BYTES, 0))
-            text = file.read().decode(errors="replace")
-    except OSError:
-        return ""
-    return "\n".join(text.splitlines()[-_TAIL_LINES:])
 
 
 class Worker:
