@@ -49,7 +49,8 @@ class _Look(TypedDict):
 
 
 DEFAULTS: dict[str, str | list[str] | bool | None] = {
-    "study": None, "model": [], "quantization": [], "engine": [], "measured_on": [], "limit": [],
+    "study": None, "model": [], "quantization": [], "engine": [], "engine_version": [], "measured_on": [],
+    "limit": [],
     "x": None, "y": None, "z": None, "size": None, "view": "2D", "log": [], "figures": [], "logs": False,
     "point": [], "brush": [], "only": False,
 }  # fmt: skip

@@ -10,7 +10,8 @@ from pages.parts.url_state import UrlState
 
 DEFAULTS: dict[str, str | list[str] | bool | None] = {
     **present_plan.DEFAULTS, **decide_choice.DEFAULTS,
-    "model": [], "quantization": [], "engine": [], "measured_on": [], "x": "", "y": "", "size": "", "screen": "1",
+    "model": [], "quantization": [], "engine": [], "engine_version": [], "measured_on": [],
+    "x": "", "y": "", "size": "", "screen": "1",
 }  # fmt: skip
 _CARRIED = {*decide_choice.DEFAULTS, *present_plan.DEFAULTS, *explore_data.PICTURE}
 
