@@ -118,6 +118,7 @@ class PrometheusMeter:
             httpx.HTTPError,
             httpx.InvalidURL,
             ValueError,
+            OverflowError,
             KeyError,
             IndexError,
             TypeError,
