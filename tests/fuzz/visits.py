@@ -137,6 +137,13 @@ def _visit(draw: strategies.DrawFn, page: str) -> dict[str, list[str]]:
     return opened | given
 
 
+_EXAMPLES: dict[str, tuple[dict[str, list[str]], ...]] = {
+    "new_study": (
+        {"q_hellaswag": ["true"], "o_hellaswag_shots": ["Infinity"], "q_hellaswag_n": ["inf"], "repeats": ["NaN"],
+         "w_core": ["1e999"], "w_short_chat": ["true"], "w_short_chat_n": ["-inf"], "w_short_chat_pause": ["inf"]},
+    ),
+    "queue": ({"page": ["1", "Infinity"]},),
+}  # fmt: skip
 _MARKED = re.compile(r"(?<!\\)(?:<(?:script|img|svg|b>)|!\[|\]\(|:red\[x\])")
 _TEXTS = ("markdown", "caption", "title", "header", "subheader", "error", "warning", "info", "success")
 
@@ -166,12 +173,13 @@ def _surface(page: str) -> Surface:
         _visited((page, given))
 
     none: dict[str, Any] = {}
-    few, share = (2, 0.02) if page in ("run", "queue", "models", "audit") else (2, 0.03)
+    # New study reads two hundred names, others a few dozen at most.
+    few, share = 2, 0.3 if page == "new_study" else 0.02 if page in ("run", "queue", "models", "audit") else 0.03
     return Surface(
         f"Page {page}",
         _visit(page),
         visited,
-        examples=(none,),
+        examples=(none, *_EXAMPLES.get(page, ())),
         few=few,
         share=share,
         watched=False,
