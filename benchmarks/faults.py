@@ -28,49 +28,15 @@ from pathlib import Path
 
 from benchmarks import faults_bench_tools as bench
 from benchmarks.common import BENCH, ROOT, Figures, Limit, main, say
+from benchmarks.faults_cluster_tools import ClusterGround, cluster_of, queue_anywhere
 from benchmarks.faults_ground_tools import STAND_IN, Ground
 from benchmarks.faults_kinds_tools import KINDS as INJECTORS
 from benchmarks.faults_kinds_tools import Inject, apart_from_mounts, small_disk
+from benchmarks.faults_plan_tools import FAULTS, GROUNDS, chosen, longest_first, missing
 from benchmarks.faults_power_tools import cut_power
 from benchmarks.faults_tools import Verdict
 from tests.postgres import server
 
-GROUNDS: Mapping[str, Mapping[str, int]] = {
-    "sqlite": {
-        "worker killed": 36,
-        "run killed": 30,
-        "worker and run killed": 24,
-        "stopped and continued": 34,
-        "second worker": 26,
-        "database locked": 36,
-        "database locked for long": 2,
-        "clock jump": 40,
-    },
-    "postgres": {
-        "worker killed": 8,
-        "run killed": 8,
-        "connections dropped": 30,
-        "server crashed": 14,
-        "server restarted": 10,
-        "tables locked": 16,
-    },
-    "full disk": {"disk full": 60},
-    "engine": {
-        "worker killed": 6,
-        "run killed": 8,
-        "engine killed": 24,
-        "stopped and continued": 6,
-        "stopped for too long": 4,
-        "hung engine": 12,
-        "out of memory, killed by the kernel": 10,
-        "out of memory, refused": 6,
-    },
-    "serve": {"dashboard killed": 6, "serve killed": 6, "worker of serve killed": 6},
-    "power": {"power cut": 120},
-    "llama.cpp": {"engine killed": 3, "run killed": 3, "stopped and continued": 2},
-}
-KINDS = {kind for counts in GROUNDS.values() for kind in counts}
-FAULTS = 500
 LIMITS = {
     "faults": Limit(at_least=FAULTS),
     "kinds_missing": Limit(at_most=0),
@@ -109,6 +75,11 @@ def ground(name: str, counts: Mapping[str, int], seed: int, folder: Path) -> Ver
             notes, seed, queue=bench.queue_double, incomplete=bench.incomplete_bench, spread_s=4.0
         )
         return _ordeals(confined, counts)
+    elif name == "cluster":
+        with cluster_of(folder / "cluster") as cluster:
+            os.environ |= cluster.worker_environment(folder / "home")
+            slower = [*stand_in[:3], "0.25", *stand_in[4:]]
+            return _vanishing(ClusterGround(notes, seed, slower, queue_anywhere, spread_s=2.5, cluster=cluster), counts)
     elif name == "serve":
         here = bench.ServeGround(notes, seed, queue=bench.queue_double, incomplete=bench.incomplete_bench, spread_s=4.0)
         return _besieged(here, bench.SERVED, counts)
@@ -175,6 +146,19 @@ def _ordeals(here: bench.ConfinedGround, counts: Mapping[str, int]) -> Verdict:
     return here.verdict()
 
 
+def _vanishing(here: ClusterGround, counts: Mapping[str, int]) -> Verdict:
+    """Nodes that vanish and return, with a run and without."""
+    order = [kind for kind, count in counts.items() for _ in range(count)]
+    here.random.shuffle(order)
+    try:
+        for kind in order:
+            here.vanish(kind, measuring=not kind.startswith("idle"))
+        here.drain()
+    finally:
+        here.close()
+    return here.verdict()
+
+
 def apart(name: str, counts: Mapping[str, int], seed: int) -> Verdict:
     """:func:`ground` in a process of its own."""
     with tempfile.TemporaryDirectory(prefix="trilemma-faults-") as folder:
@@ -195,15 +179,6 @@ def apart(name: str, counts: Mapping[str, int], seed: int) -> Verdict:
         if done.returncode or not lines:
             return Verdict(corrupted=[f"{name} ended with code {done.returncode}:\n{done.stderr[-6000:]}"])
         return Verdict.from_json(json.loads(lines[-1]))
-
-
-def chosen(share: float, only: str) -> dict[str, dict[str, int]]:
-    """How many faults of each kind hit each ground."""
-    return {
-        name: {kind: max(1, round(count * share)) for kind, count in counts.items()}
-        for name, counts in GROUNDS.items()
-        if only in name
-    }
 
 
 def table(verdict: Verdict) -> list[str]:
@@ -238,7 +213,7 @@ def measure(share: float, seed: int, processes: int, only: str) -> Figures:
         times[name] = time.monotonic() - start
         return verdict
 
-    order = sorted(plan, key=lambda name: -sum(plan[name].values()))
+    order = longest_first(plan)
     with ThreadPoolExecutor(processes) as pool:
         for name, verdict in zip(order, pool.map(one, order), strict=True):
             bad = len(verdict.lost) + len(verdict.corrupted) + len(verdict.unnamed) + len(verdict.overlaps)
@@ -246,12 +221,15 @@ def measure(share: float, seed: int, processes: int, only: str) -> Figures:
             say(f"{name:10} {len(verdict.faults):4} faults, {times[name]:6.1f} s, runs: {runs or 'none'}"
                 f"{f'; {bad} FINDINGS' if bad else ''}")  # fmt: skip
             whole += verdict
+    absent = missing(whole.faults)
     folder = BENCH / "faults"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "faults.jsonl").write_text("".join(f"{json.dumps(vars(fault))}\n" for fault in whole.faults))
     say("")
     for line in table(whole):
         say(line)
+    for kind in absent:
+        say(f"\nnot tried: {kind}")
     for title in ("lost", "corrupted", "unnamed", "overlaps"):
         for finding in getattr(whole, title):
             say(f"\n{title}: {finding}")
@@ -259,7 +237,7 @@ def measure(share: float, seed: int, processes: int, only: str) -> Figures:
     return {
         "faults": len(whole.faults),
         "kinds": len({fault.kind for fault in whole.faults}),
-        "kinds_missing": len(KINDS - {fault.kind for fault in whole.faults}),
+        "kinds_missing": len(absent),
         **{f"runs_{state}": count for state, count in sorted(whole.runs.items())},
         "requeued": outcomes["requeued"],
         "lost": len(whole.lost),

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from benchmarks.faults_tools import Fault, Verdict, add_runs, incomplete, integrity, judge, place_of
+from benchmarks.faults_tools import Fault, Verdict, add_runs, beside, incomplete, integrity, judge, place_of
 from tests.jobs.campaign import WORK, kill, run_pids, strays
 from trilemma.errors import TrilemmaError
 from trilemma.records import RunRecord
@@ -89,6 +89,11 @@ class Ground:
         running = self.ask(lambda store: store.runs(states=[RunState.RUNNING]))
         return running[0] if running else None
 
+    def next_waiting(self) -> str:
+        """The run that begins next if nothing comes in between; empty where none waits."""
+        waiting = self.ask(lambda store: store.runs(states=[RunState.WAITING], limit=1))
+        return waiting[0].id if waiting else ""
+
     def run_pids(self) -> list[int]:
         """The processes that measure."""
         return self.ask(run_pids)
@@ -107,6 +112,7 @@ class Ground:
                 time.sleep(0.02)
                 continue
             time.sleep(self.random.uniform(0, self.spread_s))
+            ahead = self.next_waiting()  # before it is looked whether one runs: it may begin in between
             run = self.at_hand()
             if run is None and self.random.random() < 0.9 and time.monotonic() < deadline:
                 continue  # it ended meanwhile
@@ -115,6 +121,8 @@ class Ground:
                 fault = Fault(kind, f"{place}; {inject(self)}")
                 if run is not None:
                     fault.run, fault.attempt = run.id, run.attempt
+                else:
+                    fault.next = ahead
                 self.faults.append(fault)
                 return fault
 
@@ -166,6 +174,8 @@ class Ground:
                 verdict.runs[run.state.value] = verdict.runs.get(run.state.value, 0) + 1
                 if run.state is RunState.DONE and (missing := self.incomplete(self.store, run)):
                     verdict.lost.append(f"{run.id} is done, and not whole: {missing}")
+            if not self.command:  # the stand-in proves by a lock that it is alone; of the bench the store must say it
+                verdict.overlaps += beside(runs.values())
         except TrilemmaError as error:
             verdict.corrupted.append(f"the store cannot be read: {error}")
         if not self.settings.shares_database:
@@ -176,10 +186,14 @@ class Ground:
         verdict.overlaps += [f"left behind: {line}" for line in self._left_behind()]
         return verdict
 
+    def strays(self) -> list[str]:
+        """Processes of runs that are still there."""
+        return strays(self.settings.home)
+
     def _left_behind(self) -> list[str]:
         """Processes of runs that do not end by themselves within seconds."""
         deadline = time.monotonic() + 5
-        while (left := strays(self.settings.home)) and time.monotonic() < deadline:
+        while (left := self.strays()) and time.monotonic() < deadline:
             time.sleep(0.1)
         return left
 

@@ -1,8 +1,6 @@
 """The faults themselves. Each waits for nothing, ends what it began, and says what it did.
 
-A machine of a cluster that vanishes and returns is not among them: where runs are placed on several machines, it is
-another of these functions, and another ground in ``faults.py``. Here its local equivalent is a worker with all of its
-processes that is stopped for a while.
+Machines of a cluster that vanish and return are in ``faults_cluster_tools.py``.
 """
 
 from __future__ import annotations
@@ -70,7 +68,7 @@ def measured(ground: Ground) -> list[psutil.Process]:
 
 
 def stopped(ground: Ground) -> str:
-    """A worker, a run or all of them vanish for a while and return; meanwhile another worker may look for work."""
+    """A worker, a run or all of them stand still for a while; meanwhile another worker may look for work."""
     choice = ground.random.choice(["worker", "run", "all"])
     pids = [] if choice == "run" else [worker.pid for worker in ground.workers]
     if choice != "worker":

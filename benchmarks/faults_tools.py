@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,11 @@ _KILLED = (
     "worker killed", "worker and run killed", "second worker", "serve killed", "worker of serve killed",
     "dashboard killed",
 )  # fmt: skip
+_VANISHED = ("node vanished and returned", "idle node vanished and returned")
 _AWAY = ("connections dropped", "server crashed", "server restarted", "tables locked")
 CAUSES: Mapping[str, str] = {
     **dict.fromkeys(_KILLED, r"interrupted \d+ times, at last so: Its worker vanished"),
+    **dict.fromkeys(_VANISHED, r"interrupted \d+ times, at last so: \w+ (was lost|lost the process|does not answer)"),
     **dict.fromkeys(_AWAY, r"database .* (does not answer|was locked)"),
     "database locked for long": r"database .* was locked",
     "run killed": r"killed \(SIGKILL\)",
@@ -45,6 +48,8 @@ class Fault:
     where: str
     run: str = ""
     attempt: int = 0
+    next: str = ""
+    """Where no run was at hand, the one that began next."""
     outcome: str = ""
     """``done``, ``failed``, ``requeued`` (started over, whatever came then), ``idle`` (no run was at hand)."""
     cause: str = ""
@@ -82,9 +87,9 @@ class Verdict:
         return cls(**{**found, "faults": [Fault(**fault) for fault in found["faults"]]})
 
 
-def add_runs(store: Store, count: int, name: str) -> list[str]:
+def add_runs(store: Store, count: int, name: str, artifact_id: str = "a" * 64, engine: str = "none") -> list[str]:
     """Queue ``count`` runs of the stand-in; the name must be a new one, lest they are shared."""
-    configuration = Configuration(artifact_id="a" * 64, engine="none", settings={"study": name})
+    configuration = Configuration(artifact_id=artifact_id, engine=engine, settings={"study": name})
     specs = [RunSpec(configuration=configuration, repeat=number) for number in range(count)]
     study = store.add_study(StudySpec(name=name, configurations=(configuration,), rerun_disturbed=False), specs)
     return [run.id for run in store.runs(study.id)]
@@ -110,6 +115,20 @@ def integrity(database: Path) -> list[str]:
         found = [row[0] for row in connection.execute("PRAGMA integrity_check")]
         broken = connection.execute("PRAGMA foreign_key_check").fetchall()
     return [*(text for text in found if text != "ok"), *(f"a dangling reference: {row}" for row in broken)]
+
+
+def beside(runs: Iterable[RunRecord]) -> list[str]:
+    """Runs that began while another of the same device had not ended, by the times in the store."""
+    found = []
+    ended: dict[tuple[str, str], tuple[datetime, str]] = {}
+    times = [(run.started_at, run.finished_at, run) for run in runs]
+    whole = [(start, end, run) for start, end, run in times if start is not None and end is not None]
+    for start, end, run in sorted(whole, key=lambda one: one[:2]):
+        before = ended.get(device := (run.spec.device, run.machine))
+        if before is not None and start < before[0]:
+            found.append(f"{run.id} began {(before[0] - start).total_seconds():.3f} s before {before[1]} had ended")
+        ended[device] = max((end, run.id), before or (end, run.id))
+    return found
 
 
 def place_of(run: RunRecord | None) -> str:
@@ -144,8 +163,8 @@ def judge(verdict: Verdict, runs: Mapping[str, RunRecord], finished: set[str]) -
     for run in runs.values():
         if run.state is not RunState.FAILED:
             continue
-        # A fault between two runs may hit the next one.
-        hits = {fault.kind for fault in verdict.faults if fault.run in (run.id, "")}
+        # A fault between two runs may hit the next one, and no other.
+        hits = {fault.kind for fault in verdict.faults if run.id in (fault.run, fault.next)}
         patterns = [CAUSES[kind] for kind in sorted(hits) if kind in CAUSES]
         if not any(re.search(pattern, run.reason) for pattern in patterns):
             by = ", ".join(sorted(hits)) or "nothing"

@@ -144,7 +144,7 @@ def _number(where: Any, label: str, key: str, value: int, least: int, most: int 
         value=value,
         step=1,
         key=key,
-        bind="query-params",
+        bind=shared.bound(key),
         placeholder=str(value),
     )
     return value if given is None else int(given)

@@ -264,7 +264,7 @@ def _lists(store: Store, study: StudyRecord | None, counts: dict[RunState, int])
     number = 1
     if pages > 1:
         number = st.number_input(
-            f"Page, of {pages}", min_value=1, max_value=pages, key="page", bind="query-params", width=140
+            f"Page, of {pages}", min_value=1, max_value=pages, key="page", bind=shared.bound("page"), width=140
         )
     newest_first = RunState.WAITING not in states
     runs = store.runs(study.id if study else None, states, limit=number * PAGE_SIZE, newest_first=newest_first)

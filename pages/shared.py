@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 import streamlit as st
 from streamlit.navigation.page import Page
@@ -238,6 +238,13 @@ def param(name: str, default: str = "") -> str:
 def params(name: str) -> list[str]:
     """All values of a query parameter that may be repeated."""
     return list(st.query_params.get_all(name))
+
+
+def bound(key: str) -> Literal["query-params"] | None:
+    """How a field of a whole number is bound to the address: not at all where that has no finite number for it, which
+    Streamlit would end in an error over."""
+    given = " ".join(params(key))
+    return None if re.search(r"inf|nan|e\+?\d{3}", given, re.IGNORECASE) else "query-params"
 
 
 def set_params(name: str, values: str | list[str] | None) -> None:

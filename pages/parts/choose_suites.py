@@ -138,7 +138,7 @@ def _row(offer: _Offer, seed: int) -> tuple[SuiteSpec | None, bool]:
         value=None if offer.name == Own.name else _ITEMS,
         step=1,
         key=f"q_{offer.name}_n",
-        bind="query-params",
+        bind=shared.bound(f"q_{offer.name}_n"),
         placeholder="all items",
         label_visibility="collapsed",
         width=140,
@@ -204,7 +204,7 @@ def _at_once(name: str) -> int:
         value=1,
         step=1,
         key=f"q_{name}_users",
-        bind="query-params",
+        bind=shared.bound(f"q_{name}_users"),
         help="More than one needs an engine that serves several at once: llama.cpp with slots, vLLM, an endpoint.",
     )
     return int(given or 1)

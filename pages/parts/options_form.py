@@ -71,7 +71,7 @@ def _value(key: str, name: str, field: dict[str, Any]) -> JsonValue:
             **alike,
             step=1 if kind == "integer" else 0.1,
             key=key,
-            bind=bind,
+            bind=bind and shared.bound(key),
             help=help_text,
             placeholder=shown,
         )

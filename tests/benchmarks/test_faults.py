@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.faults import FAULTS, GROUNDS, apart, chosen, table
+from benchmarks.faults import apart, table
 from benchmarks.faults_disk_tools import Event, Write, power_cuts
 from benchmarks.faults_ground_tools import Ground
 from benchmarks.faults_kinds_tools import apart_from_mounts
+from benchmarks.faults_plan_tools import FAULTS, GROUNDS, NAMED, chosen, longest_first, missing
 from benchmarks.faults_power_tools import cut_power
-from benchmarks.faults_tools import STEPS, Fault, Verdict, add_runs
+from benchmarks.faults_tools import STEPS, Fault, Verdict, add_runs, beside
 from tests.factory import HOST, MEASURED
 from trilemma.records import AnswerRecord, RequestRecord, Sample
 from trilemma.schema import Measurement, Phase, RunState
@@ -100,6 +101,39 @@ def test_a_failure_must_name_what_failed_it(ground: Ground, store: Store, reason
     assert (verdict.faults[0].outcome, verdict.faults[0].cause) == ("failed", reason)
 
 
+def test_a_fault_between_two_runs_excuses_the_next_one_alone(ground: Ground, store: Store) -> None:
+    next_, later = (finish(store, RunState.FAILED, "The run was killed (SIGKILL) from outside.") for _ in range(2))
+    ground.faults = [Fault("run killed", "between runs", next=next_)]
+    verdict = ground.verdict()
+    assert [later in line for line in verdict.unnamed] == [True]
+    assert verdict.faults[0].outcome == "idle"
+
+
+def test_the_next_run_is_the_first_that_waits(ground: Ground, store: Store) -> None:
+    assert ground.next_waiting() == ""
+    first, second = add_runs(store, 2, "waiting")
+    assert ground.next_waiting() == first
+    store.claim_next("somebody")
+    assert ground.next_waiting() == second
+
+
+def test_the_store_tells_what_was_measured_beside_another(ground: Ground, store: Store, settings: Settings) -> None:
+    """The bench, unlike the stand-in, has no lock of its own that proves it."""
+    ids = [finish(store) for _ in range(3)]
+    assert beside(store.runs()) == ground.verdict().overlaps == []
+    times = [("10:00:00", "10:00:05"), ("10:00:02", "10:00:03"), ("10:00:05", "10:00:09")]
+    for run_id, (begin, end) in zip(ids, times, strict=True):
+        execute(
+            settings,
+            f"UPDATE runs SET started_at = '2026-01-01 {begin}.000000', finished_at = '2026-01-01 {end}.000000' "
+            f"WHERE id = '{run_id}'",
+        )
+    assert [line.split()[0] for line in beside(store.runs())] == [ids[1]], "it lies within the first; the third follows"
+    assert len(ground.verdict().overlaps) == 1
+    execute(settings, f"UPDATE runs SET machine = 'another' WHERE id = '{ids[1]}'")
+    assert beside(store.runs()) == []
+
+
 def test_a_run_that_was_measured_again_or_beside_another_is_noticed(ground: Ground, store: Store) -> None:
     run_id = finish(store)
     (ground.notes / "finished").write_text(f"{run_id}\n{run_id}\n")
@@ -160,6 +194,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
 
 def test_the_plan_has_enough_faults_and_the_table_counts_them() -> None:
     assert sum(sum(counts.values()) for counts in GROUNDS.values()) >= FAULTS
+    assert longest_first(GROUNDS)[-1] == "llama.cpp"
     assert chosen(0.001, "power") == {"power": {"power cut": 1}}
     verdict = Verdict(faults=[Fault("a", "", outcome="done"), Fault("b", "", outcome="requeued")])
     assert table(verdict)[2:] == [
@@ -167,3 +202,13 @@ def test_the_plan_has_enough_faults_and_the_table_counts_them() -> None:
         "| b | 1 | 0 | 0 | 1 | 0 |",
         "| **all** | 2 | 1 | 0 | 1 | 0 |",
     ]
+
+
+def test_a_kind_that_is_asked_for_is_missed_also_when_no_ground_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = [Fault(kind, "") for counts in GROUNDS.values() for kind in counts]
+    assert missing(tried) == []
+    for name in ("power", "cluster", "full disk"):
+        monkeypatch.delitem(GROUNDS, name)
+    tried = [Fault(kind, "") for counts in GROUNDS.values() for kind in counts]
+    assert missing(tried) == ["disk full", "idle node vanished and returned", "node vanished and returned", "power cut"]
+    assert set(missing([])) >= {kind for kinds in NAMED.values() for kind in kinds}

@@ -60,6 +60,17 @@ def test_a_search_finds_files_the_most_downloaded_first(hub: Any, source: HubSou
     ]
 
 
+@pytest.mark.parametrize("answer", [None, {"models": []}, ["x"], [{"id": "a/b", "downloads": "many"}]])
+def test_a_search_that_is_answered_with_something_else_says_so(
+    hub: Any, source: HubSource, monkeypatch: pytest.MonkeyPatch, answer: object
+) -> None:
+    handler = sys.modules[type(hub).__module__]._Handler
+    monkeypatch.setattr(handler, "_search", lambda self, _: self._json(answer))
+    error = refusal(lambda: source.search("tiny"))
+    assert "tiny" in str(error)
+    assert source.endpoint in str(error)
+
+
 def test_nothing_is_asked_without_a_query(hub: Any, source: HubSource) -> None:
     assert list(source.offers("  ")) == []
     assert hub.requests == []

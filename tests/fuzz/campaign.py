@@ -11,8 +11,8 @@ import hypothesis
 from tests.fuzz.surface import Surface
 
 MODULES = (
-    "weights", "naming", "templates", "files", "archives", "results", "studies", "streams", "answers", "shown",
-    "shares", "parameters", "visits",
+    "weights", "naming", "templates", "files", "archives", "results", "studies", "streams", "served", "answers",
+    "shown", "shares", "parameters", "visits",
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from hypothesis import strategies as st
 from streamlit import cache_resource as st_cache
 
+from pages import explore
 from pages.parts import decide_choice, explore_data, explore_filters, explore_selection, plan_choice, plan_data
 from pages.parts.decide_choice import shares
 from pages.parts.url_state import Snapshot, Value, _parse
@@ -114,6 +115,7 @@ def data_folder() -> Path:
     os.environ["TRILEMMA_HOME"] = str(folder)
     for name in ("TRILEMMA_DATABASE", "TRILEMMA_MODELS"):
         os.environ.pop(name, None)
+    os.environ["TRILEMMA_RAY_ADDRESS"] = "127.0.0.1:9"  # pages ask the store about its machines, never the cluster
     get_settings.cache_clear()
     get_settings().ensure_home()
     return folder
@@ -134,11 +136,7 @@ def _given(names: tuple[str, ...], known: st.SearchStrategy[str]) -> st.SearchSt
     return st.dictionaries(st.sampled_from(names), values, max_size=8)
 
 
-_EXPLORE: dict[str, Value] = {
-    "view": "2D", "study": None, "model": [], "quantization": [], "engine": [], "engine_version": [],
-    "measured_on": [], "limit": [], "x": None, "y": None, "z": None,
-    "size": None, "figures": [], "log": [], "logs": False, "point": [], "brush": [],
-}  # fmt: skip
+_EXPLORE: dict[str, Value] = {**explore.DEFAULTS}
 _explore_values = st.one_of(
     st.sampled_from((*KEYS, *explore_filters.VIEWS, "x", "y", "1", "0", "llama.cpp", "Q8_0")), _limits
 )

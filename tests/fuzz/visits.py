@@ -4,41 +4,33 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
 from hypothesis import strategies
 from streamlit.testing.v1 import AppTest
 
-from pages import compare, explore, present, shared
-from pages.parts import decide_choice, plan_choice
+from pages import shared
+from pages.parts.runs import PAGE_SIZE
+from tests.catalog.gguf_files import tiny
 from tests.factory import DEMO, WORKLOAD, artifact, fill_store
+from tests.fuzz.bound import bound
 from tests.fuzz.inputs import MARKUP, whole_texts
 from tests.fuzz.parameters import _amounts, _limits, data_folder
-from tests.fuzz.surface import Surface
+from tests.fuzz.surface import Surface, put
 from tests.report.made import hostile_study
-from trilemma.records import AnswerRecord, Machine
+from trilemma import registry
+from trilemma.catalog.catalog import Catalog
+from trilemma.records import AnswerRecord, AuditRecord, Machine, Outcome
 from trilemma.schema import Configuration, RunSpec, RunState, StudySpec
 from trilemma.settings import get_settings
 from trilemma.store import Store, open_store
+from trilemma.suites.custom import file as questions
 
 LINKS = "<script>alert(1)</script> ![x](http://evil.example/x.png) [y](javascript:alert(1)) \x1b[31m\u202e"
-_NAMES: dict[str, tuple[str, ...]] = {
-    "explore": (*explore.DEFAULTS,),
-    "decide": (*decide_choice.DEFAULTS,),
-    "compare": (*compare.COMMON, *(name for tab in compare.TABS.values() for name in tab.defaults)),
-    "plan": (*plan_choice.DEFAULTS,),
-    "present": (*present.DEFAULTS,),
-    "queue": ("study", "page", "list", "show"),
-    "run": ("id",),
-    "models": ("from", "make", "source"),  # and not "hub", which asks the hub
-    "machines": ("id",),  # which it does not read
-    "new_study": ("engine", "adapters", "devices", "w_fit", "w_short_chat", "w_short_chat_arrival",
-    "w_short_chat_users", "w_core",
-                  "own_known", "s_hellaswag", "suites", "w_short_chat_pause", "w_short_chat_ttft", "repeats",
-                  "machines"),
-}  # fmt: skip
-assert set(_NAMES) == set(shared.PAGES)
+PAGES = (*shared.PAGES, shared.AUDIT)
+"""Every page of the navigation."""
 
 
 @functools.cache
@@ -58,8 +50,16 @@ def _filled(store: Store) -> tuple[str, ...]:
     configuration = Configuration(artifact_id=item.id, engine="llama.cpp", settings={"x": LINKS})
     spec = StudySpec(name=MARKUP[0], configurations=(configuration,), workloads=(WORKLOAD,))
     store.add_study(spec, [RunSpec(configuration=configuration, workloads=(WORKLOAD,), repeat=7)])
+    longer = Configuration(artifact_id=item.id, engine="llama.cpp", settings={"x": "page"})
+    runs = [RunSpec(configuration=longer, workloads=(WORKLOAD,), repeat=number) for number in range(PAGE_SIZE + 1)]
+    store.add_study(StudySpec(name=MARKUP[1], configurations=(longer,), workloads=(WORKLOAD,)), runs)
     run = store.claim_next("fuzz")
     assert run is not None
+    adapter = artifact(f"{LINKS} adapter", "F16").model_copy(update={"kind": "adapter", "adapter_rank": 8})
+    store.add_artifact(adapter)
+    questions.add(get_settings().questions_dir, f"question,answer\n{LINKS},{LINKS}\n".encode())
+    for outcome in Outcome:
+        store.add_audit(AuditRecord(who=LINKS, role=LINKS, action=LINKS, subject=LINKS, outcome=outcome, detail=LINKS))
     record = AnswerRecord(
         suite=LINKS, item_id=LINKS, index=0, prompt=LINKS, answer=LINKS, expected=LINKS, scores={"accuracy": 0.0}
     )
@@ -76,6 +76,7 @@ def _filled(store: Store) -> tuple[str, ...]:
         *store.figure_keys(),
         *store.models(),
         item.id[:12],
+        adapter.id,
     )
 
 
@@ -97,18 +98,52 @@ _WORDS = ("1", "0", "true", "Load", "3D", "Pairs", "Parallel", "2D", "answers", 
           "topsis", "cloud")  # fmt: skip
 
 
+@functools.cache
+def names(page: str) -> dict[str, dict[str, str]]:
+    """What ``page`` reads out of its address; see :func:`tests.fuzz.bound.bound`."""
+    hostile_store()
+
+    def visit(given: Mapping[str, str]) -> None:
+        app = _app(page)
+        app.query_params.update(given)
+        app.run()
+        assert not app.exception, [f"{one.message}\n{one.stack_trace}" for one in app.exception]
+
+    choices: list[dict[str, str]] = [
+        {"arrival": "Requests come at a rate"},
+        {"from": _weights()[:12]},
+        *({"engine": name} for name in registry.names("trilemma.engines")),
+    ]
+    return bound(visit, choices)
+
+
+@functools.cache
+def _weights() -> str:
+    """The id of weights that are really there, from which others can be made."""
+    with open_store(get_settings().database_url) as store:
+        return Catalog(store, get_settings()).add_path(put("tiny.gguf", tiny(name=LINKS))).id
+
+
 @strategies.composite
 def _visit(draw: strategies.DrawFn, page: str) -> dict[str, list[str]]:
     known = strategies.deferred(lambda: strategies.sampled_from(hostile_store()))
     values = strategies.one_of(known, known, strategies.sampled_from(_WORDS), whole_texts, _amounts, _limits)
-    sent = values.map(lambda text: text.encode("utf-8", "replace").decode())
-    return draw(
-        strategies.dictionaries(
-            strategies.sampled_from(_NAMES[page]), strategies.lists(sent, min_size=1, max_size=3), max_size=7
-        )
-    )
+    sent = strategies.lists(values.map(lambda text: text.encode("utf-8", "replace").decode()), min_size=1, max_size=3)
+    read = names(page)
+    some = strategies.sampled_from(sorted(read)) if read else strategies.just("id")  # also where nothing is read
+    given = draw(strategies.dictionaries(some, sent, max_size=7))
+    # What a field is behind is opened for it, unless that was given something else.
+    opened = {opener: [text] for name in given for opener, text in read.get(name, {}).items()}
+    return opened | given
 
 
+_EXAMPLES: dict[str, tuple[dict[str, list[str]], ...]] = {
+    "new_study": (
+        {"q_hellaswag": ["true"], "o_hellaswag_shots": ["Infinity"], "q_hellaswag_n": ["inf"], "repeats": ["NaN"],
+         "w_core": ["1e999"], "w_short_chat": ["true"], "w_short_chat_n": ["-inf"], "w_short_chat_pause": ["inf"]},
+    ),
+    "queue": ({"page": ["1", "Infinity"]},),
+}  # fmt: skip
 _MARKED = re.compile(r"(?<!\\)(?:<(?:script|img|svg|b>)|!\[|\]\(|:red\[x\])")
 _TEXTS = ("markdown", "caption", "title", "header", "subheader", "error", "warning", "info", "success")
 
@@ -138,17 +173,18 @@ def _surface(page: str) -> Surface:
         _visited((page, given))
 
     none: dict[str, Any] = {}
-    few, share = (2, 0.02) if page in ("run", "queue", "models") else (2, 0.03)
+    # New study reads two hundred names, others a few dozen at most.
+    few, share = 2, 0.3 if page == "new_study" else 0.02 if page in ("run", "queue", "models", "audit") else 0.03
     return Surface(
         f"Page {page}",
         _visit(page),
         visited,
-        examples=(none,),
+        examples=(none, *_EXAMPLES.get(page, ())),
         few=few,
         share=share,
         watched=False,
-        prepare=hostile_store,
+        prepare=lambda: names(page),
     )
 
 
-SURFACES = tuple(map(_surface, _NAMES))
+SURFACES = tuple(map(_surface, PAGES))

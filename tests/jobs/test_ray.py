@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
 import pytest
-from campaign import WORK
+from cluster import Cluster, until
 from support import check_records, command, lines
 
 from tests.catalog.gguf_files import tiny
@@ -36,136 +33,26 @@ pytestmark = [
 ]
 
 NAMES = ("north", "south", "west")
-# A lost node is found in seconds instead of half a minute.
-QUICK = {
-    "RAY_health_check_initial_delay_ms": "1000",
-    "RAY_health_check_period_ms": "1000",
-    "RAY_health_check_timeout_ms": "5000",
-    "RAY_health_check_failure_threshold": "8",
-}
-
-
-_STARTS = 3
-
-
-@dataclass
-class Node:
-    name: str
-    folder: Path
-    process: subprocess.Popen[bytes]
-
-    @property
-    def notes(self) -> Path:
-        return self.folder / "notes"
-
-    def settled(self) -> bool:
-        """Whether it is part of the cluster, or has given up."""
-        return "Ray runtime started" in (self.folder / "node.log").read_text() or self.process.poll() is not None
-
-    def kill(self) -> None:
-        """As a power cut would: everything at once, and nothing asked."""
-        with suppress(psutil.Error):
-            family = psutil.Process(self.process.pid).children(recursive=True)
-            # The measured process leads a session of its own, but is still a descendant.
-            for process in [*family, psutil.Process(self.process.pid)]:
-                with suppress(psutil.Error):
-                    process.kill()
-        self.process.wait(10)
-
-    def end(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            self.process.wait(15)
-        self.kill()
-
-
-@dataclass
-class Cluster:
-    folder: Path
-    port: int
-    nodes: dict[str, Node]
-
-    @property
-    def store_url(self) -> str:
-        return f"sqlite:///{self.folder / 'head' / 'trilemma.db'}"
-
-    def start(self, name: str, *, head: bool = False) -> None:
-        """Start a node and wait until it is part of the cluster.
-
-        One after the other: Ray looks for free ports and takes them later, so two that start at once on one machine
-        can choose the same. A node that gives up is started again, as a service manager would.
-        """
-        for _ in range(_STARTS):
-            self._start(name, head=head)
-            until(self.nodes[name].settled, 180, self.logs)
-            if self.nodes[name].process.poll() is None:
-                return
-        raise AssertionError(f"{name} does not start\n{self.logs()}")
-
-    def _start(self, name: str, *, head: bool) -> None:
-        folder = self.folder / name
-        (folder / "notes").mkdir(parents=True, exist_ok=True)
-        where = ["--head", "--port", str(self.port)] if head else ["--address", f"127.0.0.1:{self.port}"]
-        environment = self.environment(folder) | {"STAND_IN_NOTES": str(folder / "notes")} | QUICK
-        with (folder / "node.log").open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "trilemma", "node", *where, "--name", name, "--num-cpus=2",
-                 "--object-store-memory=100000000"],
-                cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
-        self.nodes[name] = Node(name, folder, process)
-
-    def environment(self, home: Path) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("TRILEMMA_", "RAY_"))}
-        return kept | {
-            "TRILEMMA_HOME": str(home),
-            "TRILEMMA_ARTIFACTS_URL": str(self.folder / "share"),
-            "TRILEMMA_RAY_TOKEN_FILE": str(self.folder / "ray-token"),
-        }
-
-    def worker(self, *options: str) -> subprocess.Popen[bytes]:
-        """Where the artifact's relative path leads to the weights; on the nodes it leads nowhere."""
-        home = self.folder / "head"
-        environment = self.environment(home) | {"TRILEMMA_RAY_ADDRESS": f"127.0.0.1:{self.port}"}
-        with (home / "worker.log").open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, str(WORK), *options], cwd=home, env=environment, stdout=log, stderr=log
-            )
-
-    def logs(self) -> str:
-        files = [self.folder / "head" / "worker.log", *(node.folder / "node.log" for node in self.nodes.values())]
-        return "\n".join(f"== {file}\n{file.read_text()[-3000:]}" for file in files if file.exists())
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("cluster")
     (folder / "head" / "weights").mkdir(parents=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    made = Cluster(folder, port, {})
+    made = Cluster(folder)
     try:
         made.start(NAMES[0], head=True)
         for name in NAMES[1:]:
             made.start(name)
         yield made
     finally:
-        for node in reversed(made.nodes.values()):
-            node.end()
+        made.end()
 
 
 @pytest.fixture
 def store(cluster: Cluster) -> Iterator[Store]:
     with open_store(cluster.store_url) as opened:
         yield opened
-
-
-def until(condition: Callable[[], object], timeout_s: float, explain: Callable[[], str] = str) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"it never came true\n{explain()}"
-        time.sleep(0.05)
 
 
 def add_study(

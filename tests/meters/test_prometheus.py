@@ -118,6 +118,7 @@ def test_a_counter_of_joules_is_taken_by_its_gain(prometheus: Prometheus) -> Non
         {"data": {"result": [{"value": [0, "1"]}, {"value": [0, "2"]}]}},
         {"data": {"result": [{"value": [0, "NaN"]}]}},
         {"data": {"result": [{"value": [0, "-3"]}]}},
+        {"data": {"result": [{"value": [0, 10**400]}]}},
         {"status": "error", "error": "parse error"},
         ["\x1b[31mred"],
     ],

@@ -72,23 +72,9 @@ class HubSource:
             return []
         with hub_errors(self.endpoint, query):
             found = [self._find(query.strip()[:200], kind, limit) for kind in ("gguf", "safetensors")]
-        repositories = []
-        models = {str(model.id): model for models in found for model in models}
-        for model in sorted(models.values(), key=lambda model: -int(model.downloads or 0))[:limit]:
-            if _REPOSITORY.fullmatch(str(model.id)):
-                card = _card(model)
-                names = [str(s.rfilename) for s in (model.siblings or [])[:MAX_FILES]]
-                repositories.append(
-                    HubRepository(
-                        name=str(model.id),
-                        downloads=int(model.downloads or 0),
-                        gated=bool(model.gated),
-                        licence=licence(card) or _tagged_licence(model),
-                        files=tuple(n for n in names if _is_offered(n)),
-                        snapshot=is_weights_folder(names),
-                    )
-                )
-        return repositories
+            models = {str(model.id): model for models in found for model in models}
+            first = sorted(models.values(), key=lambda model: -int(model.downloads or 0))[:limit]
+            return [_repository(model) for model in first if _REPOSITORY.fullmatch(str(model.id))]
 
     def offers(self, query: str = "") -> Iterator[Offer]:
         """What the repository ``owner/name`` has, with sizes, or the repositories that a search for any other text
@@ -182,6 +168,20 @@ class HubSource:
         if not is_inside(target, self._folder):
             raise _refused(file)
         return target
+
+
+def _repository(model: ModelInfo) -> HubRepository:
+    """What a search found, as it is shown."""
+    card = _card(model)
+    names = [str(s.rfilename) for s in (model.siblings or [])[:MAX_FILES]]
+    return HubRepository(
+        name=str(model.id),
+        downloads=int(model.downloads or 0),
+        gated=bool(model.gated),
+        licence=licence(card) or _tagged_licence(model),
+        files=tuple(n for n in names if _is_offered(n)),
+        snapshot=is_weights_folder(names),
+    )
 
 
 def _parse(reference: str) -> tuple[str, str | None, str]:

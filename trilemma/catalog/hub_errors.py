@@ -11,6 +11,9 @@ from typing import Any
 from trilemma.catalog.names import clean
 from trilemma.errors import HubError, TrilemmaError, is_disk_full
 
+_MALFORMED = (AttributeError, LookupError, TypeError, OverflowError, RecursionError)
+"""What the client and whoever reads its answers come upon where an answer is of another form."""
+
 
 @contextlib.contextmanager
 def hub_errors(endpoint: str, what: str) -> Iterator[None]:
@@ -30,6 +33,11 @@ def hub_errors(endpoint: str, what: str) -> Iterator[None]:
             raise
         if isinstance(error, (OSError, transport_error, ValueError)):
             raise _unreachable(error, endpoint, clean(what)) from error
+        if isinstance(error, _MALFORMED):
+            raise HubError(
+                f"What the hub at {endpoint} answers about {clean(what)} is malformed ({type(error).__name__}).",
+                "Check HF_ENDPOINT, and the proxy.",
+            ) from error
         raise
 
 

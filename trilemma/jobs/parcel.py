@@ -68,7 +68,7 @@ def unpack(kind: type[D], data: bytes) -> D:
     """
     try:
         return kind.model_validate(json.loads(zlib.decompress(data)))
-    except zlib.error as error:
+    except (zlib.error, RecursionError) as error:
         raise ValueError(f"No {kind.__name__} arrived ({error}).") from error
 
 

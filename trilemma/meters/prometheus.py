@@ -119,6 +119,7 @@ class PrometheusMeter:
             httpx.HTTPError,
             httpx.InvalidURL,
             ValueError,
+            OverflowError,
             KeyError,
             IndexError,
             TypeError,
