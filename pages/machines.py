@@ -65,7 +65,7 @@ def _hosts(store: Store) -> dict[str, HostInfo]:
 def _one(
     store: Store, machine: Machine, host: HostInfo | None, runs: Sequence[RunRecord], names: dict[str, str]
 ) -> None:
-    about, work = st.columns([2, 3], gap="large")
+    about, work = st.columns([2, 3])  # on a phone the gap is one between lines
     with about, st.container(gap=None):
         icon = "radio_button_checked" if runs else "radio_button_unchecked" if machine.alive else "cloud_off"
         st.markdown(f"**:material/{icon}: {shared.plain(machine.name)}**")

@@ -89,7 +89,7 @@ class Machine(Frozen):
         if self.namesakes:
             found.append(
                 f"{len(self.namesakes) + 1} machines call themselves {self.name}. Only the one at {self.address} gets "
-                f"runs; give the one at {', '.join(self.namesakes)} another name (`trilemma node --name`)."
+                f"runs; give the one at {', '.join(self.namesakes)} another name with trilemma node --name."
             )
         return tuple(found)
 

@@ -262,7 +262,7 @@ def test_two_versions_of_an_engine_are_two_points(store: Store) -> None:
     assert sorted(points.value[KEY]) == [1.0, 3.0, 5.0, 7.0], "none is averaged with another"
     assert points.value[KEY][before] == 1.0, "its id stays"
     of = dict(zip(points.settings, points.value[KEY], strict=True))
-    assert of["engine version llama-cpp-python 2, machine south"] == 7.0
+    assert of["llama-cpp-python 2, machine south"] == 7.0
     assert set(points.meta["engine_version"]) == {"", "llama-cpp-python 1", "llama-cpp-python 2"}
     ids = set(points.meta.index)
     measured_on(store, SOUTH, 9.0, version="llama-cpp-python 3")

@@ -226,7 +226,7 @@ def varying_settings(meta: pd.DataFrame) -> pd.Series[str]:
     varying = [name for name in names if len({_spelled(one.get(name, absent)) for one in known.values()}) > 1]
     texts = {}
     for pair, one in known.items():
-        words = [f"{name.replace('_', ' ')} {one[name]}" for name in varying if name in one]
+        words = [_words(name, one[name]) for name in varying if name in one]
         if IMPORTED_FROM in one and IMPORTED_FROM not in varying:
             words.append(f"imported from {one[IMPORTED_FROM]}")
         texts[pair] = ", ".join([*words, *([f"emulated {pair[-1]}"] if pair[-1] else [])])
@@ -242,6 +242,12 @@ def _versions(meta: pd.DataFrame) -> list[str]:
 def _distinctions(about: Mapping[str, object]) -> dict[str, Any]:
     named = {name: about[name] for name in ("adapter", "machine", "engine_version") if about.get(name)}
     return {**_settings(about["settings"]), "engine": about["engine"], **named}
+
+
+def _words(name: str, value: object) -> str:
+    if name == "engine_version" and " " in str(value):  # as in "llama-cpp-python 0.3": it says itself what it is
+        return str(value)
+    return f"{name.replace('_', ' ')} {value}"
 
 
 def _settings(text: object) -> dict[str, Any]:
