@@ -24,6 +24,7 @@ from trilemma.jobs.local import LocalExecutor
 from trilemma.jobs.parcel import Greeting, Report, pack
 from trilemma.jobs.ray_node import Agent
 from trilemma.jobs.ray_run import Journey, RayHandle
+from trilemma.meters.machine import host_info
 from trilemma.records import RunRecord
 from trilemma.schema import Artifact, Configuration, Frozen, RunSpec, StudySpec
 from trilemma.settings import Settings, get_settings
@@ -50,14 +51,16 @@ class Here:
 
 
 @pytest.fixture
-def north(home: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def north(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     """The settings of a machine of that name; weights come to it from a share."""
     for name in ("OMP_NUM_THREADS", "OMP_THREAD_LIMIT"):  # an agent forgets them
         monkeypatch.setenv(name, "")
     monkeypatch.setenv("TRILEMMA_MACHINE", "north")
     monkeypatch.setenv("TRILEMMA_SLOTS", "2")
     get_settings.cache_clear()
-    return get_settings()
+    host_info.cache_clear()  # the machine's name is in it
+    yield get_settings()
+    host_info.cache_clear()
 
 
 @pytest.fixture
