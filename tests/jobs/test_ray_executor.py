@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -79,6 +80,43 @@ def test_a_machine_that_is_left_out_gets_no_runs_for_a_while(
     assert executor.took() == "north"
     executor.give_back("south")
     assert executor.took() == "south"
+
+
+class Group:
+    """A placement group that Ray places some time."""
+
+    def __init__(self, bundles: list[dict[str, float]]) -> None:
+        self.bundles, self.placed, self.removed = bundles, False, False
+
+    def wait(self, timeout_s: float) -> bool:
+        return self.placed
+
+
+def test_a_slot_that_is_not_there_at_once_is_waited_for_and_not_asked_for_anew(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray loses the slot of a placement group that is removed while it is being placed."""
+    groups: list[Group] = []
+    first = node("north", "10.0.0.1")
+    util = SimpleNamespace(
+        placement_group=lambda bundles: groups.append(Group(bundles)) or groups[-1],
+        placement_group_table=lambda group: {"bundles_to_node_id": {0: first["NodeID"]}},
+        remove_placement_group=lambda group: setattr(group, "removed", True),
+    )
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(util=util))
+    monkeypatch.setitem(sys.modules, "ray.util", util)
+    monkeypatch.setattr(ray_executor, "connect", lambda _: Nodes(first))
+    executor = RayExecutor(settings)
+    assert [executor.reserve("local"), executor.reserve("local")] == [None, None]
+    assert [(len(group.bundles), group.removed) for group in groups] == [(1, False)]
+    assert executor.reserve("local", Needs(cpus=2)) is None, "other needs, another group"
+    groups[0].placed = True
+    assert executor.reserve("local", Needs(cpus=2)) is None
+    assert [group.removed for group in groups] == [True, False], "the slot that nobody took goes back"
+    groups[1].placed = True
+    reservation = executor.reserve("local", Needs(cpus=2))
+    assert reservation is not None
+    assert (reservation.machine, len(groups)) == ("north", 2)
 
 
 def test_a_machine_without_an_engine_gets_runs_of_others(placing: Callable[..., Placing]) -> None:

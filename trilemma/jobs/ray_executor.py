@@ -25,7 +25,8 @@ from trilemma.settings import Settings
 from trilemma.store import Store
 
 _PLACE_S = 1.0
-"""How long Ray may take to keep a slot that is free."""
+"""How long Ray is waited for to keep a slot that is free; it may take longer, and is asked again."""
+_LOOK_S = 0.01
 _LEFT_OUT_S = 300.0
 """How long a machine gets no runs that did not take one: else it would be given the next at once."""
 
@@ -41,6 +42,8 @@ class RayExecutor:
         self._placing = threading.Lock()
         self._taken: Counter[str] = Counter()
         """Slots that are ours now, by machine."""
+        self._asked: dict[tuple[str, frozenset[tuple[str, float]]], Any] = {}
+        """Placement groups that Ray has not placed yet, by machine and what they ask of it."""
         self._left_out: dict[tuple[str, str], tuple[float, str]] = {}
         """Until when a machine gets no runs (as ``time.monotonic`` counts) of an engine, or of any (""), and why."""
 
@@ -106,16 +109,26 @@ class RayExecutor:
         return {"refuses": mine.pop("", ""), "lacks": mine}
 
     def _place(self, ray: Any, known: dict[str, Machine], needs: Needs, machine: Machine) -> Any | None:
-        """The placement group of one slot of ``machine``, or None if Ray has none."""
+        """The placement group of one slot of ``machine``, or None while Ray has not placed it.
+
+        It is asked for again then, and not removed: Ray loses the slot of a group that is removed while it is placed.
+        """
         from ray.util import placement_group, placement_group_table, remove_placement_group  # noqa: PLC0415
 
-        group, placed = placement_group([bundle_of(needs, machine)]), False
-        try:
-            placed = group.wait(_PLACE_S) and placement_group_table(group)["bundles_to_node_id"][0] in known
-        finally:
-            if not placed:
-                remove_placement_group(group)
-        return group if placed else None
+        bundle = bundle_of(needs, machine)
+        wanted = machine.name, frozenset(bundle.items())
+        for other in [one for one in self._asked if one[0] == machine.name and one != wanted]:
+            if self._asked[other].wait(_LOOK_S):  # it holds a slot, and who wanted that may want it no more
+                remove_placement_group(self._asked.pop(other))
+        if wanted not in self._asked:
+            self._asked[wanted] = placement_group([bundle])
+        if not self._asked[wanted].wait(_PLACE_S):
+            return None
+        group = self._asked.pop(wanted)
+        if placement_group_table(group)["bundles_to_node_id"][0] in known:
+            return group
+        remove_placement_group(group)
+        return None
 
 
 class RayReservation:
