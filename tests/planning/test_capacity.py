@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from trilemma.errors import PlanError
 from trilemma.planning.capacity import SIZES, Capacity, Estimated, Kept, checked
 from trilemma.planning.limits import Latency, alone
 from trilemma.planning.queueing import FULLEST
-from trilemma.planning.simulation import simulate
+from trilemma.planning.service import ServiceCurve
+from trilemma.planning.simulation import Simulated, simulate
 
 
 @functools.cache
@@ -53,6 +55,20 @@ def test_what_is_promised_holds_in_a_longer_simulation_with_other_luck(rate: flo
     if found.replicas > 1:
         fewer = simulate(curve(), max(1, found.replicas - 2), rate, requests=30_000, seed=7)
         assert found.replicas <= 2 or not fewer.keeps(LIMITS)
+
+
+def test_a_fleet_beyond_those_that_are_simulated_is_checked_by_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+
+    def noted(of: ServiceCurve, replicas: int, rate: float, **more: Any) -> Simulated:
+        sizes.append(replicas)
+        return simulate(of, replicas, rate, **more)
+
+    monkeypatch.setattr("trilemma.planning.capacity.simulate", noted)
+    found = checked(Capacity(curve(), LIMITS, requests=400), 1e5)
+    assert found.replicas > 10_000
+    assert max(sizes) == SIZES[-1]
+    assert found.run.keeps(LIMITS)
 
 
 def test_limits_that_no_fleet_keeps_are_refused() -> None:

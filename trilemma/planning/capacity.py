@@ -214,6 +214,9 @@ class Estimated(Capacity):
 def checked(capacity: Capacity, rate: float, *, seed: int = CHECK_SEED) -> Checked:
     """The replicas for ``rate``, with as many more as a longer simulation asks for.
 
+    Of a fleet larger than :data:`SIZES`, the largest of these is simulated with its share of the arrivals: it bears no
+    more, replica for replica, and a hundred thousand replicas would take hours.
+
     Raises:
         PlanError: no number of replicas keeps the limits.
     """
@@ -222,11 +225,12 @@ def checked(capacity: Capacity, rate: float, *, seed: int = CHECK_SEED) -> Check
     first = replicas = capacity.needed(rate)
     while True:
         load = rate / (replicas * capacity.curve.top_rate)
-        length = length_for(load, replicas, CHECK_LENGTH * capacity.requests)
-        run = simulate(capacity.curve, replicas, rate, requests=length, seed=seed)
+        size = min(replicas, SIZES[-1])
+        length = length_for(load, size, CHECK_LENGTH * capacity.requests)
+        run = simulate(capacity.curve, size, rate * size / replicas, requests=length, seed=seed)
         if run.keeps(capacity.latency) or replicas >= 2 * first + 2:
             break
-        replicas += 1
+        replicas += -(-replicas // SIZES[-1])  # one more of those that are simulated
     found = Checked(rate, replicas, replicas - first, run)
     if seed == CHECK_SEED:
         capacity.kept.checks[rate] = found
