@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -180,11 +181,14 @@ class Ground:
             verdict.corrupted.append(f"the store cannot be read: {error}")
         if not self.settings.shares_database:
             verdict.corrupted += integrity(self.settings.home / "trilemma.db")
-        finished = self.noted("finished")
         verdict.overlaps += [f"{run_id} was measured beside another" for run_id in self.noted("overlaps")]
-        verdict.overlaps += [f"{i} was measured again though finished" for i in set(finished) if finished.count(i) > 1]
+        verdict.overlaps += [f"{run_id} was measured again though finished" for run_id in self.measured_again()]
         verdict.overlaps += [f"left behind: {line}" for line in self._left_behind()]
         return verdict
+
+    def measured_again(self) -> list[str]:
+        """Runs that stand-ins have finished more than once."""
+        return [run_id for run_id, count in Counter(self.noted("finished")).items() if count > 1]
 
     def strays(self) -> list[str]:
         """Processes of runs that are still there."""
