@@ -120,10 +120,9 @@ class ClusterGround(Ground):
         files = [node.notes / name for node in self.cluster.nodes.values()]
         return [line for file in files if file.exists() for line in file.read_text().split()]
 
-    def measured_again(self) -> list[str]:
-        """But for those that a node took with it: what has not come to the store when it vanishes was not finished."""
-        vanished = {fault.run for fault in self.faults}
-        return [run_id for run_id in super().measured_again() if run_id not in vanished]
+    def finished(self) -> set[str]:
+        """But for those that a node took with it: it tells the store of them later than it has them itself."""
+        return super().finished() - {fault.run for fault in self.faults}
 
     def strays(self) -> list[str]:
         """On all nodes; there each run has a data folder of its own."""

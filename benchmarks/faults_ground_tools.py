@@ -170,7 +170,7 @@ class Ground:
         verdict = Verdict(faults=self.faults)
         try:
             runs = {run.id: run for run in self.store.runs()}
-            judge(verdict, runs, self.seen_done | set(self.noted("finished")))
+            judge(verdict, runs, self.seen_done | self.finished())
             for run in runs.values():
                 verdict.runs[run.state.value] = verdict.runs.get(run.state.value, 0) + 1
                 if run.state is RunState.DONE and (missing := self.incomplete(self.store, run)):
@@ -182,13 +182,14 @@ class Ground:
         if not self.settings.shares_database:
             verdict.corrupted += integrity(self.settings.home / "trilemma.db")
         verdict.overlaps += [f"{run_id} was measured beside another" for run_id in self.noted("overlaps")]
-        verdict.overlaps += [f"{run_id} was measured again though finished" for run_id in self.measured_again()]
+        times = Counter(self.noted("finished"))
+        verdict.overlaps += [f"{i} was measured again though finished" for i in self.finished() if times[i] > 1]
         verdict.overlaps += [f"left behind: {line}" for line in self._left_behind()]
         return verdict
 
-    def measured_again(self) -> list[str]:
-        """Runs that stand-ins have finished more than once."""
-        return [run_id for run_id, count in Counter(self.noted("finished")).items() if count > 1]
+    def finished(self) -> set[str]:
+        """Runs of which stand-ins have said that the store has them whole."""
+        return set(self.noted("finished"))
 
     def strays(self) -> list[str]:
         """Processes of runs that are still there."""
