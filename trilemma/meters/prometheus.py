@@ -20,8 +20,8 @@ from trilemma.schema import Method
 
 CHANNEL = "energy_j.prometheus"
 _EVERY_S = 0.3
-_TIMEOUT_S = 5.0
 """Five readings fit into the two seconds of the shortest phase whose power is a figure."""
+_TIMEOUT_S = 5.0
 _MAX_BYTES = 1 << 20
 
 
