@@ -204,7 +204,7 @@ def _task(board: TaskBoard, task: Task) -> None:
             st.info(f"**{title}**: {text}", icon=":material/cancel:")
         elif task.error is not None:
             st.error(
-                f"**{title}**: {shared.plain(task.error.message)}\n\n{shared.plain(task.error.hint)}",
+                f"**{title}**: {shared.plain(task.error.message)}\n\n{shared.advice(task.error.hint)}",
                 icon=":material/error:",
             )
         if entrance.may(Action.STOP_TASK, task.by) and st.button("Dismiss", key=f"dismiss_{task.id}", type="tertiary"):

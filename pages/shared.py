@@ -67,6 +67,7 @@ AXIS_ICONS = {
 # The theme maps Streamlit's named colours to the axes' own (.streamlit/config.toml), light and dark.
 AXIS_COLOUR_NAMES = {Axis.EFFICIENCY: "green", Axis.SPEED: "orange", Axis.PERFORMANCE: "blue"}
 
+_COMMAND = re.compile(r"(?<!`)`([A-Za-z][A-Za-z0-9 ._/=-]*)`(?!`)")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:^=&])")
 
 
@@ -146,6 +147,17 @@ def plain(text: str) -> str:
     return _MARKDOWN.sub(r"\\\1", clean(" ".join(text.split())))
 
 
+def advice(text: str) -> str:
+    """As :func:`plain`, but that what stands between backticks and may be a command looks like one."""
+    shown = " ".join(text.split())
+    if "`" in _COMMAND.sub("", shown):  # else it could be another pair of them that Markdown takes
+        return plain(shown)
+    parts = _COMMAND.split(shown)
+    return "".join(
+        f"`{part}`" if number % 2 else _MARKDOWN.sub(r"\\\1", clean(part)) for number, part in enumerate(parts)
+    )
+
+
 def unbroken(text: str) -> str:
     """``text`` in which no line ends between a number and its percent sign; of what :func:`plain` gave back."""
     return text.replace(" %", "\u00a0%")
@@ -210,7 +222,7 @@ def show_error(error: TrilemmaError) -> None:
     icon = ":material/update:" if isinstance(error, DatabaseTooNewError) else ":material/error:"
     text = f"**{plain(told(error.message))}**"
     if error.hint:
-        text += f"\n\n{plain(told(error.hint))}"
+        text += f"\n\n{advice(told(error.hint))}"
     st.error(text, icon=icon)
 
 

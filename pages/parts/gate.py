@@ -72,7 +72,7 @@ def foot() -> None:
 def _ask(error: SignInError) -> None:
     with st.container(key="log_in", horizontal_alignment="center", gap="small"):
         st.title("Trilemma", anchor=False, width="content")
-        st.markdown(f"{shared.plain(error.message)} {shared.plain(error.hint)}", text_alignment="center")
+        st.markdown(f"{shared.plain(error.message)} {shared.advice(error.hint)}", text_alignment="center")
         if find_spec("authlib") is None:
             st.error("The package for logging in is missing: `pip install 'trilemma[auth]'`.", icon=":material/error:")
             return

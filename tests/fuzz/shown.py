@@ -53,14 +53,14 @@ def assert_seen(text: str, also: str = "") -> None:
 
 
 def _markdown(text: str) -> None:
-    """A real Markdown parser makes one paragraph of it, and nothing else."""
-    shown = shared.plain(text)
-    assert_seen(shown)
-    made = _MARKDOWN.render(shown)
+    """A real Markdown parser makes one paragraph of it, and nothing else but commands."""
     wanted = clean(" ".join(text.split()))
-    assert made == (f"<p>{_escaped(wanted)}</p>\n" if wanted.strip() else ""), made
-    # What Streamlit adds to Markdown: colours, icons and formulas begin with one of these.
-    assert not re.search(r"(?<!\\)(?:\\\\)*[:$]", shown)
+    for shown in (shared.plain(text), shared.advice(text)):
+        assert_seen(shown)
+        made = re.sub(r"<code>([\w ./=-]+)</code>", r"`\1`", _MARKDOWN.render(shown))
+        assert made == (f"<p>{_escaped(wanted)}</p>\n" if wanted.strip() else ""), made
+        # What Streamlit adds to Markdown: colours, icons and formulas begin with one of these.
+        assert not re.search(r"(?<!\\)(?:\\\\)*[:$]", shown)
 
 
 def _escaped(text: str) -> str:
