@@ -28,7 +28,7 @@ from pathlib import Path
 
 from benchmarks import faults_bench_tools as bench
 from benchmarks.common import BENCH, ROOT, Figures, Limit, main, say
-from benchmarks.faults_cluster_tools import ClusterGround, cluster_of, queue_anywhere
+from benchmarks.faults_cluster_tools import CUT_OFF_S, ClusterGround, cluster_of, queue_anywhere
 from benchmarks.faults_ground_tools import STAND_IN, Ground
 from benchmarks.faults_kinds_tools import KINDS as INJECTORS
 from benchmarks.faults_kinds_tools import Inject, apart_from_mounts, small_disk
@@ -147,12 +147,15 @@ def _ordeals(here: bench.ConfinedGround, counts: Mapping[str, int]) -> Verdict:
 
 
 def _vanishing(here: ClusterGround, counts: Mapping[str, int]) -> Verdict:
-    """Nodes that vanish and return, with a run and without."""
+    """Nodes that vanish or are cut off, and return, with a run and without."""
     order = [kind for kind, count in counts.items() for _ in range(count)]
     here.random.shuffle(order)
     try:
         for kind in order:
-            here.vanish(kind, measuring=not kind.startswith("idle"))
+            if kind in CUT_OFF_S:
+                here.cut_off(kind)
+            else:
+                here.vanish(kind, measuring=not kind.startswith("idle"))
         here.drain()
     finally:
         here.close()

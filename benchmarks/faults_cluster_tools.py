@@ -24,6 +24,10 @@ _MODEL = endpoint_artifact("http://127.0.0.1:9/v1", "stand-in")
 """Nothing is brought to a node for it; its engine is there, and the stand-in asks neither anything."""
 _AWAY_S = (1.0, 9.0)
 """Shorter and longer than it takes until a node is missed."""
+CUT_OFF_S = {"node cut off for a while": (3.0, 20.0), "node cut off for long": (75.0, 80.0)}
+"""By kind of fault: shorter than a machine may be silent, and longer."""
+_TURNED_AWAY_S = 15.0
+"""In which a node that the cluster has given up notices that."""
 _WAIT_S = 180.0
 
 
@@ -75,6 +79,32 @@ class ClusterGround(Ground):
             self.ask(lambda store: store.resume_queue())
         time.sleep(away_s)
         self.cluster.start(name)
+        return fault
+
+    def cut_off(self, kind: str) -> Fault:
+        """Nothing is heard of a node for a while, and it measures on; then it is there again.
+
+        One that was given up meanwhile is turned away by the cluster, and started again.
+
+        Raises:
+            AssertionError: it was not missed, however long it was away.
+        """
+        run = self._measured_now()
+        node, away_s = self.cluster.nodes[run.machine], self.random.uniform(*CUT_OFF_S[kind])
+        fault = Fault(
+            kind, f"{place_of(run)}; nothing is heard of {run.machine} for {away_s:.1f} s", run.id, run.attempt
+        )
+        self.faults.append(fault)
+        with node.cut_off():
+            time.sleep(away_s)
+        deadline = time.monotonic() + _TURNED_AWAY_S
+        while node.process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.1)
+        if node.process.poll() is not None:
+            node.kill()
+            self.cluster.start(node.name)
+        elif away_s > CUT_OFF_S["node cut off for a while"][1]:
+            raise AssertionError(f"{node.name} was not missed\n{self.log_end()}\n{self.cluster.logs()}")
         return fault
 
     def _measured_now(self) -> RunRecord:

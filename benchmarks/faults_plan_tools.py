@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from benchmarks.faults_tools import Fault
 
 FAULTS = 500
-_EACH_S = {"cluster": 30.0}
+_EACH_S = {"cluster": 40.0}
 """What a fault takes on grounds where it is much longer than the usual second or two."""
 NAMED: Mapping[str, tuple[str, ...]] = {
     "kill -9 of any process": (
@@ -24,7 +24,12 @@ NAMED: Mapping[str, tuple[str, ...]] = {
     "a database that drops": ("connections dropped",),
     "a database that is restarted": ("server crashed", "server restarted"),
     "clock jumps": ("clock jump",),
-    "a node that vanishes and returns": ("node vanished and returned", "idle node vanished and returned"),
+    "a node that vanishes and returns": (
+        "node vanished and returned",
+        "idle node vanished and returned",
+        "node cut off for a while",
+        "node cut off for long",
+    ),
     "OOM kill": ("out of memory, killed by the kernel",),
     "a hung engine": ("hung engine",),
     "two workers started by mistake": ("second worker",),
@@ -63,7 +68,12 @@ GROUNDS: dict[str, Mapping[str, int]] = {
     },
     "serve": {"dashboard killed": 6, "serve killed": 6, "worker of serve killed": 6},
     "power": {"power cut": 120},
-    "cluster": {"node vanished and returned": 5, "idle node vanished and returned": 1},
+    "cluster": {
+        "node vanished and returned": 5,
+        "idle node vanished and returned": 1,
+        "node cut off for a while": 2,
+        "node cut off for long": 2,
+    },
     "llama.cpp": {"engine killed": 3, "run killed": 3, "stopped and continued": 2},
 }
 

@@ -22,7 +22,9 @@ _KILLED = (
     "worker killed", "worker and run killed", "second worker", "serve killed", "worker of serve killed",
     "dashboard killed",
 )  # fmt: skip
-_VANISHED = ("node vanished and returned", "idle node vanished and returned")
+_VANISHED = (
+    "node vanished and returned", "idle node vanished and returned", "node cut off for a while", "node cut off for long"
+)  # fmt: skip
 _AWAY = ("connections dropped", "server crashed", "server restarted", "tables locked")
 CAUSES: Mapping[str, str] = {
     **dict.fromkeys(_KILLED, r"interrupted \d+ times, at last so: Its worker vanished"),

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.faults import apart, table
+from benchmarks.faults_cluster_tools import CUT_OFF_S
 from benchmarks.faults_disk_tools import Event, Write, power_cuts
 from benchmarks.faults_ground_tools import Ground
 from benchmarks.faults_kinds_tools import apart_from_mounts
@@ -210,5 +211,6 @@ def test_a_kind_that_is_asked_for_is_missed_also_when_no_ground_has_it(monkeypat
     for name in ("power", "cluster", "full disk"):
         monkeypatch.delitem(GROUNDS, name)
     tried = [Fault(kind, "") for counts in GROUNDS.values() for kind in counts]
-    assert missing(tried) == ["disk full", "idle node vanished and returned", "node vanished and returned", "power cut"]
+    nodes = ["idle node vanished and returned", *CUT_OFF_S, "node vanished and returned"]
+    assert missing(tried) == ["disk full", *nodes, "power cut"]
     assert set(missing([])) >= {kind for kinds in NAMED.values() for kind in kinds}

@@ -8,12 +8,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+
+from trilemma.jobs.processes import RUN_VARIABLE
 
 WORK = Path(__file__).with_name("work.py")
 QUICK = {
@@ -52,13 +54,33 @@ class Node:
 
     def kill(self) -> None:
         """As a power cut would: everything at once, and nothing asked."""
-        with suppress(psutil.Error):
-            family = psutil.Process(self.process.pid).children(recursive=True)
-            # The measured process leads a session of its own, but is still a descendant.
-            for process in [*family, psutil.Process(self.process.pid)]:
-                with suppress(psutil.Error):
-                    process.kill()
+        for process in self._family():
+            with suppress(psutil.Error):
+                process.kill()
         self.process.wait(10)
+
+    @contextmanager
+    def cut_off(self) -> Iterator[None]:
+        """As a network that fails would: nothing of it is heard any more, and what it measures goes on."""
+        silent = []
+        for process in self._family():
+            with suppress(psutil.Error):
+                if RUN_VARIABLE not in process.environ():
+                    process.suspend()
+                    silent.append(process)
+        try:
+            yield
+        finally:
+            for process in silent:
+                with suppress(psutil.Error):
+                    process.resume()
+
+    def _family(self) -> list[psutil.Process]:
+        """Its processes; those that measure lead sessions of their own, but are still descendants."""
+        with suppress(psutil.Error):
+            process = psutil.Process(self.process.pid)
+            return [*process.children(recursive=True), process]
+        return []
 
     def end(self) -> None:
         """In order, as by ctrl-C; what does not end is killed."""
