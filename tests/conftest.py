@@ -8,6 +8,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import streamlit as st
 
 from tests.postgres import server
 from trilemma import registry
@@ -97,7 +98,17 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: str) -> Iter
     get_settings.cache_clear()
     get_settings().ensure_home()
     yield folder
+    if database:
+        st.cache_resource.clear()  # pages keep the store that they opened, and with it connections
     get_settings.cache_clear()
+
+
+@pytest.fixture
+def database_file(home: Path, database: str) -> Path:
+    """The file that the store is in, or would be."""
+    if database:
+        pytest.skip("a server has no such file")
+    return home / "trilemma.db"
 
 
 @pytest.fixture

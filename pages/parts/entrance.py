@@ -32,7 +32,7 @@ _held: ContextVar[Mapping[str, Any] | None] = ContextVar("held", default=None)
 """The claims of whoever a file is made for."""
 
 
-@st.cache_resource(show_spinner=False)
+@st.cache_resource(show_spinner=False, on_release=Store.close)
 def _open(url: str) -> Store:
     get_settings().ensure_home()
     with suppress(

@@ -286,9 +286,9 @@ def test_a_home_that_cannot_be_written(command, tmp_path: Path) -> None:
     assert "TRILEMMA_HOME" in result.stderr
 
 
-def test_a_database_from_a_newer_version(command, home: Path) -> None:
+def test_a_database_from_a_newer_version(command, database_file: Path) -> None:
     assert command("models").returncode == 0
-    with sqlite3.connect(home / "trilemma.db") as connection:
+    with sqlite3.connect(database_file) as connection:
         connection.execute("UPDATE alembic_version SET version_num = 'r9999_future'")
     connection.close()
     result = command("models")
@@ -341,9 +341,9 @@ def test_an_endpoint_is_added_by_its_address_and_its_key_is_shown_nowhere(comman
     assert key not in added.stdout + added.stderr + refused.stderr + listed.stdout
 
 
-def test_a_key_in_an_address_is_refused_before_anything_keeps_it(command, home: Path, store: Store) -> None:
+def test_a_key_in_an_address_is_refused_before_anything_keeps_it(command, database_file: Path, store: Store) -> None:
     refused = command("models", "add-endpoint", "https://server.example/v1?key=VERYSECRET")
     assert refused.returncode == 1
     assert "no user, key or query" in refused.stderr
     assert "VERYSECRET" not in refused.stdout + refused.stderr + str(store.audit(100))
-    assert b"VERYSECRET" not in (home / "trilemma.db").read_bytes()
+    assert b"VERYSECRET" not in database_file.read_bytes()

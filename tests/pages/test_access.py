@@ -123,12 +123,12 @@ def test_a_viewers_run_has_neither_log_nor_paths(claims: dict[str, Any], filled:
     assert "very secret" in everything(open_page("run", id=failed.id))
 
 
-def test_an_error_tells_a_viewer_no_path(claims: dict[str, Any], home: Path) -> None:
+def test_an_error_tells_a_viewer_no_path(claims: dict[str, Any], home: Path, database_file: Path) -> None:
     shared.get_store().close()
     st.cache_resource.clear()
     for part in home.glob("trilemma.db-*"):
         part.unlink()
-    (home / "trilemma.db").write_bytes(b"no database" * 100)
+    database_file.write_bytes(b"no database" * 100)
     (text,) = (error.value for error in open_page("queue").error)
     assert str(home) not in text
     assert text.replace("\\", "").startswith("**The database cannot be used just now.**")

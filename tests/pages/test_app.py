@@ -33,10 +33,10 @@ def test_every_page_ends_in_the_call_that_a_cold_server_needs(name: str) -> None
 
 
 @pytest.mark.parametrize("name", shared.PAGES)
-def test_every_page_says_that_the_database_is_too_new(name: str, home: Path) -> None:
+def test_every_page_says_that_the_database_is_too_new(name: str, database_file: Path) -> None:
     shared.get_store().close()
     st.cache_resource.clear()
-    with sqlite3.connect(home / "trilemma.db") as database:
+    with sqlite3.connect(database_file) as database:
         database.execute("update alembic_version set version_num = '9999_from_the_future'")
     app = page_test(name).run()
     assert not app.exception

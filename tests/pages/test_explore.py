@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -363,8 +364,8 @@ def test_the_table_exports_base_units_and_no_formula(store: Store) -> None:
     assert not frame["model"].str.startswith("=").any()
 
 
-def test_a_database_that_cannot_be_opened_is_an_error_in_words(settings: Settings) -> None:
-    (settings.home / "trilemma.db").write_bytes(b"this is no database" * 100)
+def test_a_database_that_cannot_be_opened_is_an_error_in_words(database_file: Path) -> None:
+    database_file.write_bytes(b"this is no database" * 100)
     app = explore().run()
     assert not app.exception
     assert app.error
