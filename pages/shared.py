@@ -144,7 +144,7 @@ def plain(text: str) -> str:
 
     U+FFFD stands for what is not seen and could mislead; see :func:`trilemma.tryout.messages.clean`.
     """
-    return _MARKDOWN.sub(r"\\\1", clean(" ".join(text.split())))
+    return _escaped(" ".join(text.split()))
 
 
 def advice(text: str) -> str:
@@ -153,9 +153,11 @@ def advice(text: str) -> str:
     if "`" in _COMMAND.sub("", shown):  # else it could be another pair of them that Markdown takes
         return plain(shown)
     parts = _COMMAND.split(shown)
-    return "".join(
-        f"`{part}`" if number % 2 else _MARKDOWN.sub(r"\\\1", clean(part)) for number, part in enumerate(parts)
-    )
+    return "".join(f"`{part}`" if number % 2 else _escaped(part) for number, part in enumerate(parts))
+
+
+def _escaped(text: str) -> str:
+    return _MARKDOWN.sub(r"\\\1", clean(text))
 
 
 def unbroken(text: str) -> str:
